@@ -1,0 +1,1 @@
+//! Every derivation of a secret, on one screen.

@@ -1,0 +1,9 @@
+//! Keep it sealed: the payload format, data keys, verifiable shares, the custodian's state machine
+//! and the payload stores. Decides and computes; opens no socket, reads no clock.
+
+pub mod custodian;
+pub mod keys;
+pub mod payload;
+pub mod seal;
+pub mod share;
+pub mod store;

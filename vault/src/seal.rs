@@ -1,0 +1,1 @@
+//! HPKE: shares sealed to one-time keys.

@@ -1,0 +1,1 @@
+//! Pedersen verifiable secret sharing.
