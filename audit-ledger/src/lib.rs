@@ -1,1 +1,2 @@
-
+pub mod commitment;
+pub mod store;

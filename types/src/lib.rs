@@ -4,10 +4,20 @@
 //! Every byte that is hashed or signed goes through [`codec`] and [`sign`]; every label stands in
 //! [`label`]. The `verify` functions need nothing but their arguments.
 
+pub mod access;
+pub mod certificate;
 pub mod codec;
 pub mod context;
+pub mod custody;
+pub mod event;
+pub mod genesis;
 pub mod hash;
 pub mod id;
+pub mod index_proof;
+pub mod invocation;
 pub mod label;
+pub mod limits;
+pub mod merkle;
 pub mod secret;
 pub mod sign;
+pub mod transaction;

@@ -19,7 +19,7 @@ use commonware_cryptography::{Signer as _, Verifier as _, ed25519};
 use std::fmt;
 
 /// Where a signature is valid: one channel of one network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Domain {
     /// The network.
     pub network: NetworkId,

@@ -1,0 +1,155 @@
+//! Keeps a channel's traffic among its members.
+//!
+//! The node has one network for all of its channels, and the engine addresses "all peers" of it.
+//! Everything that a channel sends, receives or asks for therefore goes through here: outsiders are
+//! neither sent to, nor listened to, nor asked.
+
+use super::keys::engine_key;
+use commonware_cryptography::ed25519::PublicKey;
+use commonware_p2p::{LimitedSender, Message, PeerSetSubscription, PeerSetUpdate, Provider, Receiver, Recipients, Sender, TrackedPeers};
+use commonware_utils::{channel::mpsc, ordered::Set, sync::Mutex};
+use dmdl_types::{genesis::EpochConfig, id::NodeId};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, sync::Arc, time::SystemTime};
+
+/// How many epochs' members are kept apart: an epoch's, and those of its two neighbours.
+const EPOCHS_KEPT: usize = 3;
+
+/// The members of a channel over the latest epochs; clones share one set.
+#[derive(Clone)]
+pub(super) struct Members {
+    me: PublicKey,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    epochs: BTreeMap<u64, TrackedPeers<PublicKey>>,
+    /// Everyone in any of the kept epochs, except this node.
+    others: Set<PublicKey>,
+    subscribers: Vec<mpsc::UnboundedSender<PeerSetUpdate<PublicKey>>>,
+}
+
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Members").field(&self.inner.lock().others).finish()
+    }
+}
+
+impl Members {
+    pub(super) fn new(me: PublicKey) -> Self {
+        Self { me, inner: Arc::default() }
+    }
+
+    /// Adds the members of an epoch and forgets those of long before.
+    pub(super) fn track(&self, config: &EpochConfig) {
+        let keys = |nodes: &mut dyn Iterator<Item = NodeId>| {
+            Set::from_iter_dedup(nodes.filter_map(|node| engine_key(&node.key())))
+        };
+        let primary = keys(&mut config.orderers().into_iter());
+        let everyone = keys(&mut config.members.iter().map(|member| member.node));
+        let secondary = Set::from_iter_dedup(everyone.into_iter().filter(|key| primary.position(key).is_none()));
+
+        let mut inner = self.inner.lock();
+        inner.epochs.insert(config.epoch.get(), TrackedPeers::new(primary, secondary));
+        while inner.epochs.len() > EPOCHS_KEPT {
+            inner.epochs.pop_first();
+        }
+        inner.others = Set::from_iter_dedup(
+            inner.epochs.values().flat_map(|peers| peers.clone().union()).filter(|key| *key != self.me),
+        );
+        if let Some(update) = inner.latest() {
+            inner.subscribers.retain(|subscriber| subscriber.send(update.clone()).is_ok());
+        }
+    }
+
+    /// Wraps both ends of a channel of the network.
+    pub(super) fn fence<S, R>(&self, (sender, receiver): (S, R)) -> (FencedSender<S>, FencedReceiver<R>) {
+        (FencedSender { inner: sender, members: self.clone() }, FencedReceiver { inner: receiver, members: self.clone() })
+    }
+
+    fn contains(&self, key: &PublicKey) -> bool {
+        self.inner.lock().others.position(key).is_some()
+    }
+
+    fn restrict(&self, recipients: Recipients<PublicKey>) -> Recipients<PublicKey> {
+        match recipients {
+            Recipients::All => Recipients::Some(self.inner.lock().others.iter().cloned().collect()),
+            Recipients::Some(keys) => {
+                Recipients::Some(keys.into_iter().filter(|key| self.contains(key)).collect())
+            }
+            Recipients::One(key) if self.contains(&key) => Recipients::One(key),
+            Recipients::One(_) => Recipients::Some(Vec::new()),
+        }
+    }
+}
+
+impl Inner {
+    fn latest(&self) -> Option<PeerSetUpdate<PublicKey>> {
+        let (index, latest) = self.epochs.last_key_value()?;
+        let primary = Set::from_iter_dedup(self.epochs.values().flat_map(|peers| peers.primary.clone()));
+        let secondary = Set::from_iter_dedup(
+            self.epochs.values().flat_map(|peers| peers.secondary.clone()).filter(|key| primary.position(key).is_none()),
+        );
+        Some(PeerSetUpdate { index: *index, latest: latest.clone(), all: TrackedPeers::new(primary, secondary) })
+    }
+}
+
+impl Provider for Members {
+    type PublicKey = PublicKey;
+
+    async fn peer_set(&mut self, id: u64) -> Option<TrackedPeers<PublicKey>> {
+        self.inner.lock().epochs.get(&id).cloned()
+    }
+
+    async fn subscribe(&mut self) -> PeerSetSubscription<PublicKey> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut inner = self.inner.lock();
+        if let Some(update) = inner.latest() {
+            // The receiver is in hand, so this cannot fail.
+            let _ = sender.send(update);
+        }
+        inner.subscribers.push(sender);
+        receiver
+    }
+}
+
+/// Sends to members only.
+#[derive(Clone, Debug)]
+pub(super) struct FencedSender<S> {
+    inner: S,
+    members: Members,
+}
+
+impl<S: Sender<PublicKey = PublicKey>> LimitedSender for FencedSender<S> {
+    type PublicKey = PublicKey;
+    type Checked<'a> = S::Checked<'a>;
+
+    fn check(&mut self, recipients: Recipients<PublicKey>) -> Result<Self::Checked<'_>, SystemTime> {
+        self.inner.check(self.members.restrict(recipients))
+    }
+}
+
+/// Receives from members only.
+#[derive(Debug)]
+pub(super) struct FencedReceiver<R> {
+    inner: R,
+    members: Members,
+}
+
+impl<R: Receiver<PublicKey = PublicKey>> Receiver for FencedReceiver<R> {
+    type Error = R::Error;
+    type PublicKey = PublicKey;
+
+    async fn recv(&mut self) -> Result<Message<PublicKey>, Self::Error> {
+        loop {
+            let (from, message) = self.inner.recv().await?;
+            if self.members.contains(&from) {
+                return Ok((from, message));
+            }
+        }
+    }
+
+    fn capacity(&self) -> NonZeroUsize {
+        self.inner.capacity()
+    }
+}

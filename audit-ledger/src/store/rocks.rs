@@ -1,0 +1,315 @@
+//! The store on disk: RocksDB.
+//!
+//! One write-ahead log serves all spaces and is synced before a commit returns, so a commit is
+//! atomic over spaces. At start, a last record that a power cut tore is dropped, because its commit
+//! never returned; damage anywhere before it refuses to open. A checksum guards every block that is
+//! read.
+//!
+//! Every call blocks the thread that makes it.
+//!
+//! # Source
+//! docs/adr/0007-rocksdb-build.md
+
+use super::{Batch, Entry, Reader, Space, Store, StoreError, prefix_end, settle_format};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
+    ErrorKind, IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager, WriteOptions,
+};
+use std::{
+    collections::BTreeSet,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+const MIB: usize = 1024 * 1024;
+
+/// The memory that stores may use, together, for cached blocks and unflushed writes.
+///
+/// Stores that are opened with clones of one budget share it.
+#[derive(Clone)]
+pub struct MemoryBudget {
+    cache: Cache,
+    buffers: WriteBufferManager,
+}
+
+impl MemoryBudget {
+    /// A budget of this many bytes for cached blocks (with indexes and filters), and for writes.
+    #[must_use]
+    pub fn new(cache_len_bytes: usize, buffers_len_bytes: usize) -> Self {
+        Self {
+            cache: Cache::new_lru_cache(cache_len_bytes),
+            // Over budget a flush begins; writers are not stalled, for a vote may wait on them.
+            buffers: WriteBufferManager::new_write_buffer_manager(buffers_len_bytes, false),
+        }
+    }
+}
+
+impl Default for MemoryBudget {
+    /// 16 MiB each: four nodes fit into one small machine.
+    fn default() -> Self {
+        Self::new(16 * MIB, 16 * MIB)
+    }
+}
+
+impl fmt::Debug for MemoryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBudget")
+            .field("cached_bytes", &self.cache.get_usage())
+            .field("unflushed_bytes", &self.buffers.get_usage())
+            .finish()
+    }
+}
+
+/// A store in a folder of its own, which no other process has open.
+#[derive(Clone)]
+pub struct RocksStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: DB,
+    path: PathBuf,
+    // The first failure of a commit. Later ones answer the same: RocksDB would resume by itself
+    // after some errors, but what a failed sync left on disk is not known.
+    failed: OnceLock<StoreError>,
+}
+
+impl RocksStore {
+    /// Opens the store in `folder`, creating it if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when it is open elsewhere, [`StoreError::Version`] when another version
+    /// of the program wrote it, [`StoreError::Corrupt`] when files are missing or damaged.
+    pub fn open(folder: &Path, budget: &MemoryBudget) -> Result<Self, StoreError> {
+        refuse_ruins(folder)?;
+        let options = database_options(budget);
+        // A newer version may have more spaces; all must be opened to read which version it is.
+        let mut names: BTreeSet<String> = Space::ALL.iter().map(|space| space.name().to_owned()).collect();
+        if folder.join("CURRENT").exists() {
+            names.extend(DB::list_cf(&options, folder).map_err(|e| on_open(&e))?);
+        }
+        let foreign = names.len() > Space::ALL.len() + usize::from(names.contains(DEFAULT_FAMILY));
+        let families = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, family_options(budget)));
+        let db = DB::open_cf_descriptors(&options, folder, families).map_err(|e| on_open(&e))?;
+        let store = Self { inner: Arc::new(Inner { db, path: folder.to_owned(), failed: OnceLock::new() }) };
+        settle_format(&store)?;
+        if foreign {
+            return Err(StoreError::Corrupt("a key space that this version does not have".into()));
+        }
+        Ok(store)
+    }
+
+    fn family(&self, space: Space) -> Result<&ColumnFamily, StoreError> {
+        let missing = || StoreError::Corrupt(format!("no key space `{}`", space.name()));
+        self.inner.db.cf_handle(space.name()).ok_or_else(missing)
+    }
+}
+
+impl fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RocksStore({})", self.inner.path.display())
+    }
+}
+
+impl Reader for RocksStore {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.db.get_cf(self.family(space)?, key).map_err(|e| on_read(&e))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let start = scan_start(prefix, after);
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        page(self.inner.db.iterator_cf_opt(self.family(space)?, scan_options(prefix), mode), limit)
+    }
+}
+
+impl Store for RocksStore {
+    type Snapshot<'a> = RocksSnapshot<'a>;
+
+    fn snapshot(&self) -> RocksSnapshot<'_> {
+        RocksSnapshot { store: self, snapshot: self.inner.db.snapshot() }
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        if let Some(error) = self.inner.failed.get() {
+            return Err(error.clone());
+        }
+        let mut write = WriteBatch::default();
+        for change in batch.0 {
+            let family = self.family(change.space)?;
+            match change.value {
+                Some(value) => write.put_cf(family, change.key, value),
+                None => write.delete_cf(family, change.key),
+            }
+        }
+        let mut synced = WriteOptions::default();
+        synced.set_sync(true);
+        self.inner.db.write_opt(write, &synced).map_err(|error| {
+            let error = on_commit(&error);
+            self.inner.failed.get_or_init(|| error).clone()
+        })
+    }
+}
+
+/// A [`RocksStore`] at one moment.
+///
+/// It keeps what was overwritten since from being compacted away: a view for one answer, not for
+/// hours.
+pub struct RocksSnapshot<'a> {
+    store: &'a RocksStore,
+    snapshot: Snapshot<'a>,
+}
+
+impl fmt::Debug for RocksSnapshot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RocksSnapshot({})", self.store.inner.path.display())
+    }
+}
+
+impl Reader for RocksSnapshot<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.snapshot.get_cf(self.store.family(space)?, key).map_err(|e| on_read(&e))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let start = scan_start(prefix, after);
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        page(self.snapshot.iterator_cf_opt(self.store.family(space)?, scan_options(prefix), mode), limit)
+    }
+}
+
+/// RocksDB creates this column family by itself; it stays empty.
+const DEFAULT_FAMILY: &str = "default";
+
+fn database_options(budget: &MemoryBudget) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    // Not point-in-time: that would answer damage in the middle of the log by silently going back
+    // to before it. Not absolute consistency: that would refuse every start after a power cut.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // A closed log that is missing or shorter than it was is damage, not a torn tail.
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_write_buffer_manager(&budget.buffers);
+    // Bounds what a start must replay.
+    options.set_max_total_wal_size(64 * MIB as u64);
+    options.set_max_open_files(256);
+    // An idle node is idle: no periodic statistics.
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_log_level(LogLevel::Warn);
+    options.set_max_log_file_size(MIB);
+    options.set_keep_log_file_num(2);
+    options
+}
+
+fn family_options(budget: &MemoryBudget) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(&budget.cache);
+    // Most reads ask for one key, and many of them for a key that does not exist.
+    blocks.set_bloom_filter(10.0, false);
+    // Otherwise indexes and filters would grow with the ledger, outside the budget.
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(4 * MIB);
+    options.set_max_write_buffer_number(3);
+    options
+}
+
+/// Refuses a folder that holds parts of a store but not its beginning: RocksDB would start afresh
+/// over them, and what was lost would look like a new node.
+fn refuse_ruins(folder: &Path) -> Result<(), StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(StoreError::Io(error.to_string())),
+    };
+    if folder.join("CURRENT").exists() {
+        return Ok(());
+    }
+    for entry in entries {
+        let name = entry.map_err(|e| StoreError::Io(e.to_string()))?.file_name();
+        let name = name.to_string_lossy();
+        // A manifest alone is a creation that a crash cut short.
+        if name.ends_with(".sst") || name.ends_with(".log") {
+            return Err(StoreError::Corrupt(format!("`{name}` exists, but `CURRENT` does not")));
+        }
+    }
+    Ok(())
+}
+
+fn scan_start(prefix: &[u8], after: Option<&[u8]>) -> Vec<u8> {
+    match after {
+        // The least key greater than `after`.
+        Some(after) if after >= prefix => [after, &[0]].concat(),
+        _ => prefix.to_vec(),
+    }
+}
+
+fn scan_options(prefix: &[u8]) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    if let Some(end) = prefix_end(prefix) {
+        options.set_iterate_upper_bound(end);
+    }
+    options
+}
+
+fn page(
+    entries: impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>>,
+    limit: usize,
+) -> Result<Vec<Entry>, StoreError> {
+    entries
+        .take(limit)
+        .map(|entry| entry.map(|(key, value)| (key.into_vec(), value.into_vec())).map_err(|e| on_read(&e)))
+        .collect()
+}
+
+fn on_open(error: &rocksdb::Error) -> StoreError {
+    let text = error.as_ref();
+    // "While lock file" by another process, "lock hold by current process" by this one.
+    if error.kind() == ErrorKind::IOError && text.contains("LOCK") && text.contains("lock ") {
+        return StoreError::Locked(text.to_owned());
+    }
+    on_read(error)
+}
+
+fn on_read(error: &rocksdb::Error) -> StoreError {
+    let text = error.as_ref().to_owned();
+    match error.kind() {
+        ErrorKind::Corruption => StoreError::Corrupt(text),
+        ErrorKind::IOError if is_full(&text) => StoreError::Full(text),
+        // A table file that the manifest names is not there.
+        ErrorKind::IOError if text.contains("No such file") => StoreError::Corrupt(text),
+        _ => StoreError::Io(text),
+    }
+}
+
+fn on_commit(error: &rocksdb::Error) -> StoreError {
+    let text = error.as_ref().to_owned();
+    match error.kind() {
+        ErrorKind::Corruption => StoreError::Corrupt(text),
+        ErrorKind::IOError if is_full(&text) => StoreError::Full(text),
+        _ => StoreError::Sync(text),
+    }
+}
+
+fn is_full(text: &str) -> bool {
+    text.contains("No space left on device")
+}

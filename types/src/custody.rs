@@ -1,0 +1,167 @@
+//! Custody, as data: dealings, and what a custodian's own ledger tells it.
+//!
+//! These nouns are the only bridge between the ledger and the custodian: the executor of a node
+//! fills them from its own state, and the custodian of the same node reads them. Nobody else's
+//! word enters.
+//!
+//! # Source
+//! docs/spec/share.md; docs/spec/custodian.md
+
+use crate::{
+    context::ShareContext,
+    id::{
+        ChannelId, GrantId, Height, NetworkId, NodeId, RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis,
+        UseNumber,
+    },
+    label,
+    sign::{Domain, Meaning, PublicKey, Signature, SigningKey},
+};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// A sealed share as bytes, at most 1 KiB: `suite u8 ‖ enc[32] ‖ ciphertext`.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SealedBytes(pub Vec<u8>);
+
+/// A one-time key that a custodian signed, for one share to travel under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DealingKey {
+    /// Whose key.
+    pub custodian: NodeId,
+    /// X25519 public key.
+    pub key: [u8; 32],
+    /// The custodian's signature on it.
+    pub signature: Signature,
+}
+
+impl DealingKey {
+    const MEANING: Meaning = Meaning::v1(label::DEALING_KEY);
+
+    /// Signs a one-time key as this custodian.
+    #[must_use]
+    pub fn sign(signer: &SigningKey, domain: &Domain, key: [u8; 32]) -> Self {
+        let signature = signer.sign(domain, Self::MEANING, &key);
+        Self { custodian: NodeId::of_key(signer.public()), key, signature }
+    }
+
+    /// Whether the custodian signed the key for this channel.
+    #[must_use]
+    pub fn verify(&self, domain: &Domain) -> bool {
+        self.custodian.key().verify(domain, Self::MEANING, &self.key, &self.signature)
+    }
+}
+
+/// What a dealer says of one custodian's share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DealtShare {
+    /// The custodian and the key that its share travels under.
+    pub key: DealingKey,
+    /// Digest of the sealed share.
+    pub digest: [u8; 32],
+}
+
+/// The public part of a dealing: share `i` belongs to the custodian at position `i - 1`.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Dealing {
+    /// How the shares are sealed; 1 is DHKEM(X25519) with ChaCha20-Poly1305.
+    pub suite: u8,
+    /// The generation of shares: 0 at registration.
+    pub epoch: ShareEpoch,
+    /// Pedersen commitments to the coefficients; their number is the threshold k.
+    pub commitments: Vec<[u8; 32]>,
+    /// One entry a custodian, in the order of their indices; their number is n.
+    pub shares: Vec<DealtShare>,
+    /// How many acknowledgements make the record active.
+    pub min_acks: u8,
+}
+
+/// A custodian's task after a registration was executed.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Assignment {
+    /// What the share is bound to.
+    pub share: ShareContext,
+    /// The commitments that it must match.
+    pub commitments: Vec<[u8; 32]>,
+    /// The one-time dealing key that it travels under.
+    pub dealing_key: [u8; 32],
+    /// The digest of its sealed form.
+    pub sealed_digest: [u8; 32],
+    /// Where it was ordered.
+    pub height: Height,
+}
+
+/// What a final block means for the custodian of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CustodyEvent {
+    /// A dealing names this node.
+    Assigned(Box<Assignment>),
+    /// A grant ended: stored releases under it must go.
+    GrantRevoked(GrantId),
+    /// A record was erased: its shares and releases must go.
+    RecordErased(RecordId),
+    /// A share epoch ended: its shares and releases must go.
+    EpochEnded(RecordId, RecordVersion, ShareEpoch),
+}
+
+/// A grant as the release rule sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrantView {
+    /// The grant.
+    pub grant: GrantId,
+    /// How many uses it has.
+    pub uses_max: u32,
+    /// Until when it lasts.
+    pub ends: UnixMillis,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}
+
+/// A decryption that this node executed with outcome ALLOW.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedDecryption {
+    /// The transaction.
+    pub transaction: TransactionId,
+    /// The block time it was executed at.
+    pub time: UnixMillis,
+    /// Who asked.
+    pub requester: PublicKey,
+    /// The grant; none for an owner opening their own record.
+    pub grant: Option<GrantView>,
+    /// Which use of the grant.
+    pub use_number: UseNumber,
+    /// The one-time key that it lists for this custodian.
+    pub opening_key: Option<[u8; 32]>,
+}
+
+/// What the ledger says of one record version's shares now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareView {
+    /// The context recomputed from the ledger for this custodian.
+    pub share: ShareContext,
+    /// The commitments of the current epoch.
+    pub commitments: Vec<[u8; 32]>,
+    /// Whether the record was erased.
+    pub erased: bool,
+}
+
+/// Everything that the release rule reads, at the tip of this node's own executed chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseView {
+    /// The network.
+    pub network: NetworkId,
+    /// The channel.
+    pub channel: ChannelId,
+    /// Height of the tip.
+    pub tip: Height,
+    /// Block time of the tip.
+    pub tip_time: UnixMillis,
+    /// Whether two conflicting certificates were ever seen.
+    pub conflict_seen: bool,
+    /// The decryption, if this node executed it and allowed it.
+    pub decryption: Option<AllowedDecryption>,
+    /// The record version's shares, if this node is one of its custodians.
+    pub share: Option<ShareView>,
+    /// Whether the requester's key is active.
+    pub key_active: bool,
+    /// Whether the requester is suspended.
+    pub suspended: bool,
+}

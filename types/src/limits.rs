@@ -1,0 +1,41 @@
+//! How large things may be, in one place, with the relations between them asserted.
+
+/// Largest encoded transaction with its signatures and endorsements.
+pub const TRANSACTION_BYTES: usize = 64 * 1024;
+/// Largest encoded system transaction.
+pub const SYSTEM_TRANSACTION_BYTES: usize = 64 * 1024;
+/// Largest encoded block.
+pub const BLOCK_BYTES: usize = 1024 * 1024;
+/// What a block may use for transactions; the rest is for its header and system transactions.
+pub const BLOCK_TRANSACTIONS_BYTES: usize = 640 * 1024;
+/// What a block may use for system transactions.
+pub const BLOCK_SYSTEM_BYTES: usize = 256 * 1024;
+/// Largest encoded block header: two cosigned checkpoints' worth of a large network.
+pub const HEADER_BYTES: usize = 64 * 1024;
+/// Largest encoded genesis document.
+pub const GENESIS_BYTES: usize = 1024 * 1024;
+/// Largest text of a policy's rules.
+pub const POLICY_BYTES: usize = 16 * 1024;
+/// Largest encoded audit event: one leaf.
+pub const EVENT_BYTES: usize = 8 * 1024;
+/// Largest bundle that is read into memory at once.
+pub const BUNDLE_BYTES: usize = 2 * 1024 * 1024 * 1024 - 1;
+/// Most authors of one transaction.
+pub const AUTHORS: usize = 16;
+/// Most endorsements of one transaction.
+pub const ENDORSEMENTS: usize = 32;
+/// Most items of one system transaction.
+pub const SYSTEM_ITEMS: usize = 256;
+/// Most diseases of one permission.
+pub const DISEASES: usize = 64;
+/// Most reasons of one outcome.
+pub const REASONS: usize = 32;
+/// Longest media type.
+pub const MEDIA_TYPE_BYTES: usize = 127;
+/// How far ahead of the tip a transaction may set its expiry, in blocks.
+pub const EXPIRY_BLOCKS: u64 = 10_000;
+
+const _: () = assert!(BLOCK_TRANSACTIONS_BYTES + BLOCK_SYSTEM_BYTES + HEADER_BYTES <= BLOCK_BYTES);
+const _: () = assert!(TRANSACTION_BYTES <= BLOCK_TRANSACTIONS_BYTES);
+const _: () = assert!(SYSTEM_TRANSACTION_BYTES <= BLOCK_SYSTEM_BYTES);
+const _: () = assert!(POLICY_BYTES < TRANSACTION_BYTES);

@@ -1,1 +1,0 @@
-//! HPKE: shares sealed to one-time keys.
