@@ -1,2 +1,14 @@
+//! Prove it: the audit ledger of a channel.
+//!
+//! Endorsed transactions go in; MDCA orders them into final blocks; every committer executes the
+//! same contracts on them and comes to the same outcomes, which become leaves of the audit log; what
+//! the log says is cosigned, exported and verified offline.
+//!
+//! The engine of the consensus is named in [`mdca`] and nowhere else.
+
 pub mod commitment;
+pub mod finalized;
+pub mod log;
+pub mod mdca;
 pub mod store;
+pub mod world;

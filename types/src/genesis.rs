@@ -4,6 +4,7 @@
 //! docs/spec/genesis.md
 
 use crate::{
+    checkpoint::Committer,
     codec, hash,
     id::{ChannelId, ChannelName, ConfigDigest, DisplayName, Epoch, NetworkId, NodeId, OrgId, UnixMillis},
     label,
@@ -279,6 +280,13 @@ impl EpochConfig {
     /// The committers, sorted by key.
     pub fn committers(&self) -> impl Iterator<Item = &Member> {
         self.with(|roles| roles.committer)
+    }
+
+    /// Who may cosign checkpoints.
+    #[must_use]
+    pub fn cosigners(&self) -> Vec<Committer> {
+        let of = |m: &Member| Committer { node: m.node, cosigning_key: m.cosigning_key, org: m.org.clone() };
+        self.committers().map(of).collect()
     }
 
     /// The custodians, sorted by key.

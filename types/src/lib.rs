@@ -5,7 +5,9 @@
 //! [`label`]. The `verify` functions need nothing but their arguments.
 
 pub mod access;
+pub mod block;
 pub mod certificate;
+pub mod checkpoint;
 pub mod codec;
 pub mod context;
 pub mod custody;
@@ -18,6 +20,8 @@ pub mod invocation;
 pub mod label;
 pub mod limits;
 pub mod merkle;
+pub mod note;
+pub mod receipt;
 pub mod secret;
 pub mod sign;
 pub mod transaction;

@@ -3,7 +3,7 @@
 //! | secret | formula |
 //! |---|---|
 //! | data key of a record version | `HKDF(secret scalar, "dmdl/v1/dek" ‖ DataContext)` |
-//! | a requester's one-time X25519 secret for one custodian | `HKDF(seed, "dmdl/v1/opening-key" ‖ nonce[32] ‖ custodian[32])` |
+//! | a requester's one-time X25519 secret for one custodian | `HKDF(seed, "dmdl/v1/opening-key" ‖ nonce[16] ‖ custodian[32])` |
 //! | key that wraps one share at rest | `HKDF(stored secret, "dmdl/v1/share-wrap" ‖ ShareContext)` |
 //! | a custodian's one-time X25519 dealing secret | 32 random bytes, never derived |
 //!
@@ -41,13 +41,13 @@ pub fn data_key(secret: &Secret32, context: &DataContext) -> Secret32 {
 
 /// A requester's one-time X25519 secret for one custodian and one decryption.
 ///
-/// The requester keeps one seed; `nonce` is new for each decryption and need not be secret.
+/// The requester keeps one seed; `nonce` is the transaction's, new for each and not secret.
 ///
 /// # Security
 /// Each custodian seals to a key of its own, so that proving one custodian's lie, which reveals one
 /// of these, opens no other share.
 #[must_use]
-pub fn opening_secret(seed: &Secret32, nonce: &[u8; 32], custodian: NodeId) -> Secret32 {
+pub fn opening_secret(seed: &Secret32, nonce: &[u8; 16], custodian: NodeId) -> Secret32 {
     derive(seed, &bound(label::OPENING_KEY, &(*nonce, custodian)))
 }
 
@@ -123,4 +123,4 @@ fn derive(secret: &Secret32, info: &[u8]) -> Secret32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

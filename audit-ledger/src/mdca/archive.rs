@@ -6,17 +6,17 @@
 use super::block::EngineBlock;
 use commonware_consensus::simplex::{scheme::ed25519::Scheme, types::Finalization};
 use commonware_cryptography::{certificate::Verifier as _, sha256::Digest};
-use commonware_runtime::{Clock, Metrics, Storage, buffer::paged::CacheRef};
+use commonware_runtime::{Clock, Metrics, Storage, buffer::paged::{CacheRef, page_size}};
 use commonware_storage::archive::{Error, immutable};
-use commonware_utils::{NZU16, NZU64, NZUsize};
+use commonware_utils::{NZU64, NZUsize};
 use dmdl_types::id::{ChannelId, Epoch};
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 pub(super) const REPLAY_BUFFER: NonZeroUsize = NZUsize!(1 << 20);
 pub(super) const WRITE_BUFFER: NonZeroUsize = NZUsize!(1 << 18);
 
 pub(super) type Certificates<E> = immutable::Archive<E, Digest, Finalization<Scheme, Digest>>;
-pub(super) type Blocks<E> = immutable::Archive<E, Digest, EngineBlock>;
+pub(super) type Blocks<E> = immutable::Archive<E, Digest, Arc<EngineBlock>>;
 
 /// The names of one channel's partitions.
 #[derive(Clone, Debug)]
@@ -44,9 +44,9 @@ impl Partitions {
     }
 }
 
-/// Pages whose checksummed form fills a quarter of a disk page, shared by all of a channel's files.
+/// One cache of disk-page-sized pages, shared by all of a channel's files.
 pub(super) fn page_cache() -> CacheRef {
-    CacheRef::new(NZU16!(1012), NZUsize!(4096))
+    CacheRef::new(page_size(4096), NZUsize!(1024))
 }
 
 pub(super) async fn certificates<E>(runtime: E, names: &Partitions, cache: &CacheRef) -> Result<Certificates<E>, Error>

@@ -7,7 +7,7 @@
 
 use super::{Changes, Entry, Overlay, Reader, Space, StoreError};
 use dmdl_types::id::Height;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 /// The way back from the tip, for some of the spaces.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl History {
         let mut back = Changes::default();
         let mut reached = 0;
         // From the tip backwards: an older value of a key replaces a newer one.
-        for (_, changes) in self.undo.range(height.next()..=tip).rev() {
+        for (_, changes) in self.undo.range((Bound::Excluded(height), Bound::Included(tip))).rev() {
             for space in Space::ALL {
                 for (key, value) in changes.of(space) {
                     back.set(space, key.to_vec(), value.map(<[u8]>::to_vec));

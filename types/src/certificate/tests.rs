@@ -4,14 +4,14 @@ use crate::{
     secret::Secret32,
     sign::SigningKey,
 };
-use commonware_codec::{DecodeExt, Encode};
+use commonware_codec::{Copying, DecodeExt, Encode};
 use commonware_cryptography::{Signer as _, ed25519};
 
 const DOMAIN: Domain = Domain { network: NetworkId::new([1; 32]), channel: ChannelId::new([2; 32]) };
 
 /// Signs like the engine: namespace and message framed by the key itself.
 fn sign(seed: u8, suffix: &[u8], message: &[u8]) -> Signature {
-    let key = ed25519::PrivateKey::decode(&[seed; 32][..]).unwrap();
+    let key = ed25519::PrivateKey::decode(Copying(&[seed; 32])).unwrap();
     let signed = key.sign(&namespace(&DOMAIN, suffix), message).encode();
     Signature::new(signed.to_vec().try_into().unwrap())
 }

@@ -24,7 +24,7 @@ pub enum ProofError {
         new_size: u64,
     },
     /// The proof has more or fewer hashes than its sizes ask for.
-    #[error("{got} hashes are too many or too few for this proof")]
+    #[error("the proof has too many or too few hashes: {got}")]
     WrongLength {
         /// How many hashes came.
         got: usize,

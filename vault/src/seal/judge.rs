@@ -4,13 +4,14 @@
 //! deterministic, the secret either belongs to the key on the ledger or not, and the author of the
 //! seal is bound by the digest that it registered or the signature that it gave.
 
-use super::{OpenError, ReleasedShare, SealedShare, open_dealt, open_released};
+use super::{ReleasedShare, SealedShare, digest, open_dealt, open_released};
 use crate::{
     keys::x25519_public,
-    share::{Dealing, Share},
+    share::{CheckedDealing, Share},
 };
 use dmdl_types::{
     context::{ReleaseContext, ShareContext},
+    custody::SealedBytes,
     secret::Secret32,
 };
 
@@ -47,7 +48,7 @@ pub enum JudgeError {
 #[derive(Clone, Copy, Debug)]
 pub struct Registered<'a> {
     /// The dealing.
-    pub dealing: &'a Dealing,
+    pub dealing: &'a CheckedDealing,
     /// What the share is bound to.
     pub context: &'a ShareContext,
     /// The custodian's one-time dealing key.
@@ -56,22 +57,25 @@ pub struct Registered<'a> {
     pub digest: &'a [u8; 32],
 }
 
-/// Decides a custodian's complaint about a dealt share.
+/// Decides a custodian's complaint about a dealt share, given the bytes as they came.
+///
+/// Bytes that are not even a sealed share are the dealer's fault too: it registered their digest.
 ///
 /// # Errors
 /// [`JudgeError`] when the evidence is not about what was registered.
-pub fn judge_dealt(registered: Registered<'_>, sealed: &SealedShare, revealed: &Secret32) -> Result<Verdict, JudgeError> {
-    let Registered { dealing, context, dealing_key, digest } = registered;
+pub fn judge_dealt(registered: Registered<'_>, sealed: &SealedBytes, revealed: &Secret32) -> Result<Verdict, JudgeError> {
+    let Registered { dealing, context, dealing_key, .. } = registered;
     if !dealing.has(context) {
         return Err(JudgeError::OtherDealing);
     }
-    if sealed.digest() != *digest {
+    if digest(sealed) != *registered.digest {
         return Err(JudgeError::NotRegistered);
     }
     if x25519_public(revealed) != *dealing_key {
         return Err(JudgeError::OtherKey);
     }
-    Ok(if is_committed(dealing, open_dealt(sealed, context, revealed)) {
+    let opened = SealedShare::from_bytes(sealed).ok().and_then(|sealed| open_dealt(&sealed, context, revealed).ok());
+    Ok(if is_committed(dealing, opened) {
         Verdict::CustodianLied
     } else {
         Verdict::DealerFault
@@ -83,7 +87,7 @@ pub fn judge_dealt(registered: Registered<'_>, sealed: &SealedShare, revealed: &
 /// # Errors
 /// [`JudgeError`] when the evidence is not a release by this custodian in this context.
 pub fn judge_released(
-    dealing: &Dealing,
+    dealing: &CheckedDealing,
     context: &ReleaseContext,
     released: &ReleasedShare,
     revealed: &Secret32,
@@ -97,13 +101,13 @@ pub fn judge_released(
     if x25519_public(revealed) != context.opening_key {
         return Err(JudgeError::OtherKey);
     }
-    Ok(if is_committed(dealing, open_released(released, context, revealed)) {
+    Ok(if is_committed(dealing, open_released(released, context, revealed).ok()) {
         Verdict::Fine
     } else {
         Verdict::CustodianLied
     })
 }
 
-fn is_committed(dealing: &Dealing, opened: Result<Share, OpenError>) -> bool {
-    opened.is_ok_and(|share| dealing.verify(share).is_ok())
+fn is_committed(dealing: &CheckedDealing, opened: Option<Share>) -> bool {
+    opened.is_some_and(|share| dealing.verify(share).is_ok())
 }

@@ -14,7 +14,7 @@ mod judge;
 mod sealed;
 
 pub use judge::{JudgeError, Registered, Verdict, judge_dealt, judge_released};
-pub use sealed::SealedShare;
+pub use sealed::{SealedShare, digest};
 
 use crate::{
     keys::{KeyError, bound, check_x25519},
@@ -176,4 +176,4 @@ fn open(sealed: &SealedShare, info: &[u8], secret: &Secret32, context: &ShareCon
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

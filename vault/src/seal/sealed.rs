@@ -3,7 +3,12 @@
 use super::SealError;
 use crate::share::Share;
 use borsh::{BorshDeserialize, BorshSerialize, io};
-use dmdl_types::{codec, hash, label, secret::Secret32};
+use dmdl_types::{
+    codec::{self, DecodeError},
+    custody::SealedBytes,
+    hash, label,
+    secret::Secret32,
+};
 use hpke::{
     Deserializable as _, OpModeR, OpModeS, Serializable as _, aead::ChaCha20Poly1305, kdf::HkdfSha256,
     kem::X25519HkdfSha256, single_shot_open, single_shot_seal_with_rng,
@@ -37,10 +42,24 @@ impl SealedShare {
     /// Length of an encoded sealed share.
     pub const LEN: usize = 33 + CIPHERTEXT_LEN;
 
-    /// What stands for this seal in the registration of its record.
+    /// Decodes a sealed share from the bytes that travel.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the suite is unknown or the length is not the suite's.
+    pub fn from_bytes(bytes: &SealedBytes) -> Result<Self, DecodeError> {
+        codec::decode(&bytes.0, Self::LEN)
+    }
+
+    /// The bytes that travel.
+    #[must_use]
+    pub fn to_bytes(&self) -> SealedBytes {
+        SealedBytes(codec::encode(self))
+    }
+
+    /// What stands for this seal on the ledger.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
-        hash::labelled(label::SEALED_SHARE, &[&codec::encode(self)])
+        digest(&self.to_bytes())
     }
 
     pub(super) fn seal(
@@ -72,6 +91,12 @@ impl SealedShare {
         .ok()
         .map(Zeroizing::new)
     }
+}
+
+/// What stands for sealed bytes on the ledger: their hash, whether or not they are a sealed share.
+#[must_use]
+pub fn digest(sealed: &SealedBytes) -> [u8; 32] {
+    hash::labelled(label::SEALED_SHARE, &[&sealed.0])
 }
 
 impl BorshDeserialize for SealedShare {

@@ -2,7 +2,7 @@
 
 use super::{
     polynomial,
-    verify::{Dealing, VerifiedShare},
+    verify::{CheckedDealing, VerifiedShare},
 };
 use crate::keys;
 use curve25519_dalek::Scalar;
@@ -42,7 +42,7 @@ pub enum CombineError {
 ///
 /// # Errors
 /// [`CombineError`] when shares belong elsewhere, repeat a position, or are fewer than `k`.
-pub fn combine(dealing: &Dealing, shares: &[VerifiedShare]) -> Result<Secret32, CombineError> {
+pub fn combine(dealing: &CheckedDealing, shares: &[VerifiedShare]) -> Result<Secret32, CombineError> {
     let mut seen = BTreeSet::new();
     for share in shares {
         if share.origin != dealing.origin {

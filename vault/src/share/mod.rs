@@ -2,7 +2,7 @@
 //! which give the data key, while `k - 1` together with everything public say nothing about it.
 //!
 //! The dealer [deals](deal()); the commitments go to the ledger, each share to its custodian. Whoever
-//! holds a share [verifies](Dealing::verify) it against the commitments, and only a share that passed
+//! holds a share [verifies](CheckedDealing::verify) it against the commitments, and only a share that passed
 //! can be [combined](combine()), released or kept: [`VerifiedShare`] has no other origin.
 //!
 //! # Security
@@ -29,7 +29,7 @@ pub use commitments::{CommitmentError, Commitments};
 pub use deal::{DealError, Dealt, deal};
 pub use reshare::{ReshareError, SubDealing, merge_commitments, merge_shares};
 pub use threshold::{Threshold, ThresholdError};
-pub use verify::{Dealing, VerifiedShare, VerifyError};
+pub use verify::{CheckedDealing, DealingError, VerifiedShare, VerifyError};
 pub use wrap::{WrapError, WrappedShare};
 
 use curve25519_dalek::Scalar;

@@ -16,7 +16,7 @@ use super::{
     deal::{DealError, deal_pair},
     pedersen, polynomial,
     threshold::Threshold,
-    verify::{Dealing, VerifiedShare},
+    verify::{CheckedDealing, VerifiedShare},
 };
 use curve25519_dalek::{RistrettoPoint, Scalar, traits::VartimeMultiscalarMul as _};
 use dmdl_types::id::{ShareEpoch, ShareIndex};
@@ -57,8 +57,8 @@ pub enum ReshareError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubDealing {
     from: ShareIndex,
-    old: Dealing,
-    dealing: Dealing,
+    old: CheckedDealing,
+    dealing: CheckedDealing,
 }
 
 impl SubDealing {
@@ -79,7 +79,7 @@ impl SubDealing {
     /// # Errors
     /// [`ReshareError`] names the holder.
     pub fn check(
-        old: &Dealing,
+        old: &CheckedDealing,
         from: ShareIndex,
         commitments: Commitments,
         epoch: ShareEpoch,
@@ -91,12 +91,12 @@ impl SubDealing {
         if commitments.points().first() != Some(&image) {
             return Err(ReshareError::NotItsShare { from });
         }
-        Ok(Self { from, old: old.clone(), dealing: Dealing::new(commitments, *old.data(), epoch) })
+        Ok(Self { from, old: old.clone(), dealing: CheckedDealing::new(commitments, *old.data(), epoch) })
     }
 
     /// The part as a dealing of the new epoch: it verifies shares and gives them their contexts.
     #[must_use]
-    pub const fn dealing(&self) -> &Dealing {
+    pub const fn dealing(&self) -> &CheckedDealing {
         &self.dealing
     }
 
@@ -111,7 +111,7 @@ impl SubDealing {
 ///
 /// # Errors
 /// [`ReshareError`] when the parts are not one each of exactly `k` holders of one dealing.
-pub fn merge_commitments(parts: &[SubDealing]) -> Result<Dealing, ReshareError> {
+pub fn merge_commitments(parts: &[SubDealing]) -> Result<CheckedDealing, ReshareError> {
     let (first, factors) = factors(parts)?;
     let merged = (0..usize::from(first.dealing.commitments.threshold().k())).map(|coefficient| {
         let points = parts.iter().map(|part| part.dealing.commitments.points().get(coefficient).copied());
@@ -120,7 +120,7 @@ pub fn merge_commitments(parts: &[SubDealing]) -> Result<Dealing, ReshareError> 
     // Each part has as many commitments as the first: `factors` has compared their thresholds.
     let merged: Vec<_> = merged.flatten().collect();
     let commitments = Commitments::parse(first.dealing.commitments.threshold(), &merged)?;
-    Ok(Dealing::new(commitments, first.dealing.origin.data, first.dealing.origin.epoch))
+    Ok(CheckedDealing::new(commitments, first.dealing.origin.data, first.dealing.origin.epoch))
 }
 
 /// The new share that one custodian's shares of `k` parts add up to, given in the parts' order.

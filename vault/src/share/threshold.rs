@@ -67,7 +67,7 @@ impl Threshold {
     #[must_use]
     pub const fn min_acks(self) -> u8 {
         // At most n, because `new` demands n >= 2k - 1.
-        2 * self.k - 1
+        self.k + (self.k - 1)
     }
 
     /// Whether `k - 1` silent custodians can keep a record from ever becoming active: `n < 3k - 2`.

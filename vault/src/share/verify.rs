@@ -1,6 +1,11 @@
 //! Verifying: whether a share lies on the committed polynomial.
 
-use super::{Share, commitments::Commitments, pedersen, threshold::Threshold};
+use super::{
+    Share,
+    commitments::{CommitmentError, Commitments},
+    pedersen,
+    threshold::{Threshold, ThresholdError},
+};
 use dmdl_types::{
     context::{DataContext, ShareContext},
     id::{DealingId, NodeId, ShareEpoch, ShareIndex},
@@ -60,19 +65,45 @@ impl Origin {
     }
 }
 
-/// A dealing as the ledger knows it: its commitments, and the record version and epoch it serves.
+/// Why what the ledger says of a dealing is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DealingError {
+    /// Its numbers are no threshold.
+    #[error(transparent)]
+    Threshold(#[from] ThresholdError),
+    /// Its commitments are none.
+    #[error(transparent)]
+    Commitments(#[from] CommitmentError),
+    /// The commitments make another dealing than the context names.
+    #[error("the commitments belong to another dealing")]
+    OtherDealing,
+}
+
+/// A dealing as the ledger knows it, decoded and checked: its commitments, and the record version and
+/// share epoch that it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dealing {
+pub struct CheckedDealing {
     pub(super) origin: Origin,
     pub(super) commitments: Commitments,
 }
 
-impl Dealing {
+impl CheckedDealing {
     /// The dealing that these commitments make for a record version and an epoch of its shares.
     #[must_use]
     pub fn new(commitments: Commitments, data: DataContext, epoch: ShareEpoch) -> Self {
         let id = DealingId::derive(&data, epoch, commitments.as_bytes());
         Self { origin: Origin { id, data, epoch, threshold: commitments.threshold() }, commitments }
+    }
+
+    /// The dealing that a share's context speaks of, from its encoded commitments.
+    ///
+    /// # Errors
+    /// [`DealingError`] when threshold, commitments and dealing id do not fit together.
+    pub fn of_context(context: &ShareContext, commitments: &[[u8; 32]]) -> Result<Self, DealingError> {
+        let commitments = Commitments::parse(Threshold::new(context.k, context.n)?, commitments)?;
+        let dealing = Self::new(commitments, context.data, context.epoch);
+        if dealing.id() == context.dealing { Ok(dealing) } else { Err(DealingError::OtherDealing) }
     }
 
     /// The dealing's id.

@@ -1,0 +1,80 @@
+# Everything that one types while working here. `make` alone prints the list.
+#
+# One profile, one target directory: the C++ of RocksDB takes many CPU minutes, and another profile,
+# other flags or another directory would compile it again (docs/adr/0007-rocksdb-build.md).
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+CACHE            ?= $(HOME)/.cache/dmdl
+CARGO_TARGET_DIR ?= $(CACHE)/target
+DMDL_SAMPLES     ?= $(CACHE)/samples
+export CACHE CARGO_TARGET_DIR DMDL_SAMPLES
+
+CARGO ?= cargo
+# In CI the lock file is law; at the desk Cargo may add a line for a dependency just written down.
+LOCKED := $(if $(CI),--locked)
+DMDL   := $(CARGO_TARGET_DIR)/debug/dmdl
+SEED   ?= 1
+
+.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check sim wasm bench
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what a bare machine lacks (compiler, libclang, wasm target)
+	@scripts/setup.sh build
+
+samples: ## fetch and generate the sample records
+	@scripts/setup.sh python
+	@"$(CACHE)/venv/bin/python" scripts/fetch-samples.py --out "$(DMDL_SAMPLES)"
+
+build: setup ## build the program
+	$(CARGO) build $(LOCKED)
+
+demo: setup samples build ## the whole story on sample records: register, ask, decide, release, audit
+	"$(DMDL)" demo --dir demo
+
+clean-demo: ## remove what the demo left
+	rm -rf demo
+
+check: setup fmt-check deps lint test vectors-check wasm ## everything that CI runs
+	@echo "check: all passed"
+
+fmt: ## format the sources
+	$(CARGO) fmt --all
+
+fmt-check: ## are the sources formatted?
+	$(CARGO) fmt --all -- --check
+
+lint: ## clippy, with warnings as errors
+	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+test: ## every test
+	$(CARGO) test $(LOCKED) --workspace
+
+deps: ## does the lock file hold what is banned, doubled or too old?
+	@scripts/test-check-deps.sh
+	@scripts/check-deps.sh Cargo.lock
+
+deny: ## licences, advisories and sources, where cargo-deny is installed
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; \
+	else echo "cargo-deny is not installed: 'cargo install --locked cargo-deny'; 'make deps' covers the bans without it"; fi
+
+vectors: ## write the test vectors anew
+	DMDL_WRITE_VECTORS=1 $(CARGO) test $(LOCKED) --workspace vectors
+
+vectors-check: vectors ## do the checked-in vectors equal what the code writes?
+	@if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then git diff --exit-code -- tests/vectors '*/tests/vectors'; \
+	else echo "not a git checkout: nothing to compare the vectors with"; fi
+
+sim: ## replay one seed of the simulator: make sim SEED=42
+	DMDL_SIM_SEED=$(SEED) $(CARGO) test $(LOCKED) -p dmdl-audit-ledger --test sim -- --nocapture
+
+wasm: ## build the crates that browsers use
+	$(CARGO) build $(LOCKED) -p dmdl-types -p dmdl-vault --target wasm32-unknown-unknown
+
+bench: setup ## measure sealing and opening
+	$(CARGO) bench $(LOCKED) -p dmdl-vault --profile dev

@@ -1,0 +1,89 @@
+//! `access`: custody, policies, requests, grants and decryptions.
+
+mod decrypt;
+mod register;
+mod request;
+
+pub use register::{assignment, share_context};
+
+use super::{Call, Stop, medical};
+use crate::{
+    store::Reader,
+    world::{PersonRow, RecordRow, RecordState},
+};
+use dmdl_policies::ParsedPolicy;
+use dmdl_types::{
+    access::{PolicyDocument, ReasonCode},
+    event::Outcome,
+    genesis::Role,
+    id::{PolicyId, RecordId},
+    invocation::Access,
+};
+
+pub(super) fn invoke<R: Reader>(
+    call: &mut Call<'_, R>,
+    author: &PersonRow,
+    invocation: &Access,
+) -> Result<Outcome, Stop> {
+    match invocation {
+        Access::Register(registration) => register::register(call, author, registration),
+        Access::SetPolicy { record, policy } => set_policy(call, author, record, policy),
+        Access::Request { record, terms, reason: _ } => request::request(call, author, record, terms),
+        Access::Approve { request } => request::review(call, author, *request, true),
+        Access::Deny { request } => request::review(call, author, *request, false),
+        Access::Revoke { grant } => request::revoke(call, author, *grant),
+        Access::Decrypt { record, version, authority, keys } => {
+            decrypt::decrypt(call, author, record, *version, authority, keys)
+        }
+        Access::Rekey { decryption, keys } => decrypt::rekey(call, author, *decryption, keys),
+        Access::Erase { record } => medical::delete(call, author, record),
+    }
+}
+
+fn set_policy<R: Reader>(
+    call: &mut Call<'_, R>,
+    author: &PersonRow,
+    record: &RecordId,
+    policy: &PolicyDocument,
+) -> Result<Outcome, Stop> {
+    let mut row = medical::owned_record(call, author, record)?;
+    row.policy = Some(store_policy(call, policy)?);
+    call.world.put(record, &row);
+    Ok(Outcome::applied())
+}
+
+/// Validates a policy and keeps it under its id.
+fn store_policy<R: Reader>(call: &mut Call<'_, R>, policy: &PolicyDocument) -> Result<PolicyId, Stop> {
+    ParsedPolicy::parse(policy).map_err(|_| ReasonCode::PolicyInvalid)?;
+    let id = policy.id();
+    call.about.policy = Some(id);
+    call.world.put(&id, policy);
+    Ok(id)
+}
+
+/// The policy with this id, ready to decide; none is the channel's default.
+fn load_policy<R: Reader>(call: &Call<'_, R>, id: Option<PolicyId>) -> Result<ParsedPolicy, Stop> {
+    let Some(id) = id else { return Ok(ParsedPolicy::default_for_channel()) };
+    // Only valid policies are stored. One that no longer parses decides nothing: that is a denial.
+    let document: PolicyDocument = call.world.get(&id)?.ok_or(ReasonCode::PolicyError)?;
+    ParsedPolicy::parse(&document).map_err(|_| ReasonCode::PolicyError.into())
+}
+
+/// A record that the author may know of.
+fn visible_record<R: Reader>(call: &mut Call<'_, R>, author: &PersonRow, id: &RecordId) -> Result<RecordRow, Stop> {
+    call.about.record = Some(*id);
+    let row: RecordRow = call.world.get(id)?.ok_or(ReasonCode::UnknownRecord)?;
+    if !row.metadata.listed && row.org != author.person.org && row.owner != author.person.key {
+        return Err(ReasonCode::UnknownRecord.into());
+    }
+    call.about.subject = row.metadata.subject;
+    if row.state == RecordState::Erased {
+        return Err(ReasonCode::RecordErased.into());
+    }
+    Ok(row)
+}
+
+/// Whether the author decides about the record: its owner, or its organisation's committee.
+fn decides(author: &PersonRow, row: &RecordRow) -> bool {
+    row.owner == author.person.key || (row.org == author.person.org && author.person.role == Role::Committee)
+}

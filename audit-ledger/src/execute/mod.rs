@@ -1,0 +1,252 @@
+//! Execution: the only writer of world state.
+//!
+//! A final block goes in; its outcomes, its leaves in the audit log, the new state and the new tip
+//! become durable in one batch, or not at all. The same blocks give the same bytes on every
+//! committer: nothing here reads a clock, a random source or the network.
+//!
+//! # Source
+//! docs/spec/event.md; docs/spec/state.md
+
+mod epochs;
+mod tip;
+mod transactions;
+
+pub use tip::{Anchor, Tip};
+
+use crate::{
+    commitment::{index, state::StateHash},
+    contract::Judge,
+    finalized::Finalized,
+    log,
+    store::{History, HistoryView, Space, Store, StoreError},
+    world::{self, PersonRow, PersonStatus, World},
+};
+use dmdl_types::{
+    block::Block,
+    checkpoint::{Checkpoint, CosignedCheckpoint},
+    custody::CustodyEvent,
+    event::Event,
+    genesis::{EpochConfig, Genesis, GenesisError},
+    id::{Epoch, Height},
+    merkle::Frontier,
+    sign::Domain,
+};
+
+/// Why execution stops. None of these is the fault of a transaction: the node must stop.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecuteError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The genesis document breaks a rule.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+    /// The store belongs to another network or channel.
+    #[error("the store belongs to another network or channel")]
+    OtherLedger,
+    /// The block does not follow the tip.
+    #[error("block {got} does not follow the executed tip {tip}")]
+    OutOfOrder {
+        /// The block's height.
+        got: Height,
+        /// The tip's.
+        tip: Height,
+    },
+    /// Enough committers cosigned a checkpoint that this node's own execution contradicts: either
+    /// this node's state is damaged, or more committers lie than the model allows.
+    #[error("the checkpoint at height {0} contradicts this node's own execution")]
+    Diverged(Height),
+    /// The configuration of an epoch is missing.
+    #[error("the configuration of epoch {0} is missing")]
+    NoConfiguration(Epoch),
+    /// The channel wants a policy engine that this program does not have.
+    #[error("the channel decides with policy engine {wanted}; this program has {has}")]
+    PolicyEngine {
+        /// The channel's.
+        wanted: u16,
+        /// This program's.
+        has: u16,
+    },
+}
+
+/// What a block led to.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// The tip after it.
+    pub tip: Tip,
+    /// Its audit events, in the order of their leaves.
+    pub events: Vec<Event>,
+    /// What it means for custodians.
+    pub custody: Vec<CustodyEvent>,
+    /// What this node can now cosign, if the log grew.
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// The executor of one channel on one node.
+#[derive(Debug)]
+pub struct Executor<S: Store> {
+    store: S,
+    genesis: Genesis,
+    domain: Domain,
+    judge: Judge,
+    tip: Tip,
+    frontier: Frontier,
+    history: History,
+}
+
+impl<S: Store> Executor<S> {
+    /// Opens the ledger in `store`, or begins it with `genesis`.
+    ///
+    /// # Errors
+    /// [`ExecuteError`] when the store holds another ledger or cannot be read.
+    pub fn open(store: S, genesis: Genesis, judge: Judge) -> Result<Self, ExecuteError> {
+        genesis.check()?;
+        let wanted = genesis.channel.policy_engine;
+        if wanted != dmdl_policies::POLICY_ENGINE {
+            return Err(ExecuteError::PolicyEngine { wanted, has: dmdl_policies::POLICY_ENGINE });
+        }
+        let domain = genesis.domain();
+        let tip = match Tip::load(&store)? {
+            Some(tip) if tip.domain == domain => tip,
+            Some(_) => return Err(ExecuteError::OtherLedger),
+            None => begin(&store, &genesis)?,
+        };
+        let frontier = log::frontier(&store, tip.size)?;
+        Ok(Self { store, genesis, domain, judge, tip, frontier, history: History::new() })
+    }
+
+    /// The last executed block.
+    #[must_use]
+    pub const fn tip(&self) -> &Tip {
+        &self.tip
+    }
+
+    /// The store, for reading.
+    #[must_use]
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The genesis document.
+    #[must_use]
+    pub const fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The configuration of an epoch, once it is decided.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn epoch_config(&self, epoch: Epoch) -> Result<Option<EpochConfig>, StoreError> {
+        world::read(&self.store, &epoch)
+    }
+
+    /// The index as it was at the newest checkpoint that a final header carries.
+    #[must_use]
+    pub fn anchored_index(&self) -> Option<HistoryView<&S>> {
+        self.history.view(self.tip.anchor?.checkpoint.height, self.tip.height, &self.store)
+    }
+
+    /// Executes the next final block.
+    ///
+    /// What survives a crash: all of it, once this returns; nothing of it before.
+    ///
+    /// # Errors
+    /// [`ExecuteError`]: nothing was changed, and the node must stop.
+    pub fn execute(&mut self, block: &Finalized<Block>) -> Result<Executed, ExecuteError> {
+        let block = block.get();
+        let header = &block.header;
+        if header.height != self.tip.height.next() || header.parent != self.tip.block {
+            return Err(ExecuteError::OutOfOrder { got: header.height, tip: self.tip.height });
+        }
+        let config = self.config_of(header.epoch)?;
+        let mut world = World::new(self.store.clone());
+        let done = transactions::run(&mut world, self, &config, block)?;
+        epochs::count_turns(&mut world, &config, header)?;
+        epochs::close(&mut world, &config, header)?;
+
+        let mut frontier = self.frontier.clone();
+        let overlay = world.overlay_mut();
+        let appended = log::append(overlay, &mut frontier, &done.events)?;
+        let state = StateHash::update(overlay)?.root();
+        let mut tip = Tip {
+            domain: self.domain,
+            height: header.height,
+            block: block.digest(),
+            time: header.time,
+            epoch: header.epoch,
+            size: frontier.size(),
+            anchor: self.tip.anchor,
+        };
+        let checkpoint = Checkpoint {
+            network: self.domain.network,
+            channel: self.domain.channel,
+            size: tip.size,
+            root: appended.root,
+            height: tip.height,
+            block: tip.block,
+            state,
+            index: appended.index,
+        };
+        let checkpoint = (!done.events.is_empty()).then_some(checkpoint);
+        if let Some(checkpoint) = &checkpoint {
+            tip::remember_checkpoint(overlay, checkpoint);
+        }
+        if let Some(carried) = &header.checkpoint {
+            tip.anchor = self.anchor(header.height, carried)?;
+        }
+        tip.store(overlay);
+        self.history.record(tip.height, Space::Index, overlay)?;
+        self.store.commit(world.into_changes().into())?;
+        // From here on the block is durable; memory follows the disk, never the other way round.
+        self.frontier = frontier;
+        self.tip = tip;
+        if let Some(anchor) = tip.anchor {
+            self.history.forget_before(anchor.checkpoint.height);
+        }
+        Ok(Executed { tip, events: done.events, custody: done.custody, checkpoint })
+    }
+
+    fn config_of(&self, epoch: Epoch) -> Result<EpochConfig, ExecuteError> {
+        self.epoch_config(epoch)?.ok_or(ExecuteError::NoConfiguration(epoch))
+    }
+
+    /// The newest anchor, after a header carried this checkpoint.
+    fn anchor(&self, height: Height, carried: &CosignedCheckpoint) -> Result<Option<Anchor>, ExecuteError> {
+        let checkpoint = *carried.checkpoint();
+        match tip::recall_checkpoint(&self.store, checkpoint.height)? {
+            Some(own) if own == checkpoint => {}
+            _ => return Err(ExecuteError::Diverged(checkpoint.height)),
+        }
+        let newer = self.tip.anchor.is_none_or(|known| known.checkpoint.size < checkpoint.size);
+        Ok(if newer { Some(Anchor { height, checkpoint }) } else { self.tip.anchor })
+    }
+}
+
+/// Writes what genesis decides.
+fn begin<S: Store>(store: &S, genesis: &Genesis) -> Result<Tip, ExecuteError> {
+    let mut world = World::new(store.clone());
+    for person in &genesis.people {
+        world.put(&person.key, &PersonRow { person: person.clone(), status: PersonStatus::Active });
+    }
+    for epoch in [Epoch::new(0), Epoch::new(1)] {
+        world.put(&epoch, &genesis.epoch_config(epoch));
+    }
+    let block = Block::genesis(genesis);
+    let tip = Tip {
+        domain: genesis.domain(),
+        height: block.header.height,
+        block: block.digest(),
+        time: block.header.time,
+        epoch: block.header.epoch,
+        size: 0,
+        anchor: None,
+    };
+    let overlay = world.overlay_mut();
+    StateHash::update(overlay)?;
+    index::root(overlay)?;
+    tip.store(overlay);
+    store.commit(world.into_changes().into())?;
+    Ok(tip)
+}

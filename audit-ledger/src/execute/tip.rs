@@ -1,0 +1,68 @@
+//! The tip, and the checkpoints that this node has come to by itself.
+
+use crate::store::{Overlay, Reader, Space, StoreError};
+use borsh::{BorshDeserialize, BorshSerialize};
+use dmdl_types::{
+    checkpoint::Checkpoint,
+    codec,
+    id::{BlockDigest, Epoch, Height, UnixMillis},
+    sign::Domain,
+};
+
+const TIP_KEY: &[u8] = b"tip";
+const TIP_BYTES: usize = 1024;
+/// Checkpoints by height, most significant byte first.
+const CHECKPOINT_PREFIX: &[u8] = b"checkpoint/";
+
+/// The last executed block, and how far the audit log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Tip {
+    /// The network and channel.
+    pub domain: Domain,
+    /// The block's height.
+    pub height: Height,
+    /// Its digest.
+    pub block: BlockDigest,
+    /// Its time.
+    pub time: UnixMillis,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// How many leaves the audit log has.
+    pub size: u64,
+    /// The newest checkpoint that a final header carries.
+    pub anchor: Option<Anchor>,
+}
+
+/// A checkpoint that is final: a final header carries it with enough cosignatures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Anchor {
+    /// The height of the header.
+    pub height: Height,
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+}
+
+impl Tip {
+    pub(super) fn load(reader: &impl Reader) -> Result<Option<Self>, StoreError> {
+        let damaged = |e| StoreError::Corrupt(format!("the tip: {e}"));
+        reader.get(Space::Meta, TIP_KEY)?.map(|bytes| codec::decode(&bytes, TIP_BYTES).map_err(damaged)).transpose()
+    }
+
+    pub(super) fn store<R: Reader>(&self, block: &mut Overlay<R>) {
+        block.put(Space::Meta, TIP_KEY, codec::encode(self));
+    }
+}
+
+pub(super) fn remember_checkpoint<R: Reader>(block: &mut Overlay<R>, checkpoint: &Checkpoint) {
+    block.put(Space::Meta, checkpoint_key(checkpoint.height), codec::encode(checkpoint));
+}
+
+pub(super) fn recall_checkpoint(reader: &impl Reader, height: Height) -> Result<Option<Checkpoint>, StoreError> {
+    let damaged = |e| StoreError::Corrupt(format!("a checkpoint: {e}"));
+    let bytes = reader.get(Space::Meta, &checkpoint_key(height))?;
+    bytes.map(|bytes| codec::decode(&bytes, TIP_BYTES).map_err(damaged)).transpose()
+}
+
+fn checkpoint_key(height: Height) -> Vec<u8> {
+    [CHECKPOINT_PREFIX, &height.get().to_be_bytes()].concat()
+}

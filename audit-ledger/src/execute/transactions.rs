@@ -1,0 +1,193 @@
+//! One block's transactions, one after the other.
+
+use super::{ExecuteError, Executor};
+use crate::{
+    contract::{self, Context, Effect, action_of, system_action_of},
+    store::{Reader, Store, StoreError},
+    world::{PersonRow, Seen, World, row_key},
+};
+use dmdl_types::{
+    access::{Reason, ReasonCode},
+    block::Block,
+    custody::CustodyEvent,
+    event::{Action, Event, Outcome, Verdict},
+    genesis::EpochConfig,
+    id::{Height, OrgId, TransactionId},
+    sign::PublicKey,
+    transaction::{EndorsedTransaction, SystemTransaction},
+};
+
+/// What a block's transactions led to.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub(super) events: Vec<Event>,
+    pub(super) custody: Vec<CustodyEvent>,
+}
+
+/// Runs the transactions of a block, in its order: people's first, then nodes'.
+pub(super) fn run<S: Store>(
+    world: &mut World<S>,
+    executor: &Executor<S>,
+    config: &EpochConfig,
+    block: &Block,
+) -> Result<Done, ExecuteError> {
+    let ctx = Context {
+        domain: executor.domain,
+        single_org_demo: executor.genesis.single_org_demo,
+        config,
+        height: block.header.height,
+        time: block.header.time,
+        transaction: TransactionId::new([0; 32]),
+        judge: executor.judge,
+    };
+    let mut done = Done::default();
+    for endorsed in &block.body.transactions {
+        person(world, &ctx, endorsed, &mut done)?;
+    }
+    for system in &block.body.system {
+        node(world, &ctx, system, &mut done)?;
+    }
+    forget_expired(world, block.header.height)?;
+    Ok(done)
+}
+
+fn person<S: Store>(
+    world: &mut World<S>,
+    ctx: &Context<'_>,
+    endorsed: &EndorsedTransaction,
+    done: &mut Done,
+) -> Result<(), StoreError> {
+    let body = &endorsed.transaction.body;
+    let id = body.id();
+    if !first_time(world, ctx.height, body.expires, id)? {
+        return Ok(());
+    }
+    let ctx = Context { transaction: id, ..*ctx };
+    let actor = body.authors.first().copied().unwrap_or(PublicKey::new([0; 32]));
+    let action = action_of(&body.invocation);
+    let effect = if body.expires < ctx.height {
+        expired(action)
+    } else {
+        attempt(world, |world| contract::invoke(world, &ctx, &body.authors, &body.invocation))?
+    };
+    let org = world.get::<PersonRow>(&actor)?.map(|row| row.person.org);
+    done.add(&ctx, 0, action, actor, org, effect);
+    Ok(())
+}
+
+fn node<S: Store>(
+    world: &mut World<S>,
+    ctx: &Context<'_>,
+    system: &SystemTransaction,
+    done: &mut Done,
+) -> Result<(), StoreError> {
+    let id = system.id();
+    if !first_time(world, ctx.height, system.body.expires, id)? {
+        return Ok(());
+    }
+    let ctx = Context { transaction: id, ..*ctx };
+    let member = ctx.config.member(system.body.node);
+    for (position, item) in system.body.items.iter().enumerate() {
+        let action = system_action_of(item);
+        let effect = if system.body.expires < ctx.height {
+            expired(action)
+        } else {
+            attempt(world, |world| contract::apply_system(world, &ctx, system.body.node, item))?
+        };
+        let position = u32::try_from(position).unwrap_or(u32::MAX);
+        done.add(&ctx, position, action, system.body.node.key(), member.map(|m| m.org.clone()), effect);
+    }
+    Ok(())
+}
+
+/// Runs one call on a world of its own, and keeps its changes unless it was refused.
+fn attempt<S: Store>(
+    world: &mut World<S>,
+    call: impl FnOnce(&mut World<&crate::store::Overlay<S>>) -> Result<Effect, StoreError>,
+) -> Result<Effect, StoreError> {
+    let mut inner = world.transaction();
+    let effect = call(&mut inner)?;
+    if effect.holds {
+        let changes = inner.into_changes();
+        world.keep(changes);
+    }
+    Ok(effect)
+}
+
+fn expired(action: Action) -> Effect {
+    let verdict = match action {
+        Action::Request | Action::Decrypt => Verdict::Deny,
+        _ => Verdict::Rejected,
+    };
+    let outcome = Outcome::of(verdict, Reason::code(ReasonCode::TransactionExpired));
+    Effect { outcome, about: contract::About::default(), custody: Vec::new(), holds: false }
+}
+
+/// Whether a transaction comes for the first time; from now on it does not.
+///
+/// An expired one needs no mark: it has no effect however often it comes. Its event is written once,
+/// because blocks with expired transactions are invalid and honest orderers refuse them.
+fn first_time<S: Store>(
+    world: &mut World<S>,
+    height: Height,
+    expires: Height,
+    id: TransactionId,
+) -> Result<bool, StoreError> {
+    let slot = (expires, id);
+    if world.has::<Seen>(&slot)? {
+        return Ok(false);
+    }
+    if expires >= height {
+        world.put(&slot, &Seen);
+    }
+    Ok(true)
+}
+
+/// Forgets transactions whose expiry has passed: they can have no effect any more.
+fn forget_expired<S: Store>(world: &mut World<S>, height: Height) -> Result<(), StoreError> {
+    const PAGE: usize = 256;
+    let Some(passed) = height.get().checked_sub(1) else { return Ok(()) };
+    let mut prefix = row_key::<Seen>(&(Height::new(passed), TransactionId::new([0; 32])));
+    prefix.truncate(9);
+    let space = crate::store::Space::State;
+    loop {
+        let page = world.overlay().scan(space, &prefix, None, PAGE)?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        for (key, _) in page {
+            world.overlay_mut().delete(space, key);
+        }
+    }
+}
+
+impl Done {
+    fn add(
+        &mut self,
+        ctx: &Context<'_>,
+        item: u32,
+        action: Action,
+        actor: PublicKey,
+        org: Option<OrgId>,
+        effect: Effect,
+    ) {
+        let about = effect.about;
+        self.events.push(Event {
+            height: ctx.height,
+            time: ctx.time,
+            transaction: ctx.transaction,
+            item,
+            action,
+            actor,
+            org,
+            record: about.record,
+            version: about.version,
+            subject: about.subject,
+            purpose: about.purpose,
+            policy: about.policy,
+            refers_to: about.refers_to,
+            outcome: effect.outcome,
+        });
+        self.custody.extend(effect.custody);
+    }
+}

@@ -1,0 +1,68 @@
+//! Finality as a type.
+
+use dmdl_types::{
+    block::{Block, Header},
+    certificate::{CertificateError, FinalityCertificate},
+    id::{BlockDigest, NodeId},
+    sign::{Domain, PublicKey},
+};
+
+/// A value that is final: only a verified certificate, of a block or of a descendant with the links
+/// between, builds one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finalized<T>(T);
+
+/// Why a certificate does not make a block final.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinalityError {
+    /// The certificate does not verify.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The chain of headers does not lead from the block to the certificate.
+    #[error("the headers do not lead from the block to the certificate")]
+    Links,
+}
+
+impl<T> Finalized<T> {
+    /// The value.
+    #[must_use]
+    pub const fn get(&self) -> &T {
+        &self.0
+    }
+
+    /// Takes the value out.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl Finalized<Block> {
+    /// A block that the engine has delivered as final: it has verified the certificate, and the links
+    /// from a descendant where the block has none of its own.
+    pub(crate) const fn delivered(block: Block) -> Self {
+        Self(block)
+    }
+
+    /// A block that this certificate makes final, through the headers that follow it.
+    ///
+    /// # Errors
+    /// [`FinalityError`] when the certificate is not valid or does not reach the block.
+    pub fn by_certificate(
+        block: Block,
+        links: &[Header],
+        certificate: &FinalityCertificate,
+        domain: &Domain,
+        committee: &[NodeId],
+    ) -> Result<Self, FinalityError> {
+        let keys: Vec<PublicKey> = committee.iter().map(NodeId::key).collect();
+        let finalized = certificate.verify(domain, &keys)?;
+        if follow(block.digest(), links) == Some(finalized.digest()) { Ok(Self(block)) } else { Err(FinalityError::Links) }
+    }
+}
+
+/// The digest that a chain of headers leads to.
+fn follow(start: BlockDigest, links: &[Header]) -> Option<BlockDigest> {
+    links.iter().try_fold(start, |parent, header| (header.parent == parent).then(|| header.digest()))
+}

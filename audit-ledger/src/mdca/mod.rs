@@ -1,0 +1,28 @@
+//! MDCA on the BFT engine: reputation decides who proposes, the whole committee votes.
+//!
+//! This is the only place in the product that names the engine's types. [`Engine::start`] wires one
+//! ledger channel: votes and certificates ([`orchestrator`]), blocks and their archive, the turns
+//! of the schedule ([`elector`]), and the fences that keep a channel among its members
+//! ([`members`]). It runs alike on a real machine and in the deterministic simulator. What a block
+//! means is the [`Ledger`]'s business.
+
+mod application;
+mod archive;
+mod block;
+mod delivery;
+mod elector;
+mod engine;
+mod faults;
+mod keys;
+mod ledger;
+mod links;
+mod members;
+mod orchestrator;
+mod schemes;
+mod timing;
+
+pub use block::{BlockError, EngineBlock};
+pub use engine::{Chain, Config, Engine, Runtime, StartError, message_bytes_max};
+pub use ledger::{Halt, Ledger, Turn};
+pub use links::{Links, SeatError, Seats};
+pub use timing::{CLOCK_BOUND_MS, Timing, TimingError};

@@ -1,0 +1,273 @@
+//! One loop that executes final blocks and moves from epoch to epoch.
+//!
+//! An epoch's committee and schedule are decided by blocks of earlier epochs, so the next epoch
+//! begins only once the last block of the current one is executed: then its vote engine starts, and
+//! the old one is dropped. A node that missed this hears votes of an epoch it does not know; it asks
+//! their sender for the last block of its own epoch, executes up to it, and steps on.
+
+use super::{
+    application::Application,
+    archive::{self, Partitions},
+    block::EngineBlock,
+    delivery::Delivery,
+    elector::ScheduleElector,
+    engine::{MAILBOX, Runtime, VIEWS_KEPT, halt},
+    faults::FaultReporter,
+    keys::engine_digest,
+    ledger::{Halt, Ledger},
+    members::{FencedReceiver, FencedSender, Members},
+    schemes::Schemes,
+    timing::Timing,
+};
+use commonware_codec::Encode as _;
+use commonware_consensus::{
+    Reporters,
+    marshal::{
+        core::Mailbox,
+        standard::{Deferred, Standard},
+    },
+    simplex::{
+        self,
+        config::{Floor, ForwardPolicy, SkipBudget, SkipPolicy},
+        scheme::ed25519::Scheme,
+    },
+    types::{Epoch as EngineEpoch, Epocher as _, FixedEpocher, Height as EngineHeight},
+};
+use commonware_cryptography::{ed25519::PublicKey, sha256::Digest};
+use commonware_macros::select;
+use commonware_p2p::{
+    Blocker, Message, Receiver, Sender,
+    utils::mux::{Builder as _, MuxHandle, Muxer},
+};
+use commonware_parallel::Sequential;
+use commonware_runtime::{Error as RuntimeError, Handle, buffer::paged::CacheRef};
+use commonware_utils::{Acknowledgement as _, channel::mpsc, vec::NonEmptyVec};
+use dmdl_types::{
+    genesis::EpochConfig,
+    id::{Epoch, Height},
+    sign::Domain,
+};
+
+type Automaton<E, L> = Deferred<E, Scheme, Application<L>, EngineBlock, FixedEpocher>;
+type Stray = (u64, Message<PublicKey>);
+
+/// What each epoch's vote engine is made from.
+pub(super) struct Parts<E: Runtime, L: Ledger, B> {
+    pub(super) domain: Domain,
+    pub(super) timing: Timing,
+    pub(super) ledger: L,
+    pub(super) blocker: B,
+    pub(super) schemes: Schemes,
+    pub(super) members: Members,
+    pub(super) epocher: FixedEpocher,
+    pub(super) automaton: Automaton<E, L>,
+}
+
+pub(super) struct Orchestrator<E: Runtime, L: Ledger, B> {
+    runtime: E,
+    parts: Parts<E, L, B>,
+    chain: Mailbox<Scheme, Standard<EngineBlock>>,
+    names: Partitions,
+    cache: CacheRef,
+    /// The last height whose execution is durable.
+    executed: Height,
+}
+
+/// The network channels, divided by epoch.
+struct ByEpoch<S: Sender<PublicKey = PublicKey>> {
+    votes: MuxHandle<FencedSender<S>>,
+    certificates: MuxHandle<FencedSender<S>>,
+    resolver: MuxHandle<FencedSender<S>>,
+}
+
+/// The vote engine of one epoch.
+struct Running {
+    epoch: Epoch,
+    task: Handle<()>,
+}
+
+type Fenced<S, R> = (FencedSender<S>, FencedReceiver<R>);
+
+impl<E, L, B> Orchestrator<E, L, B>
+where
+    E: Runtime,
+    L: Ledger,
+    B: Blocker<PublicKey = PublicKey> + Sync,
+{
+    pub(super) fn new(
+        runtime: E,
+        parts: Parts<E, L, B>,
+        chain: Mailbox<Scheme, Standard<EngineBlock>>,
+        (names, cache): (Partitions, CacheRef),
+        executed: Height,
+    ) -> Self {
+        Self { runtime, parts, chain, names, cache, executed }
+    }
+
+    /// Enters `epoch`, whose parent block has the digest `floor`, and runs until something fails.
+    pub(super) fn start<S, R>(
+        mut self,
+        (epoch, floor): (Epoch, Digest),
+        inbox: mpsc::UnboundedReceiver<Delivery>,
+        votes: Fenced<S, R>,
+        certificates: Fenced<S, R>,
+        resolver: Fenced<S, R>,
+    ) -> Handle<Result<(), Halt>>
+    where
+        S: Sender<PublicKey = PublicKey>,
+        R: Receiver<PublicKey = PublicKey>,
+    {
+        self.runtime.child("loop").spawn(move |runtime| async move {
+            let (muxer, votes, strays) =
+                Muxer::builder(runtime.child("votes"), votes.0, votes.1).with_backup().build();
+            muxer.start();
+            let (muxer, certificates) =
+                Muxer::new(runtime.child("certificates"), certificates.0, certificates.1);
+            muxer.start();
+            let (muxer, resolver) = Muxer::new(runtime.child("resolver"), resolver.0, resolver.1);
+            muxer.start();
+            self.runtime = runtime;
+            self.run((epoch, floor), inbox, ByEpoch { votes, certificates, resolver }, strays).await
+        })
+    }
+
+    async fn run<S: Sender<PublicKey = PublicKey>>(
+        mut self,
+        (epoch, floor): (Epoch, Digest),
+        mut inbox: mpsc::UnboundedReceiver<Delivery>,
+        mut channels: ByEpoch<S>,
+        mut strays: mpsc::Receiver<Stray>,
+    ) -> Result<(), Halt> {
+        let mut running = self.enter(epoch, floor, &mut channels).await?;
+        let mut shutdown = self.runtime.stopped();
+        loop {
+            select! {
+                _ = &mut shutdown => return Ok(()),
+                delivery = inbox.recv() => {
+                    let (block, acknowledgement) = delivery.ok_or_else(|| halt("the archive stopped"))?;
+                    self.execute(&block).await?;
+                    if self.ends_epoch(&block) && block.header().epoch >= running.epoch {
+                        running.task.abort();
+                        let _ = running.task.await;
+                        let floor = engine_digest(block.block_digest());
+                        running = self.enter(block.header().epoch.next(), floor, &mut channels).await?;
+                    }
+                    acknowledgement.acknowledge();
+                },
+                stray = strays.recv() => {
+                    let (epoch, (sender, _)) = stray.ok_or_else(|| halt("the network stopped"))?;
+                    if epoch > running.epoch.get() {
+                        self.ask_for_last_block(running.epoch, sender).await;
+                    }
+                },
+                ended = &mut running.task => {
+                    return Err(Halt { reason: format!("the votes of epoch {} ended: {ended:?}", running.epoch) });
+                },
+            }
+        }
+    }
+
+    /// Executes a final block unless that is done: a block may be handed out again after a start.
+    async fn execute(&mut self, block: &EngineBlock) -> Result<(), Halt> {
+        let height = block.header().height;
+        if height <= self.executed {
+            return Ok(());
+        }
+        if height != self.executed.next() {
+            return Err(Halt { reason: format!("block {height} follows block {}", self.executed) });
+        }
+        let certificate = self.chain.get_finalization(EngineHeight::new(height.get())).await;
+        self.parts.ledger.finalized(block.clone(), certificate.map(|c| c.encode().to_vec())).await?;
+        self.executed = height;
+        Ok(())
+    }
+
+    fn ends_epoch(&self, block: &EngineBlock) -> bool {
+        let header = block.header();
+        self.last_height(header.epoch) == Some(header.height)
+    }
+
+    fn last_height(&self, epoch: Epoch) -> Option<Height> {
+        self.parts.epocher.last(EngineEpoch::new(epoch.get())).map(|height| Height::new(height.get()))
+    }
+
+    /// Someone votes in an epoch that this node has not reached: they have what ends this one.
+    async fn ask_for_last_block(&self, epoch: Epoch, peer: PublicKey) {
+        let Some(last) = self.last_height(epoch) else { return };
+        let last = EngineHeight::new(last.get());
+        if self.chain.get_finalization(last).await.is_none() {
+            self.chain.hint_finalized(last, NonEmptyVec::new(peer));
+        }
+    }
+
+    async fn enter<S: Sender<PublicKey = PublicKey>>(
+        &mut self,
+        epoch: Epoch,
+        floor: Digest,
+        channels: &mut ByEpoch<S>,
+    ) -> Result<Running, Halt> {
+        let config = self.config_of(epoch).await?;
+        self.parts.schemes.insert(&config);
+        self.parts.members.track(&config);
+        let may_vote = self.parts.ledger.may_vote(epoch).await;
+        let scheme = self.parts.schemes.participant(&config, may_vote);
+
+        let committee = config.orderers().iter().map(dmdl_types::id::NodeId::key).collect();
+        let faults = FaultReporter::new(self.parts.ledger.clone(), self.parts.domain, committee);
+        let timing = self.parts.timing;
+        let engine = simplex::Engine::new(
+            self.runtime.child("votes").with_attribute("epoch", epoch),
+            simplex::Config {
+                scheme,
+                elector: ScheduleElector::new(config.qualified),
+                blocker: self.parts.blocker.clone(),
+                automaton: self.parts.automaton.clone(),
+                relay: self.parts.automaton.clone(),
+                reporter: Reporters::from((self.parts.automaton.clone(), faults)),
+                track_historical_votes: true,
+                strategy: Sequential,
+                partition: self.names.journal(epoch),
+                mailbox_size: MAILBOX,
+                epoch: EngineEpoch::new(epoch.get()),
+                floor: Floor::Genesis(floor),
+                replay_buffer: archive::REPLAY_BUFFER,
+                write_buffer: archive::WRITE_BUFFER,
+                page_cache: self.cache.clone(),
+                leader_timeout: timing.leader,
+                certification_timeout: timing.certification,
+                timeout_retry: timing.retry,
+                view_retention: VIEWS_KEPT,
+                skip: SkipPolicy::Enabled { timeout: timing.inactive, budget: SkipBudget::Participants },
+                fetch_timeout: timing.fetch(),
+                fetch_retry_delay: timing.fetch / 20,
+                forward: ForwardPolicy::SilentLeader,
+            },
+        );
+        let closed = |_| halt("the network stopped");
+        let votes = channels.votes.register(epoch.get()).await.map_err(closed)?;
+        let certificates = channels.certificates.register(epoch.get()).await.map_err(closed)?;
+        let resolver = channels.resolver.register(epoch.get()).await.map_err(closed)?;
+        let task = engine.start(votes, certificates, resolver);
+        tracing::info!(%epoch, may_vote, "entered an epoch");
+        self.forget_journal_before(epoch).await;
+        Ok(Running { epoch, task })
+    }
+
+    async fn config_of(&self, epoch: Epoch) -> Result<EpochConfig, Halt> {
+        match self.parts.ledger.epoch(epoch).await {
+            Some(config) if config.epoch == epoch && !config.orderers().is_empty() => Ok(config),
+            Some(_) => Err(Halt { reason: format!("the configuration of epoch {epoch} is unusable") }),
+            None => Err(Halt { reason: format!("the ledger does not know epoch {epoch}") }),
+        }
+    }
+
+    /// Nobody can be asked for votes of the epoch before the last: whoever lags that far gets blocks.
+    async fn forget_journal_before(&self, epoch: Epoch) {
+        let Some(old) = epoch.get().checked_sub(2) else { return };
+        let partition = self.names.journal(Epoch::new(old));
+        match self.runtime.remove(&partition, None).await {
+            Ok(()) | Err(RuntimeError::PartitionMissing(_)) => {}
+            Err(error) => tracing::warn!(%partition, %error, "an old journal was not removed"),
+        }
+    }
+}

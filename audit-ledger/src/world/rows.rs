@@ -1,0 +1,271 @@
+//! The tables of world state.
+
+use super::Row;
+use borsh::{BorshDeserialize, BorshSerialize};
+use dmdl_types::{
+    access::{PolicyDocument, Terms},
+    custody::DealtShare,
+    genesis::{EpochConfig, Person},
+    id::{
+        DealingId, Epoch, GrantId, Height, NodeId, OrgId, PolicyId, RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis,
+        UseNumber,
+    },
+    invocation::{Authority, Metadata, OpeningKey, PayloadInfo},
+    sign::PublicKey,
+};
+
+macro_rules! tables {
+    ($($number:literal $row:ty, by $key:ty;)*) => {$(
+        impl Row for $row {
+            const TABLE: u8 = $number;
+            type Key = $key;
+        }
+    )*};
+}
+
+tables! {
+    1 PersonRow, by PublicKey;
+    2 RecordRow, by RecordId;
+    3 VersionRow, by (RecordId, RecordVersion);
+    4 PolicyDocument, by PolicyId;
+    5 RequestRow, by TransactionId;
+    6 GrantRow, by GrantId;
+    7 DecryptionRow, by TransactionId;
+    8 Seen, by (Height, TransactionId);
+    9 DealingKeyUsed, by (NodeId, [u8; 32]);
+    10 HistoryRow, by (RecordId, BigEndian);
+    11 Owned, by (PublicKey, RecordId);
+    12 EpochConfig, by Epoch;
+    13 TurnCounters, by (Epoch, NodeId);
+    14 OpenedBy, by (PublicKey, RecordId);
+    15 CohortRow, by PublicKey;
+}
+
+/// A number in keys that are read in order: most significant byte first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct BigEndian([u8; 8]);
+
+impl BigEndian {
+    /// The key part of a number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number.to_be_bytes())
+    }
+}
+
+/// Whether a person may act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum PersonStatus {
+    /// May act.
+    Active,
+    /// May not act until reinstated.
+    Suspended,
+    /// May never act again.
+    Revoked,
+}
+
+/// A person and what became of them.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PersonRow {
+    /// Who.
+    pub person: Person,
+    /// Whether they may act.
+    pub status: PersonStatus,
+}
+
+/// Where a record is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum RecordState {
+    /// In the catalogue, with nothing in custody.
+    Catalogued,
+    /// Registered, and not enough acknowledgements yet.
+    Pending,
+    /// At least one version can be opened.
+    Active,
+    /// Erased: nothing of it will ever be released again.
+    Erased,
+}
+
+/// A record.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RecordRow {
+    /// Who owns it now.
+    pub owner: PublicKey,
+    /// The owner's organisation.
+    pub org: OrgId,
+    /// What it is.
+    pub metadata: Metadata,
+    /// Where it is in its life.
+    pub state: RecordState,
+    /// Its policy; none is the channel's default.
+    pub policy: Option<PolicyId>,
+    /// The last version registered; 0 for none.
+    pub last_version: RecordVersion,
+    /// The last version that became active; 0 for none.
+    pub active_version: RecordVersion,
+    /// When it was registered.
+    pub registered: UnixMillis,
+    /// How many entries its history has.
+    pub history_len: u64,
+}
+
+/// Where a version is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum VersionState {
+    /// Waits for acknowledgements.
+    Pending,
+    /// Enough custodians keep its shares.
+    Active,
+    /// Its dealer was proved at fault.
+    Failed,
+}
+
+/// A version of a record, and how its key is shared.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct VersionRow {
+    /// Where it is in its life.
+    pub state: VersionState,
+    /// The sealed payload.
+    pub payload: PayloadInfo,
+    /// The current share epoch.
+    pub epoch: ShareEpoch,
+    /// The dealing of that epoch.
+    pub dealing: DealingId,
+    /// Its commitments; their number is k.
+    pub commitments: Vec<[u8; 32]>,
+    /// Its shares; their number is n.
+    pub shares: Vec<DealtShare>,
+    /// How many acknowledgements make it active.
+    pub min_acks: u8,
+    /// Who acknowledged, sorted.
+    pub acks: Vec<NodeId>,
+    /// Where it was ordered.
+    pub height: Height,
+    /// The registering transaction.
+    pub transaction: TransactionId,
+}
+
+/// Where a request is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum RequestState {
+    /// Waits for review.
+    Pending,
+    /// Allowed, at once or in review.
+    Allowed,
+    /// Denied, at once or in review.
+    Denied,
+}
+
+/// A request for access.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RequestRow {
+    /// The record.
+    pub record: RecordId,
+    /// Who asks.
+    pub requester: PublicKey,
+    /// What for, for how long and how often.
+    pub terms: Terms,
+    /// Where it is in its life.
+    pub state: RequestState,
+}
+
+/// A grant.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct GrantRow {
+    /// The request that it answers.
+    pub request: TransactionId,
+    /// The record.
+    pub record: RecordId,
+    /// Who holds it.
+    pub requester: PublicKey,
+    /// On what terms.
+    pub terms: Terms,
+    /// The last instant at which a decryption is allowed.
+    pub ends: UnixMillis,
+    /// How many uses were made.
+    pub used: u32,
+    /// Whether it was revoked.
+    pub revoked: bool,
+    /// Whether a person approved it, rather than a policy alone.
+    pub approved: bool,
+    /// The policy that it was given under, which stays with it.
+    pub policy: Option<PolicyId>,
+}
+
+/// A decryption that was allowed.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DecryptionRow {
+    /// The record.
+    pub record: RecordId,
+    /// Its version.
+    pub version: RecordVersion,
+    /// Who asked.
+    pub requester: PublicKey,
+    /// By what right.
+    pub authority: Authority,
+    /// Which use of the grant it is.
+    pub use_number: UseNumber,
+    /// The block time it was executed at.
+    pub time: UnixMillis,
+    /// One-time keys, sorted by custodian.
+    pub keys: Vec<OpeningKey>,
+    /// Who told the ledger of its release, sorted, with the share epoch.
+    pub releases: Vec<(NodeId, ShareEpoch)>,
+}
+
+/// A transaction that was executed and has not expired: it is not executed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Seen;
+
+/// A one-time dealing key that a registration has used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct DealingKeyUsed;
+
+/// What happened to a medical item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum HistoryKind {
+    /// Where it comes from was committed to.
+    Source,
+    /// It was registered.
+    Registration,
+    /// Its bytes are stored, and custodians keep its key.
+    Storage,
+    /// It changed its owner.
+    Transfer,
+    /// It ended.
+    Deletion,
+}
+
+/// One entry of a medical item's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct HistoryRow {
+    /// What happened.
+    pub kind: HistoryKind,
+    /// By which transaction.
+    pub transaction: TransactionId,
+    /// When.
+    pub time: UnixMillis,
+    /// Who owns the item since.
+    pub owner: PublicKey,
+}
+
+/// An item that somebody owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Owned;
+
+/// A record that somebody has decrypted under a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct OpenedBy;
+
+/// How many different records somebody has decrypted under grants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct CohortRow(pub u32);
+
+/// Turns to propose in one epoch, from agreed data: what the score of an orderer is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TurnCounters {
+    /// Turns given.
+    pub given: u64,
+    /// Turns that became final blocks.
+    pub taken: u64,
+}

@@ -1,0 +1,162 @@
+//! A ledger that remembers the blocks it was given, and a genesis of four orderers.
+
+use commonware_runtime::{Clock as _, deterministic};
+use dmdl_audit_ledger::mdca::{EngineBlock, Halt, Ledger, Turn};
+use dmdl_types::{
+    block::{Block, Body},
+    certificate::Fault,
+    genesis::{ChannelConfig, EpochConfig, Genesis, MdcaConfig, Member, NodeRoles},
+    id::{BlockDigest, Epoch, Height, NodeId, OrgId, UnixMillis},
+    secret::Secret32,
+    sign::SigningKey,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+pub const EPOCH_BLOCKS: u64 = 12;
+
+/// The signing key of an orderer, by its position in the committee.
+pub fn key(node: usize) -> SigningKey {
+    let mut seeds: Vec<u8> = (1..=4).collect();
+    seeds.sort_by_key(|seed| SigningKey::from_seed(Secret32::new([*seed; 32])).public());
+    SigningKey::from_seed(Secret32::new([seeds[node]; 32]))
+}
+
+pub fn genesis() -> Genesis {
+    let members = (0..4).map(|node| Member {
+        node: NodeId::of_key(key(node).public()),
+        cosigning_key: SigningKey::from_seed(Secret32::new([100 + u8::try_from(node).unwrap(); 32])).public(),
+        org: OrgId::new(format!("org-{node}")).unwrap(),
+        roles: NodeRoles::ALL,
+    });
+    Genesis {
+        version: 1,
+        seed: [7; 32],
+        time: UnixMillis::new(0),
+        single_org_demo: false,
+        members: members.collect(),
+        people: Vec::new(),
+        channel: ChannelConfig {
+            name: "toy".parse().unwrap(),
+            epoch_blocks: EPOCH_BLOCKS,
+            endorsements: 1,
+            custody_threshold: 2,
+            policy_engine: 1,
+            mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 0 },
+        },
+    }
+}
+
+/// In every second epoch, one orderer votes but does not propose.
+pub fn epoch_config(epoch: Epoch) -> EpochConfig {
+    let mut config = EpochConfig { epoch, ..genesis().epoch_config(Epoch::new(0)) };
+    if epoch.get() % 2 == 1 {
+        config.qualified.remove(0);
+        config.qualified.reverse();
+    }
+    config
+}
+
+#[derive(Default)]
+struct Memory {
+    blocks: BTreeMap<u64, (EngineBlock, Option<Vec<u8>>)>,
+    faults: Vec<Fault>,
+    mute: bool,
+    ahead_ms: u64,
+}
+
+/// What survives a crash of the node; clones share it.
+#[derive(Clone, Default)]
+pub struct Toy(Arc<Mutex<Memory>>);
+
+impl Toy {
+    pub fn height(&self) -> u64 {
+        self.0.lock().unwrap().blocks.keys().last().copied().unwrap_or(0)
+    }
+
+    pub fn blocks(&self, upto: u64) -> Vec<EngineBlock> {
+        self.0.lock().unwrap().blocks.range(..=upto).map(|(_, (block, _))| block.clone()).collect()
+    }
+
+    pub fn digests(&self, upto: u64) -> Vec<BlockDigest> {
+        self.blocks(upto).iter().map(EngineBlock::block_digest).collect()
+    }
+
+    pub fn certificate(&self, height: u64) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().blocks.get(&height).and_then(|(_, certificate)| certificate.clone())
+    }
+
+    pub fn forget_above(&self, height: u64) {
+        self.0.lock().unwrap().blocks.retain(|h, _| *h <= height);
+    }
+
+    pub fn forbid_votes(&self) {
+        self.0.lock().unwrap().mute = true;
+    }
+
+    pub fn run_ahead_ms(&self, ms: u64) {
+        self.0.lock().unwrap().ahead_ms = ms;
+    }
+}
+
+/// The ledger of a running node.
+#[derive(Clone)]
+pub struct ToyLedger {
+    pub toy: Toy,
+    pub runtime: Arc<deterministic::Context>,
+}
+
+impl Ledger for ToyLedger {
+    async fn propose(&mut self, turn: Turn, parent: EngineBlock) -> Option<EngineBlock> {
+        self.runtime.sleep(Duration::from_millis(50)).await;
+        let body = Body::default();
+        let header = dmdl_types::block::Header {
+            height: turn.height,
+            epoch: turn.epoch,
+            view: turn.view,
+            primary: turn.primary,
+            parent_view: turn.parent_view,
+            parent: turn.parent,
+            time: turn.time.plus_ms(self.toy.0.lock().unwrap().ahead_ms),
+            body: body.digest(),
+            config: epoch_config(turn.epoch).digest(),
+            next_config: epoch_config(turn.epoch.next()).digest(),
+            ..parent.header().clone()
+        };
+        EngineBlock::new(Block { header, body }).ok()
+    }
+
+    async fn verify(&mut self, block: EngineBlock, parent: EngineBlock) -> bool {
+        let header = block.header();
+        header.config == epoch_config(header.epoch).digest()
+            && header.next_config == epoch_config(header.epoch.next()).digest()
+            && header.height == parent.header().height.next()
+    }
+
+    async fn finalized(&mut self, block: EngineBlock, certificate: Option<Vec<u8>>) -> Result<(), Halt> {
+        let height = block.header().height.get();
+        assert_eq!(height, self.toy.height() + 1, "blocks come in order, without gaps");
+        self.toy.0.lock().unwrap().blocks.insert(height, (block, certificate));
+        Ok(())
+    }
+
+    async fn executed(&self) -> Height {
+        Height::new(self.toy.height())
+    }
+
+    async fn epoch(&self, epoch: Epoch) -> Option<EpochConfig> {
+        // Known as late as a real ledger may know it.
+        (epoch.get() <= (self.toy.height() + 1) / EPOCH_BLOCKS).then(|| epoch_config(epoch))
+    }
+
+    async fn may_vote(&self, _: Epoch) -> bool {
+        !self.toy.0.lock().unwrap().mute
+    }
+
+    fn fault(&mut self, fault: Fault, _: Vec<u8>) {
+        self.toy.0.lock().unwrap().faults.push(fault);
+    }
+}
