@@ -63,15 +63,20 @@ deny: ## licences, advisories and sources, where cargo-deny is installed
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; \
 	else echo "cargo-deny is not installed: 'cargo install --locked cargo-deny'; 'make deps' covers the bans without it"; fi
 
+# A test that compares vectors has `frozen` in its name, and writes them where DMDL_WRITE_VECTORS is set.
 vectors: ## write the test vectors anew
-	DMDL_WRITE_VECTORS=1 $(CARGO) test $(LOCKED) --workspace vectors
+	DMDL_WRITE_VECTORS=1 $(CARGO) test $(LOCKED) --quiet -p dmdl-types -p dmdl-vault -- frozen
+	$(CARGO) test $(LOCKED) --quiet -p dmdl-vault --test share_vectors -- --ignored write_the_vectors
 
-vectors-check: vectors ## do the checked-in vectors equal what the code writes?
-	@if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then git diff --exit-code -- tests/vectors '*/tests/vectors'; \
+# Two looks: the code writes what is checked in, and a second implementation agrees with it.
+vectors-check: vectors ## do the vectors equal what the code writes, and does a second implementation agree?
+	@scripts/setup.sh python
+	@for check in tests/vectors/*/check.py; do echo "$$check"; "$(CACHE)/venv/bin/python" "$$check"; done
+	@if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then git --no-pager diff --exit-code -- tests/vectors; \
 	else echo "not a git checkout: nothing to compare the vectors with"; fi
 
-sim: ## replay one seed of the simulator: make sim SEED=42
-	DMDL_SIM_SEED=$(SEED) $(CARGO) test $(LOCKED) -p dmdl-audit-ledger --test sim -- --nocapture
+sim: ## the tests that run in the simulator; SEED=42 in their environment as DMDL_SIM_SEED
+	DMDL_SIM_SEED=$(SEED) $(CARGO) test $(LOCKED) -p dmdl-audit-ledger --test engine_sim -- --nocapture
 
 wasm: ## build the crates that browsers use
 	$(CARGO) build $(LOCKED) -p dmdl-types -p dmdl-vault --target wasm32-unknown-unknown

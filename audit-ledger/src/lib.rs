@@ -6,9 +6,14 @@
 //!
 //! The engine of the consensus is named in [`mdca`] and nowhere else.
 
+pub mod channel;
 pub mod commitment;
+pub mod contract;
+pub mod endorse;
+pub mod execute;
 pub mod finalized;
 pub mod log;
 pub mod mdca;
+pub mod order;
 pub mod store;
 pub mod world;

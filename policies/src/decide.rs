@@ -26,19 +26,21 @@ use std::collections::BTreeSet;
 /// say. The reasons are sorted, at least one and at most [`limits::REASONS`].
 #[must_use]
 pub fn decide(action: Action, request: &Request, facts: &Facts, policy: &ParsedPolicy) -> Decision {
+    with_ample_stack(|| ask(action, request, facts, policy))
+        .unwrap_or_else(|Unaskable| decision(Ruling::Deny, vec![unaskable()]))
+}
+
+fn ask(action: Action, request: &Request, facts: &Facts, policy: &ParsedPolicy) -> Result<Decision, Unaskable> {
     let refused = duo::refusals(&[&facts.permission, policy.permission()], &request.terms.purpose);
-    let asked = with_ample_stack(|| {
-        let question = Question::new(request, facts, refused.is_empty())?;
-        let ask = |action| Findings::of(&question, action, policy, &refused);
-        Ok(match ask(action)? {
-            Findings::Silent if action == Action::Request => match ask(Action::Review)? {
-                Findings::Permitted(reasons) => decision(Ruling::Review, left_to_review(reasons)),
-                other => other.into_decision(policy),
-            },
+    let question = Question::new(request, facts, refused.is_empty())?;
+    let findings = |action| Findings::of(&question, action, policy, &refused);
+    Ok(match findings(action)? {
+        Findings::Silent if action == Action::Request => match findings(Action::Review)? {
+            Findings::Permitted(reasons) => decision(Ruling::Review, left_to_review(reasons)),
             other => other.into_decision(policy),
-        })
-    });
-    asked.unwrap_or_else(|Unaskable| decision(Ruling::Deny, vec![unaskable()]))
+        },
+        other => other.into_decision(policy),
+    })
 }
 
 /// What the rules say of one action.
@@ -67,8 +69,8 @@ impl Findings {
                 None => unaskable(),
             })
             .collect();
-        let applied: Vec<&Rule> = response.diagnostics().reason().filter_map(|key| policy.rule(key)).collect();
-        let reasons = applied.into_iter().flat_map(|rule| reasons_of(rule, refused));
+        let applied = response.diagnostics().reason().map(|key| policy.rule(key));
+        let reasons = applied.flat_map(|rule| rule.map_or_else(|| vec![unaskable()], |rule| reasons_of(rule, refused)));
 
         // INVARIANT: the language skips a rule that fails. A skipped `forbid` would fail open, so
         // nothing is permitted where anything failed.

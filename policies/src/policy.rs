@@ -60,9 +60,7 @@ impl ParsedPolicy {
         check(&document.rules)?;
         with_ample_stack(|| {
             let rules = read(document)?;
-            let set = PolicySet::from_policies(rules.iter().map(|rule| rule.cedar.clone()))
-                .map_err(|e| PolicyError::Syntax(message(&e)))?;
-            check_schema(&set)?;
+            check_schema(&rules)?;
             Self::assemble(document, HOUSE.rules.iter().cloned().chain(rules))
         })
     }
@@ -179,8 +177,9 @@ fn bad_name(name: &str) -> PolicyError {
     PolicyError::RuleName(name.chars().take(64).collect())
 }
 
-fn check_schema(set: &PolicySet) -> Result<(), PolicyError> {
-    let checked = HOUSE.validate(set);
+fn check_schema(rules: &[Rule]) -> Result<(), PolicyError> {
+    let set = PolicySet::from_policies(rules.iter().map(|rule| rule.cedar.clone()));
+    let checked = HOUSE.validate(&set.map_err(|e| PolicyError::Syntax(message(&e)))?);
     // The validator reports in no fixed order; the least is the same everywhere.
     let first = checked.validation_errors().map(|e| (e.policy_id().to_string(), message(e))).min();
     match first {
@@ -193,3 +192,6 @@ fn check_schema(set: &PolicySet) -> Result<(), PolicyError> {
 fn message(error: &impl std::fmt::Display) -> String {
     error.to_string().chars().take(MESSAGE_CHARS).collect()
 }
+
+#[cfg(test)]
+mod tests;

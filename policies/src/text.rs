@@ -17,7 +17,7 @@ pub(crate) const NESTING: usize = 24;
 pub(crate) const OPERATORS: usize = 256;
 
 /// The stack that evaluation is sure to find. A test walks the deepest rule in half of it.
-const STACK_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const STACK_BYTES: usize = 4 * 1024 * 1024;
 
 /// Words that an opening bracket may follow without being a function's name.
 const KEYWORDS: &[&str] = &["permit", "forbid", "if", "then", "else", "in", "has", "like", "is"];

@@ -3,6 +3,14 @@
 //!
 //! `cargo test -p dmdl-vault --test share_vectors -- --ignored` writes them after a change of format.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a vector that is not as expected fails its test"
+)]
+
 mod share_vectors {
     pub(crate) mod make;
 }
@@ -18,9 +26,7 @@ use dmdl_types::{
 };
 use dmdl_vault::{
     keys,
-    seal::{
-        Registered, ReleasedShare, SealedShare, digest, judge_dealt, judge_released, open_dealt, open_released,
-    },
+    seal::{Registered, ReleasedShare, SealedShare, digest, judge_dealt, judge_released, open_dealt, open_released},
     share::{CheckedDealing, Commitments, Share, Threshold, VerifiedShare, WrappedShare, combine},
 };
 use serde_json::Value;

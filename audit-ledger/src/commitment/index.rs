@@ -35,6 +35,8 @@ const NIBBLES: usize = 64;
 
 type Path = [u8; 32];
 
+type HeadRef<'a> = (&'a Path, &'a Head);
+
 /// One leaf of the audit log that concerns a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -121,7 +123,7 @@ impl Subtree {
     }
 
     /// The subtree at `depth` bits over these heads, which are in the order of their paths.
-    fn of_heads(heads: &[(&Path, &Head)], depth: usize) -> Self {
+    fn of_heads(heads: &[HeadRef<'_>], depth: usize) -> Self {
         match heads {
             [] => Self::Empty,
             [(path, head)] => Self::One(leaf_hash(path, head)),
@@ -152,7 +154,7 @@ enum Node {
     Bucket(BTreeMap<Path, Head>),
     /// Four levels of a subtree that is too large for one value; each child that is not empty is a
     /// node of its own.
-    Page([Subtree; 16]),
+    Page(Box<[Subtree; 16]>),
 }
 
 impl Default for Node {
@@ -165,7 +167,7 @@ impl Node {
     fn subtree(&self, depth: usize) -> Subtree {
         match self {
             Self::Bucket(heads) => Subtree::of_heads(&heads.iter().collect::<Vec<_>>(), depth * 4),
-            Self::Page(slots) => Subtree::of_slots(slots),
+            Self::Page(slots) => Subtree::of_slots(slots.as_slice()),
         }
     }
 }
@@ -198,11 +200,7 @@ fn update<R: Reader>(
 }
 
 /// Stores a subtree: as one value if it is small, else as a page and its children.
-fn build<R: Reader>(
-    block: &mut Overlay<R>,
-    depth: usize,
-    heads: BTreeMap<Path, Head>,
-) -> Result<Subtree, StoreError> {
+fn build<R: Reader>(block: &mut Overlay<R>, depth: usize, heads: BTreeMap<Path, Head>) -> Result<Subtree, StoreError> {
     let Some(first) = heads.keys().next().copied() else { return Err(damaged()) };
     if heads.len() <= BUCKET_LEN_MAX || depth == NIBBLES {
         return Ok(save(block, depth, &first, &Node::Bucket(heads)));
@@ -211,7 +209,7 @@ fn build<R: Reader>(
     for (path, head) in heads {
         children.entry(nibble(&path, depth)).or_default().insert(path, head);
     }
-    let mut slots = [Subtree::Empty; 16];
+    let mut slots = Box::new([Subtree::Empty; 16]);
     for (slot, heads) in children {
         let child = build(block, depth + 1, heads)?;
         set(&mut slots, slot, child);
@@ -230,7 +228,7 @@ fn prove_path(reader: &impl Reader, path: &Path) -> Result<HeadProof, StoreError
             }
             Node::Page(slots) => slots,
         };
-        let mut half: &[Subtree] = &slots;
+        let mut half = slots.as_slice();
         let mut first = 0;
         loop {
             match Subtree::of_slots(half) {
@@ -259,7 +257,7 @@ fn prove_path(reader: &impl Reader, path: &Path) -> Result<HeadProof, StoreError
 }
 
 /// Follows `path` among heads from `depth` bits down to where at most one is left.
-fn descend(heads: &[(&Path, &Head)], depth: usize, path: &Path, siblings: &mut Vec<[u8; 32]>) -> Terminal {
+fn descend(heads: &[HeadRef<'_>], depth: usize, path: &Path, siblings: &mut Vec<[u8; 32]>) -> Terminal {
     match heads {
         [] => Terminal::Empty,
         [(path, head)] => Terminal::Head { path: **path, head: **head },
@@ -284,10 +282,7 @@ fn only_head(reader: &impl Reader, depth: usize, prefix: &Path) -> Result<Termin
 }
 
 /// Heads in the order of their paths, cut where the bit at `depth` turns from 0 to 1.
-fn halves<'a, 'b>(
-    heads: &'a [(&'b Path, &'b Head)],
-    depth: usize,
-) -> (&'a [(&'b Path, &'b Head)], &'a [(&'b Path, &'b Head)]) {
+fn halves<'a, 'b>(heads: &'a [HeadRef<'b>], depth: usize) -> (&'a [HeadRef<'b>], &'a [HeadRef<'b>]) {
     heads.split_at(heads.partition_point(|(path, _)| !bit(path, depth)))
 }
 

@@ -26,8 +26,8 @@ pub(super) struct Partitions {
 
 impl Partitions {
     /// Channels share a folder, so each name begins with the whole channel id.
-    pub(super) fn of(channel: ChannelId) -> Self {
-        Self { prefix: channel.to_string() }
+    pub(super) fn of(prefix: &str, channel: ChannelId) -> Self {
+        Self { prefix: format!("{prefix}{channel}") }
     }
 
     pub(super) fn marshal(&self) -> String {

@@ -28,7 +28,7 @@ use std::sync::Arc;
 const LEN_PREFIX_MAX: usize = 10;
 
 /// The place that consensus gives a block: epoch, view, leader and parent.
-pub type Context = SimplexContext<Digest, ed25519::PublicKey>;
+pub(super) type Context = SimplexContext<Digest, ed25519::PublicKey>;
 
 /// Why the engine cannot carry a block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

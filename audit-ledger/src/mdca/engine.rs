@@ -68,6 +68,8 @@ pub struct Config<L, B> {
     pub epoch_length: NonZeroU64,
     /// The channel's first block, the same on every node.
     pub genesis: EngineBlock,
+    /// What the names of this node's partitions begin with; empty, unless nodes share a runtime.
+    pub partition_prefix: String,
     /// Waiting times.
     pub timing: Timing,
     /// What blocks mean.
@@ -133,7 +135,7 @@ impl Engine {
         S: Sender<PublicKey = PublicKey>,
         R: Receiver<PublicKey = PublicKey>,
     {
-        let Config { domain, epoch_length, genesis, timing, mut ledger, blocker } = config;
+        let Config { domain, epoch_length, genesis, partition_prefix, timing, mut ledger, blocker } = config;
         timing.check()?;
         if epoch_length.get() < 2 {
             return Err(StartError::EpochTooShort(epoch_length.get()));
@@ -141,7 +143,7 @@ impl Engine {
         if genesis.header().height != Height::new(0) || genesis.header().domain != domain {
             return Err(StartError::Genesis);
         }
-        let names = Partitions::of(domain.channel);
+        let names = Partitions::of(&partition_prefix, domain.channel);
         let cache = archive::page_cache();
         let certificates = archive::certificates(runtime.child("certificates"), &names, &cache).await?;
         let blocks = archive::blocks(runtime.child("final_blocks"), &names, &cache).await?;

@@ -75,13 +75,7 @@ impl<R: Reader> Reader for HistoryView<R> {
         self.back.get_over(&self.tip, space, key)
     }
 
-    fn scan(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.back.scan_over(&self.tip, space, prefix, after, limit)
     }
 }

@@ -82,13 +82,7 @@ impl Reader for MemoryStore {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).data.get(space, key)
     }
 
-    fn scan(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).data.scan(space, prefix, after, limit)
     }
 }
@@ -129,13 +123,7 @@ impl Reader for MemorySnapshot {
         Ok(self.spaces.get(&space).and_then(|tree| tree.get(key)).cloned())
     }
 
-    fn scan(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let Some(tree) = self.spaces.get(&space) else { return Ok(Vec::new()) };
         Ok(range(tree, prefix, after).take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }

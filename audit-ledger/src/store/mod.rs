@@ -87,13 +87,7 @@ pub trait Reader {
     ///
     /// # Errors
     /// [`StoreError`] when an entry cannot be read back as it was written.
-    fn scan(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError>;
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError>;
 }
 
 impl<R: Reader + ?Sized> Reader for &R {
@@ -101,13 +95,7 @@ impl<R: Reader + ?Sized> Reader for &R {
         (**self).get(space, key)
     }
 
-    fn scan(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         (**self).scan(space, prefix, after, limit)
     }
 }

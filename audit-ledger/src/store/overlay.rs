@@ -40,12 +40,7 @@ impl Changes {
     }
 
     /// What `base` says with these changes upon it.
-    pub(super) fn get_over(
-        &self,
-        base: &impl Reader,
-        space: Space,
-        key: &[u8],
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn get_over(&self, base: &impl Reader, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.pending(space, key) {
             Some(value) => Ok(value.clone()),
             None => base.get(space, key),
@@ -158,13 +153,7 @@ impl<R: Reader> Reader for Overlay<R> {
         self.changes.get_over(&self.base, space, key)
     }
 
-    fn scan(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.changes.scan_over(&self.base, space, prefix, after, limit)
     }
 }

@@ -117,13 +117,7 @@ impl Reader for RocksStore {
         self.inner.db.get_cf(self.family(space)?, key).map_err(|e| on_read(&e))
     }
 
-    fn scan(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let start = scan_start(prefix, after);
         let mode = IteratorMode::From(&start, Direction::Forward);
         page(self.inner.db.iterator_cf_opt(self.family(space)?, scan_options(prefix), mode), limit)
@@ -178,13 +172,7 @@ impl Reader for RocksSnapshot<'_> {
         self.snapshot.get_cf(self.store.family(space)?, key).map_err(|e| on_read(&e))
     }
 
-    fn scan(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
+    fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let start = scan_start(prefix, after);
         let mode = IteratorMode::From(&start, Direction::Forward);
         page(self.snapshot.iterator_cf_opt(self.store.family(space)?, scan_options(prefix), mode), limit)

@@ -93,6 +93,7 @@ impl Cluster {
                 domain,
                 epoch_length: NZU64!(EPOCH_BLOCKS),
                 genesis: EngineBlock::new(Block::genesis(&genesis())).unwrap(),
+                partition_prefix: format!("node-{node}-"),
                 timing: Timing::default(),
                 ledger: ToyLedger { toy, runtime: Arc::new(runtime.child("ledger")) },
                 blocker: control,

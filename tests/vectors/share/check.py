@@ -99,7 +99,7 @@ def elligator(data):
         s, c = -magnitude(s * t) % P, r
     n = (c * (r - 1) * D_MINUS_ONE_SQUARED - v) % P
     w0, w1, w2, w3 = 2 * s * v, n * SQRT_AD_MINUS_ONE, 1 - s * s, 1 + s * s
-    return w0 * pow(w3, -1, P) % P, w2 * pow(w1, -1, P) % P
+    return w0 * pow(w1, -1, P) % P, w2 * pow(w3, -1, P) % P
 
 
 def hash_to_group(data):

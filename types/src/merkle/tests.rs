@@ -86,6 +86,10 @@ impl Log {
     }
 }
 
+fn count(number: u64) -> usize {
+    number.try_into().unwrap()
+}
+
 fn leaves(size: u64) -> Vec<Hash> {
     (0..size).map(leaf).collect()
 }
@@ -149,7 +153,7 @@ fn the_frontier_has_the_root_of_the_whole_tree_at_every_size() {
     let mut frontier = Frontier::new();
     for size in 0..=SIZES {
         assert_eq!(frontier.size(), size);
-        assert_eq!(frontier.root(), reference_root(&leaves[..size as usize]), "size {size}");
+        assert_eq!(frontier.root(), reference_root(&leaves[..count(size)]), "size {size}");
         let stored = Frontier::at_size(size, |address| Ok::<_, Infallible>(log.nodes[&address]));
         assert_eq!(stored, Ok(frontier.clone()), "size {size}");
         frontier.append(leaf(size));
@@ -188,11 +192,11 @@ fn inclusion_proofs_are_those_of_the_rfc_and_verify() {
     let log = Log::of_size(SIZES);
     let leaves = leaves(SIZES);
     for size in 1..=SIZES {
-        let tree = &leaves[..size as usize];
+        let tree = &leaves[..count(size)];
         let root = reference_root(tree);
         for index in 0..size {
             let proof = InclusionProof::build(index, size, |address| log.node(address)).unwrap();
-            assert_eq!(proof.hashes, reference_path(index as usize, tree), "{index} of {size}");
+            assert_eq!(proof.hashes, reference_path(count(index), tree), "{index} of {size}");
             assert_eq!(proof.verify(&leaf(index), &root), Ok(()), "{index} of {size}");
         }
     }
@@ -224,10 +228,10 @@ fn consistency_proofs_are_those_of_the_rfc_and_verify() {
     let log = Log::of_size(SIZES);
     let leaves = leaves(SIZES);
     for new_size in 1..=SIZES {
-        let tree = &leaves[..new_size as usize];
+        let tree = &leaves[..count(new_size)];
         for old_size in 1..=new_size {
             let proof = ConsistencyProof::build(old_size, new_size, |address| log.node(address)).unwrap();
-            assert_eq!(proof.hashes, reference_subproof(old_size as usize, tree, true), "{old_size} to {new_size}");
+            assert_eq!(proof.hashes, reference_subproof(count(old_size), tree, true), "{old_size} to {new_size}");
             assert_eq!(
                 proof.verify(&log.root_at(old_size), &log.root_at(new_size)),
                 Ok(()),

@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 
 /// Leaves of different lengths, the first without any byte.
 fn leaf(index: u64) -> Vec<u8> {
-    (0..index * 3).map(|i| (i + index) as u8).collect()
+    let first = u8::try_from(index).unwrap();
+    (first..first * 4).collect()
 }
 
 /// The receipt of one leaf in a log of `size`, cosigned by these nodes.

@@ -63,7 +63,11 @@ pub struct Registered<'a> {
 ///
 /// # Errors
 /// [`JudgeError`] when the evidence is not about what was registered.
-pub fn judge_dealt(registered: Registered<'_>, sealed: &SealedBytes, revealed: &Secret32) -> Result<Verdict, JudgeError> {
+pub fn judge_dealt(
+    registered: Registered<'_>,
+    sealed: &SealedBytes,
+    revealed: &Secret32,
+) -> Result<Verdict, JudgeError> {
     let Registered { dealing, context, dealing_key, .. } = registered;
     if !dealing.has(context) {
         return Err(JudgeError::OtherDealing);
@@ -75,11 +79,7 @@ pub fn judge_dealt(registered: Registered<'_>, sealed: &SealedBytes, revealed: &
         return Err(JudgeError::OtherKey);
     }
     let opened = SealedShare::from_bytes(sealed).ok().and_then(|sealed| open_dealt(&sealed, context, revealed).ok());
-    Ok(if is_committed(dealing, opened) {
-        Verdict::CustodianLied
-    } else {
-        Verdict::DealerFault
-    })
+    Ok(if is_committed(dealing, opened) { Verdict::CustodianLied } else { Verdict::DealerFault })
 }
 
 /// Decides a requester's complaint about a released share.

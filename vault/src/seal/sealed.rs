@@ -70,9 +70,15 @@ impl SealedShare {
     ) -> Result<Self, SealError> {
         let public = PublicKey::from_bytes(public).map_err(|_| SealError::Failed)?;
         // The crate rejects an all-zero shared secret, as RFC 9180 section 7.1.4 demands.
-        let (enc, ciphertext) =
-            single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(&OpModeS::Base, &public, info, plain, b"", rng)
-                .map_err(|_| SealError::Failed)?;
+        let (enc, ciphertext) = single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, Kem>(
+            &OpModeS::Base,
+            &public,
+            info,
+            plain,
+            b"",
+            rng,
+        )
+        .map_err(|_| SealError::Failed)?;
         let ciphertext = ciphertext.try_into().map_err(|_| SealError::Failed)?;
         Ok(Self { suite: SUITE, enc: enc.to_bytes().into(), ciphertext })
     }
@@ -105,7 +111,11 @@ impl BorshDeserialize for SealedShare {
         if suite != SUITE {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown suite"));
         }
-        Ok(Self { suite, enc: BorshDeserialize::deserialize_reader(reader)?, ciphertext: BorshDeserialize::deserialize_reader(reader)? })
+        Ok(Self {
+            suite,
+            enc: BorshDeserialize::deserialize_reader(reader)?,
+            ciphertext: BorshDeserialize::deserialize_reader(reader)?,
+        })
     }
 }
 

@@ -1,9 +1,6 @@
 //! The public half of a dealing: one commitment a coefficient.
 
-use super::{
-    pedersen,
-    threshold::Threshold,
-};
+use super::{pedersen, threshold::Threshold};
 use curve25519_dalek::{RistrettoPoint, ristretto::CompressedRistretto};
 
 /// Why bytes are not the commitments of a dealing.
@@ -58,8 +55,7 @@ impl Commitments {
             return Err(CommitmentError::WrongCount { got: bytes.len(), needed: threshold.k() });
         }
         let decoded = bytes.iter().enumerate().map(|(position, encoded)| {
-            let point =
-                CompressedRistretto(*encoded).decompress().ok_or(CommitmentError::NotAPoint { position })?;
+            let point = CompressedRistretto(*encoded).decompress().ok_or(CommitmentError::NotAPoint { position })?;
             if pedersen::is_void(&point) { Err(CommitmentError::Identity { position }) } else { Ok(point) }
         });
         Ok(Self { threshold, points: decoded.collect::<Result<_, _>>()?, bytes: bytes.to_vec() })

@@ -1,11 +1,6 @@
 //! Dealing: a new secret, its commitments, and a share for each custodian.
 
-use super::{
-    Share,
-    commitments::Commitments,
-    pedersen, polynomial,
-    threshold::Threshold,
-};
+use super::{Share, commitments::Commitments, pedersen, polynomial, threshold::Threshold};
 use crate::keys;
 use curve25519_dalek::Scalar;
 use dmdl_types::{context::DataContext, id::ShareIndex, secret::Secret32};

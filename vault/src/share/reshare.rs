@@ -132,9 +132,8 @@ pub fn merge_commitments(parts: &[SubDealing]) -> Result<CheckedDealing, Reshare
 pub fn merge_shares(parts: &[SubDealing], shares: &[VerifiedShare]) -> Result<Share, ReshareError> {
     let (_, factors) = factors(parts)?;
     let index = shares.first().map(VerifiedShare::index).ok_or(ReshareError::WrongShares)?;
-    let belongs = |(part, share): (&SubDealing, &VerifiedShare)| {
-        share.origin == part.dealing.origin && share.index() == index
-    };
+    let belongs =
+        |(part, share): (&SubDealing, &VerifiedShare)| share.origin == part.dealing.origin && share.index() == index;
     if shares.len() != parts.len() || !parts.iter().zip(shares).all(belongs) {
         return Err(ReshareError::WrongShares);
     }

@@ -153,10 +153,7 @@ fn shares_of_two_dealings_do_not_combine() {
     let (one, other) = (case(8, (2, 4)), case(9, (2, 4)));
     let mut mixed = one.verified(&[1]);
     mixed.extend(other.verified(&[2]));
-    assert_eq!(
-        combine(&one.dealing, &mixed).unwrap_err(),
-        CombineError::OtherDealing { index: ShareIndex::new(2) }
-    );
+    assert_eq!(combine(&one.dealing, &mixed).unwrap_err(), CombineError::OtherDealing { index: ShareIndex::new(2) });
 }
 
 /// The same commitments under another record, epoch or number of custodians are another dealing.

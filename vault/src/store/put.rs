@@ -123,14 +123,15 @@ impl<'a> Incoming<'a> {
         }
         self.hasher.update(&bytes);
         while !bytes.is_empty() {
-            // All parts but the last are equally long, as some stores demand.
+            // A part is sent when it is full and more comes: the last one waits for the digest. All
+            // but the last are equally long, as some stores demand.
+            if self.part_len_bytes == self.part_len_bytes_max {
+                self.send_part().await?;
+            }
             let room = usize::try_from(self.part_len_bytes_max - self.part_len_bytes).unwrap_or(usize::MAX);
             let taken = bytes.split_to(room.min(bytes.len()));
             self.part_len_bytes += taken.len() as u64;
             self.part.push(taken);
-            if self.part_len_bytes == self.part_len_bytes_max && self.got_bytes < self.len_bytes {
-                self.send_part().await?;
-            }
         }
         Ok(())
     }
@@ -154,9 +155,7 @@ impl<'a> Incoming<'a> {
             self.store.objects.put(&location(self.digest), whole).await.map_err(PutError::Io)?;
             return Ok(());
         }
-        if !self.part.is_empty() {
-            self.send_part().await?;
-        }
+        self.send_part().await?;
         if let Some(mut upload) = self.upload.take() {
             upload.complete().await.map_err(PutError::Io)?;
         }

@@ -53,7 +53,7 @@ fn stores() -> Vec<(Option<tempfile::TempDir>, PayloadStore)> {
 async fn what_is_put_is_got_whole_and_by_range() {
     for (_folder, store) in stores() {
         // One part, one window, several windows, several parts.
-        for len in [0, 1, 72, 5 << 20, (16 << 20) + 5] {
+        for len in [0, 1, 72, 5 << 20, 8 << 20, 16 << 20, (16 << 20) + 5] {
             let bytes = pattern(len);
             let digest = put(&store, &bytes).await;
             assert_eq!(store.head(digest).await.unwrap(), Some(len as u64));

@@ -202,9 +202,7 @@ fn dealings() -> Value {
 
 fn bad_commitments() -> Vec<Value> {
     let good = case(0).commitments();
-    let bad = |name: &str, commitments: &[&str], error: &str| {
-        json!({ "name": name, "k": 2, "n": 4, "commitments": commitments, "error": error })
-    };
+    let bad = |name: &str, commitments: &[&str], error: &str| json!({ "name": name, "k": 2, "n": 4, "commitments": commitments, "error": error });
     let (zeros, ones) = ("00".repeat(32), "ff".repeat(32));
     let unreduced = format!("ed{}7f", "ff".repeat(30));
     let negative = format!("01{}", "00".repeat(31));
@@ -223,9 +221,8 @@ fn bad_commitments() -> Vec<Value> {
 
 fn bad_shares() -> Vec<Value> {
     let case = case(0);
-    let bad = |name: &str, share: &[u8], error: &str| {
-        json!({ "name": name, "of": 0, "share": hex(share), "error": error })
-    };
+    let bad =
+        |name: &str, share: &[u8], error: &str| json!({ "name": name, "of": 0, "share": hex(share), "error": error });
     let altered = |offset: usize, bytes: &[u8]| {
         let mut share = case.share_bytes(2);
         share[offset..offset + bytes.len()].copy_from_slice(bytes);
@@ -336,8 +333,7 @@ fn seals() -> Value {
     };
     let mut good_release = released("as released", &release_context, &release, &opening);
     good_release["share"] = hex(case.share_bytes(2)).into();
-    let other_requester =
-        ReleaseContext { requester: SigningKey::from_seed(secret(0x59)).public(), ..release_context };
+    let other_requester = ReleaseContext { requester: SigningKey::from_seed(secret(0x59)).public(), ..release_context };
     let other_transaction = ReleaseContext { transaction: TransactionId::new([0x5a; 32]), ..release_context };
     let signed_for = |context: &ReleaseContext| ReleasedShare::sign(release.sealed.clone(), context, &custodian(2));
     let by_another = ReleasedShare::sign(release.sealed.clone(), &release_context, &custodian(3));

@@ -20,7 +20,10 @@ fn space() -> impl Strategy<Value = Space> {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    prop::collection::vec((space(), key(), prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..4))), 0..20)
+    prop::collection::vec(
+        (space(), key(), prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..4))),
+        0..20,
+    )
 }
 
 #[derive(Clone, Debug)]
@@ -32,8 +35,12 @@ struct Query {
 }
 
 fn query() -> impl Strategy<Value = Query> {
-    (space(), key(), prop::option::of(key()), 0usize..8)
-        .prop_map(|(space, prefix, after, limit)| Query { space, prefix, after, limit })
+    (space(), key(), prop::option::of(key()), 0usize..8).prop_map(|(space, prefix, after, limit)| Query {
+        space,
+        prefix,
+        after,
+        limit,
+    })
 }
 
 fn ask(reader: &impl Reader, query: &Query) -> (Option<Vec<u8>>, Vec<Entry>) {

@@ -36,10 +36,8 @@ fn sealing_and_opening_follow_the_standard() {
     let ephemeral = unhex("909a9b35d3dc4713a5e72a4da274b55d3d3821a37e5d099e74a647db583a904b");
     let enc = "1afa08d3dec047a643885163f1180476fa7ddb54c6a8029ea33f95796bf2ac4a";
     let (aad, plain) = (b"Count-0", unhex("4265617574792069732074727574682c20747275746820626561757479"));
-    let ciphertext = concat!(
-        "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db",
-        "21993c62ce81883d2dd1b51a28"
-    );
+    let ciphertext =
+        concat!("1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db", "21993c62ce81883d2dd1b51a28");
 
     let public = super::PublicKey::from_bytes(&public).unwrap();
     let mut rng = Fixed(ephemeral.try_into().unwrap());

@@ -1,0 +1,137 @@
+//! What the engine asks of the channel.
+
+use super::{Accusation, Channel, Notice};
+use crate::{
+    finalized::Finalized,
+    mdca::{EngineBlock, Halt, Ledger, Turn},
+    order,
+    store::Store,
+};
+use commonware_runtime::Clock;
+use dmdl_types::{
+    block::{Block, Header},
+    certificate::Fault,
+    genesis::EpochConfig,
+    id::{Epoch, Height, UnixMillis},
+};
+use std::{sync::Arc, time::SystemTime};
+
+impl<E: Clock, S: Store> Ledger for Channel<E, S> {
+    async fn propose(&mut self, turn: Turn, parent: EngineBlock) -> Option<EngineBlock> {
+        self.wait_for_work(&parent).await;
+        let executed = self.tip().height;
+        let (config, next) = self.configurations(turn.epoch)?;
+        let (body, checkpoint) = {
+            let waiting = self.waiting();
+            let body = waiting.pool.body(turn.parent, turn.height, executed);
+            (body, waiting.cosignatures.newest(&config))
+        };
+        // Only news is worth its bytes; whether it is news, the chain that this block extends knows.
+        let anchored = self.tip().anchor.map(|anchor| anchor.checkpoint.size);
+        let carried = parent.header().checkpoint.as_ref().map(|c| c.checkpoint().size);
+        let checkpoint = checkpoint.filter(|c| Some(c.checkpoint().size) > anchored.max(carried));
+        let header = Header {
+            domain: self.domain(),
+            height: turn.height,
+            epoch: turn.epoch,
+            view: turn.view,
+            primary: turn.primary,
+            parent_view: turn.parent_view,
+            parent: turn.parent,
+            parent_signers: Vec::new(),
+            time: turn.time.max(self.now()),
+            config: config.digest(),
+            next_config: next.digest(),
+            body: body.digest(),
+            checkpoint,
+        };
+        let block = EngineBlock::new(Block { header, body }).ok()?;
+        self.waiting().pool.observe(block.block_digest(), block.block());
+        Some(block)
+    }
+
+    async fn verify(&mut self, block: EngineBlock, _parent: EngineBlock) -> bool {
+        let header = block.header();
+        let Some((config, next)) = self.configurations(header.epoch) else { return false };
+        let verdict = order::check(block.block(), &self.domain(), &config, next.digest(), &self.shared.checked);
+        if let Err(fault) = &verdict {
+            tracing::warn!(height = header.height.get(), %fault, "a candidate block is not valid");
+            return false;
+        }
+        self.waiting().pool.observe(block.block_digest(), block.block());
+        true
+    }
+
+    async fn finalized(&mut self, block: EngineBlock, _certificate: Option<Vec<u8>>) -> Result<(), Halt> {
+        let epoch = block.header().epoch;
+        let executed = {
+            let mut executor = self.executor();
+            let done = executor.execute(&Finalized::delivered(block.block().clone()));
+            done.map_err(|error| Halt { reason: error.to_string() })?
+        };
+        let config = self.epoch_config(epoch).map_err(|error| Halt { reason: error.to_string() })?;
+        {
+            let mut waiting = self.waiting();
+            waiting.pool.settle(block.block());
+            if let (Some(checkpoint), Some(config)) = (executed.checkpoint, &config) {
+                waiting.cosignatures.open(checkpoint, config);
+            }
+            if let Some(anchor) = executed.tip.anchor {
+                waiting.cosignatures.settle(anchor.checkpoint.height);
+            }
+        }
+        self.shared.tip.send_replace(executed.tip);
+        // A node that has stopped listening is shutting down; the block is durable all the same.
+        let _ = self.shared.notices.send(Notice::Executed(Arc::new(executed))).await;
+        Ok(())
+    }
+
+    async fn executed(&self) -> Height {
+        self.tip().height
+    }
+
+    async fn epoch(&self, epoch: Epoch) -> Option<EpochConfig> {
+        self.epoch_config(epoch).ok().flatten()
+    }
+
+    async fn may_vote(&self, _epoch: Epoch) -> bool {
+        true
+    }
+
+    fn fault(&mut self, fault: Fault, evidence: Vec<u8>) {
+        // Evidence is worth a try, not a wait: whoever else saw the fault reports it too.
+        let _ = self.shared.notices.try_send(Notice::Accused(Accusation { fault, evidence }));
+    }
+}
+
+impl<E: Clock, S: Store> Channel<E, S> {
+    /// Waits until there is a transaction to order and others had time to join it, or for a heartbeat.
+    async fn wait_for_work(&self, parent: &EngineBlock) {
+        let clock = &self.shared.clock;
+        let deadline = clock.current() + self.shared.pace.heartbeat;
+        loop {
+            let arrived = self.shared.arrived.notified();
+            if self.waiting().pool.is_ready(parent.block_digest(), self.tip().height) {
+                clock.sleep(self.shared.pace.batching).await;
+                return;
+            }
+            tokio::select! {
+                () = arrived => {}
+                () = clock.sleep_until(deadline) => return,
+            }
+        }
+    }
+
+    /// This node's clock, for proposing and for refusing; never for deciding.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        let since = self.shared.clock.current().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn configurations(&self, epoch: Epoch) -> Option<(EpochConfig, EpochConfig)> {
+        let config = self.epoch_config(epoch).ok()??;
+        let next = self.epoch_config(epoch.next()).ok()??;
+        Some((config, next))
+    }
+}

@@ -1,0 +1,269 @@
+//! One channel on one node: its chain, its state, what waits, and who is told.
+//!
+//! [`Channel`] is what the engine calls with candidate and final blocks, and what the rest of the
+//! node reads. Clones share one channel.
+//!
+//! What survives a crash: every executed block. What a caller must not assume: that a transaction
+//! taken into the pool will be ordered; only its event in the log says so.
+
+mod drive;
+mod view;
+
+pub use view::{RecordView, ViewError};
+
+use crate::{
+    contract::Judge,
+    execute::{Executed, ExecuteError, Executor, Tip},
+    order::{Checked, CosignPool, Pool},
+    store::{Store, StoreError},
+};
+use dmdl_types::{
+    checkpoint::{Cosignature, CosignedCheckpoint},
+    genesis::{EpochConfig, Genesis},
+    id::{Epoch, Height, TransactionId},
+    sign::Domain,
+    transaction::{EndorsedTransaction, SystemTransaction, TransactionError},
+};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// Executed blocks that may wait for the node to take notice of them.
+const NOTICES: usize = 64;
+
+/// How a node proposes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// An idle proposer makes an empty block after this long.
+    pub heartbeat: Duration,
+    /// After the first transaction, how long others may join it.
+    pub batching: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_secs(2), batching: Duration::from_millis(4) }
+    }
+}
+
+/// A fault of a committee member that the engine has proof of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accusation {
+    /// Who, and of what.
+    pub fault: dmdl_types::certificate::Fault,
+    /// The proof.
+    pub evidence: Vec<u8>,
+}
+
+/// What a node takes notice of.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// A block was executed, durably.
+    Executed(Arc<Executed>),
+    /// A committee member broke the voting rules.
+    Accused(Accusation),
+}
+
+/// Why a transaction was not taken into the pool.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// It does not verify.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+    /// Its endorsements do not satisfy the channel's rule.
+    #[error("the transaction is not endorsed by enough organisations")]
+    NotEndorsed,
+    /// It was executed before.
+    #[error("the transaction was executed before")]
+    Executed,
+    /// The pool is full.
+    #[error(transparent)]
+    Busy(#[from] crate::order::Busy),
+    /// The state cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One channel on one node.
+pub struct Channel<E, S: Store> {
+    shared: Arc<Shared<E, S>>,
+}
+
+struct Shared<E, S: Store> {
+    clock: E,
+    store: S,
+    domain: Domain,
+    genesis: Genesis,
+    pace: Pace,
+    checked: Checked,
+    executor: Mutex<Executor<S>>,
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+    tip: watch::Sender<Tip>,
+    notices: mpsc::Sender<Notice>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    pool: Pool,
+    cosignatures: CosignPool,
+}
+
+impl<E, S: Store> Clone for Channel<E, S> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<E, S: Store> std::fmt::Debug for Channel<E, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Channel({})", self.shared.domain.channel)
+    }
+}
+
+impl<E, S: Store> Channel<E, S> {
+    /// Opens the channel's ledger in `store`, or begins it; `clock` is the engine's runtime.
+    ///
+    /// # Errors
+    /// [`ExecuteError`] when the store holds another ledger or cannot be read.
+    pub fn open(
+        clock: E,
+        store: S,
+        genesis: Genesis,
+        judge: Judge,
+        pace: Pace,
+    ) -> Result<(Self, mpsc::Receiver<Notice>), ExecuteError> {
+        let executor = Executor::open(store.clone(), genesis.clone(), judge)?;
+        let (notices, inbox) = mpsc::channel(NOTICES);
+        let (tip, _) = watch::channel(*executor.tip());
+        let shared = Shared {
+            clock,
+            store,
+            domain: genesis.domain(),
+            genesis,
+            pace,
+            checked: Checked::default(),
+            executor: Mutex::new(executor),
+            waiting: Mutex::default(),
+            arrived: Notify::new(),
+            tip,
+            notices,
+        };
+        Ok((Self { shared: Arc::new(shared) }, inbox))
+    }
+
+    /// The network and channel.
+    #[must_use]
+    pub fn domain(&self) -> Domain {
+        self.shared.domain
+    }
+
+    /// The genesis document.
+    #[must_use]
+    pub fn genesis(&self) -> &Genesis {
+        &self.shared.genesis
+    }
+
+    /// The store, for reading.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.shared.store
+    }
+
+    /// The last executed block.
+    #[must_use]
+    pub fn tip(&self) -> Tip {
+        *self.shared.tip.borrow()
+    }
+
+    /// Follows the tip.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<Tip> {
+        self.shared.tip.subscribe()
+    }
+
+    /// The configuration of an epoch, once it is decided.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn epoch_config(&self, epoch: Epoch) -> Result<Option<EpochConfig>, StoreError> {
+        crate::world::read(&self.shared.store, &epoch)
+    }
+
+    /// The configuration that the next block has.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn config(&self) -> Result<EpochConfig, StoreError> {
+        let blocks = self.shared.genesis.channel.epoch_blocks.max(1);
+        let epoch = Epoch::new(self.tip().height.next().get() / blocks);
+        self.epoch_config(epoch)?.ok_or_else(|| StoreError::Corrupt("the current configuration is missing".into()))
+    }
+
+    /// Takes an endorsed transaction into the pool; `false` when it was there already.
+    ///
+    /// # Errors
+    /// [`SubmitError`] says why not.
+    pub fn submit(&self, endorsed: EndorsedTransaction) -> Result<bool, SubmitError> {
+        let id = self.shared.checked.transaction(&endorsed, &self.shared.domain)?;
+        if !crate::endorse::satisfied(&self.config()?, &endorsed.endorsements) {
+            return Err(SubmitError::NotEndorsed);
+        }
+        if crate::log::position(&self.shared.store, id, 0)?.is_some() {
+            return Err(SubmitError::Executed);
+        }
+        let news = self.waiting().pool.insert(id, endorsed)?;
+        if news {
+            self.shared.arrived.notify_waiters();
+        }
+        Ok(news)
+    }
+
+    /// Takes what a node tells the ledger into the pool; `false` when it was there already, or the
+    /// node may not.
+    ///
+    /// # Errors
+    /// [`SubmitError`] when it does not verify or the state cannot be read.
+    pub fn submit_system(&self, system: SystemTransaction) -> Result<bool, SubmitError> {
+        let id = self.shared.checked.system(&system, &self.shared.domain)?;
+        if self.config()?.member(system.body.node).is_none() || self.is_executed(id)? {
+            return Ok(false);
+        }
+        Ok(self.waiting().pool.insert_system(id, system))
+    }
+
+    /// Adds a committer's cosignature; `false` when it is no use.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the configuration cannot be read.
+    pub fn cosign(&self, height: Height, cosignature: Cosignature) -> Result<bool, StoreError> {
+        let config = self.config()?;
+        Ok(self.waiting().cosignatures.add(height, cosignature, &config))
+    }
+
+    /// The newest checkpoint that enough organisations have cosigned, of at least `size` leaves.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the configuration cannot be read.
+    pub fn cosigned(&self, size: u64) -> Result<Option<CosignedCheckpoint>, StoreError> {
+        let config = self.config()?;
+        Ok(self.waiting().cosignatures.at_least(size, &config))
+    }
+
+    fn is_executed(&self, id: TransactionId) -> Result<bool, StoreError> {
+        Ok(crate::log::position(&self.shared.store, id, 0)?.is_some())
+    }
+
+    // A poisoned lock means that a thread panicked while it held it. The executor commits last and
+    // the pool holds nothing that could not be lost, so what is inside is still consistent.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn executor(&self) -> MutexGuard<'_, Executor<S>> {
+        self.shared.executor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

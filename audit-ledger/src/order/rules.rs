@@ -1,0 +1,203 @@
+//! When a candidate block is valid: a pure function of the block and its epoch's configuration.
+//!
+//! Every orderer comes to the same answer, for ever: no clock, no state of its own. The place of the
+//! block in the chain, its view and its primary are the engine's business.
+//!
+//! # Source
+//! docs/spec/block.md
+
+use crate::endorse;
+use dmdl_types::{
+    block::{Block, Header},
+    checkpoint::CheckpointError,
+    codec,
+    genesis::EpochConfig,
+    hash,
+    id::{ConfigDigest, Height, TransactionId},
+    label, limits,
+    sign::Domain,
+    transaction::{EndorsedTransaction, SystemTransaction, TransactionError},
+};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Mutex,
+};
+
+/// Why a candidate block is not valid.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockFault {
+    /// It is for another network or channel.
+    #[error("the block is for another network or channel")]
+    WrongContext,
+    /// It names another configuration than its epoch has, or the next one will have.
+    #[error("the block names another configuration")]
+    Configuration,
+    /// It carries what this version leaves empty.
+    #[error("`{0}` must be empty in this version")]
+    NotEmpty(&'static str),
+    /// It is larger than allowed.
+    #[error("`{0}` is larger than allowed")]
+    TooLarge(&'static str),
+    /// A transaction does not verify.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+    /// A transaction lacks endorsements.
+    #[error("transaction `{0}` is not endorsed by enough organisations")]
+    NotEndorsed(TransactionId),
+    /// A transaction is there twice.
+    #[error("transaction `{0}` is there twice")]
+    Doubled(TransactionId),
+    /// A transaction has expired, or expires too late.
+    #[error("transaction `{0}` expires outside of the allowed heights")]
+    Expiry(TransactionId),
+    /// A system transaction is not by a member, or not the member's only one.
+    #[error("system transaction `{0}` is not the only one of a member")]
+    NotMember(TransactionId),
+    /// The checkpoint does not verify.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The checkpoint is not of an earlier height.
+    #[error("the checkpoint is not of an earlier height")]
+    CheckpointHeight,
+}
+
+/// Checks a candidate block.
+///
+/// # Errors
+/// [`BlockFault`] names the first rule that it breaks.
+pub fn check(
+    block: &Block,
+    domain: &Domain,
+    config: &EpochConfig,
+    next_config: ConfigDigest,
+    checked: &Checked,
+) -> Result<(), BlockFault> {
+    let Block { header, body } = block;
+    if header.domain != *domain {
+        return Err(BlockFault::WrongContext);
+    }
+    if header.config != config.digest() || header.next_config != next_config {
+        return Err(BlockFault::Configuration);
+    }
+    if !header.parent_signers.is_empty() {
+        return Err(BlockFault::NotEmpty("parent_signers"));
+    }
+    check_sizes(block)?;
+    check_checkpoint(header, domain, config)?;
+    let mut ids = BTreeSet::new();
+    for endorsed in &body.transactions {
+        let id = checked.transaction(endorsed, domain)?;
+        if !endorse::satisfied(config, &endorsed.endorsements) {
+            return Err(BlockFault::NotEndorsed(id));
+        }
+        check_once(&mut ids, id, endorsed.transaction.body.expires, header.height)?;
+    }
+    let mut nodes = BTreeSet::new();
+    for system in &body.system {
+        let id = checked.system(system, domain)?;
+        if config.member(system.body.node).is_none() || !nodes.insert(system.body.node) {
+            return Err(BlockFault::NotMember(id));
+        }
+        check_once(&mut ids, id, system.body.expires, header.height)?;
+    }
+    Ok(())
+}
+
+fn check_sizes(block: &Block) -> Result<(), BlockFault> {
+    let fits = |name, bytes: Vec<u8>, limit| {
+        if bytes.len() <= limit { Ok(()) } else { Err(BlockFault::TooLarge(name)) }
+    };
+    fits("header", codec::encode(&block.header), limits::HEADER_BYTES)?;
+    for endorsed in &block.body.transactions {
+        fits("transaction", codec::encode(endorsed), limits::TRANSACTION_BYTES)?;
+    }
+    for system in &block.body.system {
+        fits("system transaction", codec::encode(system), limits::SYSTEM_TRANSACTION_BYTES)?;
+    }
+    fits("transactions", codec::encode(&block.body.transactions), limits::BLOCK_TRANSACTIONS_BYTES)?;
+    fits("system", codec::encode(&block.body.system), limits::BLOCK_SYSTEM_BYTES)
+}
+
+fn check_checkpoint(header: &Header, domain: &Domain, config: &EpochConfig) -> Result<(), BlockFault> {
+    let Some(cosigned) = &header.checkpoint else { return Ok(()) };
+    if cosigned.checkpoint().height >= header.height {
+        return Err(BlockFault::CheckpointHeight);
+    }
+    cosigned.verify(domain, &config.cosigners(), config.cosigners_needed())?;
+    Ok(())
+}
+
+fn check_once(
+    ids: &mut BTreeSet<TransactionId>,
+    id: TransactionId,
+    expires: Height,
+    height: Height,
+) -> Result<(), BlockFault> {
+    if !ids.insert(id) {
+        return Err(BlockFault::Doubled(id));
+    }
+    let latest = Height::new(height.get().saturating_add(limits::EXPIRY_BLOCKS));
+    if expires < height || expires > latest {
+        return Err(BlockFault::Expiry(id));
+    }
+    Ok(())
+}
+
+/// Remembers what was verified, so that a process checks each signature once: when a transaction
+/// comes in, not again when it comes back in a block.
+#[derive(Debug, Default)]
+pub struct Checked(Mutex<Recent>);
+
+#[derive(Debug, Default)]
+struct Recent {
+    known: BTreeSet<[u8; 32]>,
+    order: VecDeque<[u8; 32]>,
+}
+
+/// How many are remembered: about ten full blocks.
+const CHECKED_MAX: usize = 20_000;
+
+impl Checked {
+    /// Verifies a transaction with its endorsements' signatures, unless the same bytes were verified before.
+    ///
+    /// # Errors
+    /// [`TransactionError`] when it does not verify.
+    pub fn transaction(&self, endorsed: &EndorsedTransaction, domain: &Domain) -> Result<TransactionId, TransactionError> {
+        let key = hash::labelled(label::TRANSACTION_ID, &[b"endorsed", &codec::encode(endorsed)]);
+        self.once(key, endorsed.transaction.body.id(), || endorsed.verify(domain))
+    }
+
+    /// Verifies a system transaction, unless the same bytes were verified before.
+    ///
+    /// # Errors
+    /// [`TransactionError`] when it does not verify.
+    pub fn system(&self, system: &SystemTransaction, domain: &Domain) -> Result<TransactionId, TransactionError> {
+        let key = hash::labelled(label::SYSTEM_ID, &[b"signed", &codec::encode(system)]);
+        self.once(key, system.id(), || system.verify(domain))
+    }
+
+    fn once(
+        &self,
+        key: [u8; 32],
+        id: TransactionId,
+        verify: impl FnOnce() -> Result<TransactionId, TransactionError>,
+    ) -> Result<TransactionId, TransactionError> {
+        // A poisoned lock only means that another thread died; what it remembers is still true.
+        let known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).known.contains(&key);
+        if known {
+            return Ok(id);
+        }
+        let id = verify()?;
+        let mut recent = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if recent.known.insert(key) {
+            recent.order.push_back(key);
+            if recent.order.len() > CHECKED_MAX
+                && let Some(oldest) = recent.order.pop_front()
+            {
+                recent.known.remove(&oldest);
+            }
+        }
+        Ok(id)
+    }
+}
