@@ -1,7 +1,8 @@
 # Everything that one types while working here. `make` alone prints the list.
 #
 # One profile, one target directory: the C++ of RocksDB takes many CPU minutes, and another profile,
-# other flags or another directory would compile it again (docs/adr/0007-rocksdb-build.md).
+# other flags or another directory would compile it again (docs/adr/0007-rocksdb-build.md). Tests are chosen
+# by name and not by package, because a package alone is built with other features than the workspace.
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -65,8 +66,8 @@ deny: ## licences, advisories and sources, where cargo-deny is installed
 
 # A test that compares vectors has `frozen` in its name, and writes them where DMDL_WRITE_VECTORS is set.
 vectors: ## write the test vectors anew
-	DMDL_WRITE_VECTORS=1 $(CARGO) test $(LOCKED) --quiet -p dmdl-types -p dmdl-vault -- frozen
-	$(CARGO) test $(LOCKED) --quiet -p dmdl-vault --test share_vectors -- --ignored write_the_vectors
+	DMDL_WRITE_VECTORS=1 $(CARGO) test $(LOCKED) --quiet --workspace -- frozen
+	$(CARGO) test $(LOCKED) --quiet --workspace --test share_vectors -- --ignored write_the_vectors
 
 # Two looks: the code writes what is checked in, and a second implementation agrees with it.
 vectors-check: vectors ## do the vectors equal what the code writes, and does a second implementation agree?
@@ -76,10 +77,10 @@ vectors-check: vectors ## do the vectors equal what the code writes, and does a 
 	else echo "not a git checkout: nothing to compare the vectors with"; fi
 
 sim: ## the tests that run in the simulator; SEED=42 in their environment as DMDL_SIM_SEED
-	DMDL_SIM_SEED=$(SEED) $(CARGO) test $(LOCKED) -p dmdl-audit-ledger --test engine_sim -- --nocapture
+	DMDL_SIM_SEED=$(SEED) $(CARGO) test $(LOCKED) --workspace --test engine_sim -- --nocapture
 
 wasm: ## build the crates that browsers use
 	$(CARGO) build $(LOCKED) -p dmdl-types -p dmdl-vault --target wasm32-unknown-unknown
 
 bench: setup ## measure sealing and opening
-	$(CARGO) bench $(LOCKED) -p dmdl-vault --profile dev
+	$(CARGO) bench $(LOCKED) --workspace --profile dev --bench payload

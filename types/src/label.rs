@@ -39,6 +39,8 @@ labels! {
     CONFIGURATION = "epoch-config";
     /// The namespace of consensus votes and certificates.
     VOTE = "vote";
+    /// The namespace of connections between nodes.
+    CONNECTION = "connection";
     /// Id of a record.
     RECORD_ID = "record-id";
     /// Id of a grant.

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod block;
+pub mod bundle;
 pub mod certificate;
 pub mod checkpoint;
 pub mod codec;

@@ -153,3 +153,75 @@ impl<R: Receiver<PublicKey = PublicKey>> Receiver for FencedReceiver<R> {
         self.inner.capacity()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commonware_cryptography::{Signer as _, ed25519::PrivateKey};
+    use dmdl_types::{
+        genesis::{ChannelConfig, MdcaConfig, Member, NodeRoles},
+        id::Epoch,
+        sign::PublicKey as LedgerKey,
+    };
+
+    fn key(seed: u64) -> PublicKey {
+        PrivateKey::from_seed(seed).public_key()
+    }
+
+    /// An epoch with one orderer and one follower.
+    fn config(epoch: u64, orderer: u64, follower: u64) -> EpochConfig {
+        let member = |seed, is_orderer| Member {
+            node: NodeId::of_key(super::super::keys::ledger_key(&key(seed))),
+            cosigning_key: LedgerKey::new([0; 32]),
+            org: "org".parse().unwrap(),
+            roles: NodeRoles { orderer: is_orderer, ..NodeRoles::default() },
+        };
+        let channel = ChannelConfig {
+            name: "c".parse().unwrap(),
+            epoch_blocks: 2,
+            endorsements: 1,
+            custody_threshold: 2,
+            policy_engine: 1,
+            mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 0 },
+        };
+        let members = vec![member(orderer, true), member(follower, false)];
+        EpochConfig { epoch: Epoch::new(epoch), members, channel, qualified: Vec::new() }
+    }
+
+    fn sent_to(members: &Members, recipients: Recipients<PublicKey>) -> Vec<PublicKey> {
+        match members.restrict(recipients) {
+            Recipients::All => panic!("all peers of the network are never addressed"),
+            Recipients::Some(keys) => keys,
+            Recipients::One(key) => vec![key],
+        }
+    }
+
+    #[test]
+    fn outsiders_are_neither_sent_to_nor_listened_to() {
+        let members = Members::new(key(0));
+        members.track(&config(0, 0, 1));
+        assert_eq!(sent_to(&members, Recipients::All), [key(1)]);
+        assert_eq!(sent_to(&members, Recipients::Some(vec![key(9), key(1)])), [key(1)]);
+        assert!(sent_to(&members, Recipients::One(key(9))).is_empty());
+        assert!(members.contains(&key(1)));
+        assert!(!members.contains(&key(9)));
+    }
+
+    #[test]
+    fn before_the_first_epoch_nobody_is_addressed() {
+        assert!(sent_to(&Members::new(key(0)), Recipients::All).is_empty());
+    }
+
+    #[test]
+    fn who_left_is_forgotten_after_the_neighbouring_epochs() {
+        let members = Members::new(key(0));
+        members.track(&config(0, 0, 1));
+        for epoch in 1..=2 {
+            members.track(&config(epoch, 0, 2));
+            assert!(members.contains(&key(1)), "epoch {epoch}");
+        }
+        members.track(&config(3, 0, 2));
+        assert!(!members.contains(&key(1)));
+        assert!(members.contains(&key(2)));
+    }
+}

@@ -1,0 +1,263 @@
+//! The node's one authenticated and encrypted network, for all of its channels.
+//!
+//! Nodes know each other by key and are dialled at addresses from the configuration. Every setting
+//! that matters on a hospital's network is written out here: peers in private address ranges are
+//! normal, several nodes may share one address behind a gateway, and a node that was restarted must
+//! get its connections back within seconds.
+
+use super::{
+    engine::message_bytes_max,
+    keys::{engine_key, engine_signer},
+    links::Links,
+    wire::{WireReceiver, WireSender},
+};
+use commonware_cryptography::{ChaCha20Poly1305, ed25519::PublicKey};
+use commonware_p2p::{
+    Address, AddressableManager as _, AddressableTrackedPeers, Ingress,
+    authenticated::lookup::{self, Oracle},
+};
+use commonware_runtime::{Clock, Handle, Metrics, Network as NetworkOf, Quota, Resolver, Spawner};
+use commonware_stream::{
+    cups::{self, Cups},
+    sake::{self, Sake},
+};
+use commonware_utils::{Hostname, NZU32, NZUsize, ordered::Map};
+use dmdl_types::{
+    id::{NetworkId, NodeId},
+    label,
+    sign::SigningKey,
+};
+use rand_core::CryptoRng;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+/// The largest message on the gossip and request links.
+pub const WIRE_BYTES_MAX: usize = dmdl_types::limits::BLOCK_BYTES;
+
+/// Clocks of two nodes may differ by this much, or they cannot connect.
+const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(10);
+
+/// Peer lists that stay connected: an epoch's and its neighbours'.
+const PEER_LISTS_KEPT: NonZeroUsize = NZUsize!(3);
+
+/// The links of the network, and how many messages a second each peer may send on one.
+#[derive(Clone, Copy)]
+enum Link {
+    Votes = 0,
+    Certificates = 1,
+    Resolver = 2,
+    Blocks = 3,
+    Backfill = 4,
+    Gossip = 5,
+    Requests = 6,
+}
+
+impl Link {
+    const fn per_second(self) -> NonZeroU32 {
+        match self {
+            Self::Votes | Self::Gossip => NZU32!(1024),
+            Self::Certificates | Self::Requests => NZU32!(512),
+            Self::Resolver | Self::Blocks | Self::Backfill => NZU32!(128),
+        }
+    }
+}
+
+/// A node and where it is dialled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The node.
+    pub node: NodeId,
+    /// Its host name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+/// What the network needs to know.
+#[derive(Clone, Debug)]
+pub struct NetworkConfig {
+    /// Which network: nodes of another one are not answered.
+    pub network: NetworkId,
+    /// Where this node listens.
+    pub listen: SocketAddr,
+    /// The most nodes that will ever be members at the same time, this one included.
+    pub members_max: NonZeroUsize,
+    /// How long a node that broke the protocol stays disconnected, from all channels: about one
+    /// epoch, so that it can come back.
+    pub block_duration: Duration,
+}
+
+/// Why a peer cannot be dialled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// The key is not a point of the curve.
+    #[error("node `{0}` has no valid key")]
+    Key(NodeId),
+    /// The host is neither an address nor a host name.
+    #[error("`{0}` is neither an address nor a host name")]
+    Host(String),
+    /// A node is listed twice.
+    #[error("a node is listed twice")]
+    Twice,
+}
+
+type Sender<E> = lookup::Sender<PublicKey, E>;
+type Receiver = lookup::Receiver<PublicKey>;
+
+/// A running network and its ends.
+pub struct Network<E: Clock> {
+    /// For [`Seats`](super::Seats): what the engines talk over.
+    pub links: Links<Sender<E>, Receiver>,
+    /// Transactions and endorsements on their way to the others.
+    pub gossip: (WireSender<Sender<E>>, WireReceiver<Receiver>),
+    /// Requests of one node to another, and their answers.
+    pub requests: (WireSender<Sender<E>>, WireReceiver<Receiver>),
+    /// Who is connected.
+    pub peers: Peers,
+    /// Ends when the network does.
+    pub task: Handle<()>,
+}
+
+impl<E: Clock> std::fmt::Debug for Network<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Network")
+    }
+}
+
+impl<E> Network<E>
+where
+    E: Clock + CryptoRng + Metrics + NetworkOf + Resolver + Spawner,
+{
+    /// Starts listening; nobody is connected before [`Peers::set`].
+    pub fn start(runtime: &E, key: &SigningKey, config: &NetworkConfig) -> Self {
+        let namespace = [label::CONNECTION.as_bytes(), config.network.as_bytes()].concat();
+        let handshake = Cups::<_, ChaCha20Poly1305>::new(
+            Sake {
+                signer: engine_signer(key),
+                synchrony_bound: CLOCK_DIFFERENCE_MAX,
+                max_handshake_age: CLOCK_DIFFERENCE_MAX,
+                version: sake::Version::V1,
+            },
+            cups::Version::V1,
+        );
+        #[expect(clippy::cast_possible_truncation, reason = "a megabyte fits in 32 bits")]
+        let wire_bytes_max = WIRE_BYTES_MAX as u32;
+        let (mut network, oracle) = lookup::Network::new(
+            runtime.child("network"),
+            lookup::Config {
+                handshake,
+                namespace,
+                listen: config.listen,
+                allow_private_ips: true,
+                allow_dns: true,
+                // The key decides who a peer is. Its address as seen from here may be a gateway's.
+                bypass_ip_check: true,
+                max_message_size: message_bytes_max().max(wire_bytes_max),
+                max_peers_per_set: config.members_max,
+                mailbox_size: NZUsize!(1024),
+                send_batch_size: NZUsize!(8),
+                handshake_timeout: Duration::from_secs(5),
+                dial_timeout: Duration::from_secs(10),
+                peer_connection_cooldown: Duration::from_secs(1),
+                max_concurrent_handshakes: NZU32!(256),
+                allowed_handshake_rate_per_ip: Quota::per_second(NZU32!(64)),
+                allowed_handshake_rate_per_subnet: Quota::per_second(NZU32!(256)),
+                ping_frequency: Duration::from_secs(5),
+                dial_frequency: Duration::from_millis(500),
+                tracked_peer_sets: PEER_LISTS_KEPT,
+                block_duration: config.block_duration,
+            },
+        );
+        // All links are made before the network starts; later ones would be refused.
+        let mut register = |link: Link| network.register(link as u64, Quota::per_second(link.per_second()));
+        let links = Links {
+            votes: register(Link::Votes),
+            certificates: register(Link::Certificates),
+            resolver: register(Link::Resolver),
+            blocks: register(Link::Blocks),
+            backfill: register(Link::Backfill),
+        };
+        let wire = |(sender, receiver)| (WireSender::new(sender), WireReceiver::new(receiver));
+        let gossip = wire(register(Link::Gossip));
+        let requests = wire(register(Link::Requests));
+        Self { links, gossip, requests, peers: Peers { oracle }, task: network.start() }
+    }
+}
+
+/// Who may connect to this node, over all of its channels; clones share one list.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    oracle: Oracle<PublicKey>,
+}
+
+impl Peers {
+    /// Replaces the list of peers.
+    ///
+    /// `index` grows with each list; a node of an earlier list stays connected for two more. Only
+    /// orderers are dialled, followers dial them. Both lists may name this node.
+    ///
+    /// # Errors
+    /// [`PeerError`] names the peer that cannot be dialled; the earlier list then stays.
+    pub fn set(&mut self, index: u64, orderers: &[Peer], followers: &[Peer]) -> Result<(), PeerError> {
+        let lists = AddressableTrackedPeers::new(addresses(orderers)?, addresses(followers)?);
+        // The network is gone only when the node is.
+        let _ = self.oracle.track(index, lists);
+        Ok(())
+    }
+
+    /// What cuts off a node that breaks the protocol: for [`Config`](super::Config).
+    #[must_use]
+    pub fn blocker(&self) -> Oracle<PublicKey> {
+        self.oracle.clone()
+    }
+}
+
+fn addresses(peers: &[Peer]) -> Result<Map<PublicKey, Address>, PeerError> {
+    let pairs = peers.iter().map(|peer| {
+        let key = engine_key(&peer.node.key()).ok_or(PeerError::Key(peer.node))?;
+        Ok((key, address(peer)?))
+    });
+    pairs.collect::<Result<Vec<_>, _>>()?.try_into().map_err(|_| PeerError::Twice)
+}
+
+fn address(peer: &Peer) -> Result<Address, PeerError> {
+    if let Ok(ip) = peer.host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, peer.port).into());
+    }
+    let host = Hostname::new(&peer.host).map_err(|_| PeerError::Host(peer.host.clone()))?;
+    Ok(Address::Asymmetric {
+        ingress: Ingress::Dns { host, port: peer.port },
+        // Not looked at: see `bypass_ip_check`.
+        egress: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), peer.port),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dmdl_types::secret::Secret32;
+
+    fn peer(seed: u8, host: &str) -> Peer {
+        let node = NodeId::of_key(SigningKey::from_seed(Secret32::new([seed; 32])).public());
+        Peer { node, host: host.to_owned(), port: 7000 }
+    }
+
+    #[test]
+    fn a_peer_is_dialled_by_address_or_by_name() {
+        let four = address(&peer(1, "10.1.2.3")).unwrap();
+        assert_eq!(four, Address::Symmetric("10.1.2.3:7000".parse().unwrap()));
+        assert_eq!(address(&peer(1, "::1")).unwrap(), Address::Symmetric("[::1]:7000".parse().unwrap()));
+        assert!(matches!(address(&peer(1, "node1.hospital.example")), Ok(Address::Asymmetric { .. })));
+        assert_eq!(address(&peer(1, "no host")), Err(PeerError::Host("no host".to_owned())));
+    }
+
+    #[test]
+    fn a_node_is_listed_once() {
+        assert!(addresses(&[peer(1, "10.0.0.1"), peer(2, "10.0.0.1")]).is_ok());
+        assert_eq!(addresses(&[peer(1, "10.0.0.1"), peer(1, "10.0.0.2")]).unwrap_err(), PeerError::Twice);
+    }
+}
