@@ -6,6 +6,7 @@
 //!
 //! The engine of the consensus is named in [`mdca`] and nowhere else.
 
+pub mod audit;
 pub mod channel;
 pub mod commitment;
 pub mod contract;

@@ -93,10 +93,7 @@ impl ParsedPolicy {
     }
 
     /// Puts rules together, as they are.
-    pub(crate) fn assemble(
-        document: &PolicyDocument,
-        rules: impl Iterator<Item = Rule>,
-    ) -> Result<Self, PolicyError> {
+    pub(crate) fn assemble(document: &PolicyDocument, rules: impl Iterator<Item = Rule>) -> Result<Self, PolicyError> {
         let id = document.id();
         let rules: BTreeMap<String, Rule> = rules.map(|rule| (key(&rule, id), rule)).collect();
         let keyed = rules.iter().map(|(key, rule)| rule.cedar.new_id(cedar_policy::PolicyId::new(key)));
@@ -141,7 +138,7 @@ fn check_permission(permission: &Permission) -> Result<(), PolicyError> {
 }
 
 /// The owner's rules with their names, in the order of the text.
-fn read(document: &PolicyDocument) -> Result<Vec<Rule>, PolicyError> {
+pub(crate) fn read(document: &PolicyDocument) -> Result<Vec<Rule>, PolicyError> {
     let set: PolicySet = document.rules.parse().map_err(|e| PolicyError::Syntax(message(&e)))?;
     if set.templates().next().is_some() {
         return Err(PolicyError::Slot);
@@ -194,4 +191,4 @@ fn message(error: &impl std::fmt::Display) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,10 +12,11 @@ mod view;
 pub use view::{RecordView, ViewError};
 
 use crate::{
+    audit::ExportError,
     contract::Judge,
-    execute::{Executed, ExecuteError, Executor, Tip},
+    execute::{Anchor, Executed, ExecuteError, Executor, Tip},
     order::{Checked, CosignPool, Pool},
-    store::{Store, StoreError},
+    store::{HistoryView, Store, StoreError},
 };
 use dmdl_types::{
     checkpoint::{Cosignature, CosignedCheckpoint},
@@ -251,6 +252,21 @@ impl<E, S: Store> Channel<E, S> {
     pub fn cosigned(&self, size: u64) -> Result<Option<CosignedCheckpoint>, StoreError> {
         let config = self.config()?;
         Ok(self.waiting().cosignatures.at_least(size, &config))
+    }
+
+    /// Reads the index as it was at the newest final checkpoint.
+    ///
+    /// # Errors
+    /// [`ExportError`] when there is no such checkpoint, or this node restarted since.
+    pub fn with_anchored_index<T>(
+        &self,
+        read: impl FnOnce(Anchor, &HistoryView<&S>) -> Result<T, ExportError>,
+    ) -> Result<T, ExportError> {
+        // Under the lock, so that anchor and history are of one height.
+        let executor = self.executor();
+        let anchor = executor.tip().anchor.ok_or(ExportError::NothingFinal)?;
+        let view = executor.anchored_index().ok_or(ExportError::NoHistory)?;
+        read(anchor, &view)
     }
 
     fn is_executed(&self, id: TransactionId) -> Result<bool, StoreError> {

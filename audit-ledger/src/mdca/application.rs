@@ -5,7 +5,9 @@ use super::{
     ledger::{Ledger, Turn},
     timing::CLOCK_BOUND_MS,
 };
-use commonware_consensus::{Application as EngineApplication, marshal::ancestry::Ancestry, simplex::scheme::ed25519::Scheme};
+use commonware_consensus::{
+    Application as EngineApplication, marshal::ancestry::Ancestry, simplex::scheme::ed25519::Scheme,
+};
 use commonware_cryptography::{Digested, Digestible as _};
 use commonware_runtime::{Clock, Metrics, Spawner};
 use dmdl_types::id::UnixMillis;

@@ -6,7 +6,10 @@
 use super::block::EngineBlock;
 use commonware_consensus::simplex::{scheme::ed25519::Scheme, types::Finalization};
 use commonware_cryptography::{certificate::Verifier as _, sha256::Digest};
-use commonware_runtime::{Clock, Metrics, Storage, buffer::paged::{CacheRef, page_size}};
+use commonware_runtime::{
+    Clock, Metrics, Storage,
+    buffer::paged::{CacheRef, page_size},
+};
 use commonware_storage::archive::{Error, immutable};
 use commonware_utils::{NZU64, NZUsize};
 use dmdl_types::id::{ChannelId, Epoch};
@@ -64,7 +67,13 @@ where
     immutable::Archive::init(runtime, config(names, "blocks", 1 << 26, (), cache)).await
 }
 
-fn config<C>(names: &Partitions, what: &str, value_target_size: u64, codec: C, cache: &CacheRef) -> immutable::Config<C> {
+fn config<C>(
+    names: &Partitions,
+    what: &str,
+    value_target_size: u64,
+    codec: C,
+    cache: &CacheRef,
+) -> immutable::Config<C> {
     immutable::Config {
         metadata_partition: names.archive(what, "metadata"),
         freezer_table_partition: names.archive(what, "table"),

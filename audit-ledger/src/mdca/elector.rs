@@ -29,8 +29,12 @@ impl<S: Scheme<PublicKey = ed25519::PublicKey>> Config<S> for ScheduleElector {
     type Elector = Turns;
 
     fn build(self, participants: &Set<ed25519::PublicKey>) -> Turns {
-        let mut turns: Vec<_> =
-            self.qualified.iter().filter_map(|node| engine_key(&node.key())).filter_map(|key| participants.index(&key)).collect();
+        let mut turns: Vec<_> = self
+            .qualified
+            .iter()
+            .filter_map(|node| engine_key(&node.key()))
+            .filter_map(|key| participants.index(&key))
+            .collect();
         if turns.is_empty() {
             // A schedule without members of the committee would stop the channel for ever.
             turns = (0..participants.len()).map(Participant::from_usize).collect();

@@ -71,10 +71,7 @@ impl<S: Sender<PublicKey = PublicKey>> Seats<S> {
     ///
     /// # Errors
     /// [`SeatError`] when they were handed out before, or the network is down.
-    pub async fn seat(
-        &mut self,
-        channel: ChannelId,
-    ) -> Result<Links<SubSender<S>, SubReceiver<PublicKey>>, SeatError> {
+    pub async fn seat(&mut self, channel: ChannelId) -> Result<Links<SubSender<S>, SubReceiver<PublicKey>>, SeatError> {
         let number = number_of(channel);
         let refused = |error| match error {
             mux::Error::AlreadyRegistered(_) => SeatError::Taken(channel),

@@ -6,7 +6,9 @@
 
 use super::keys::engine_key;
 use commonware_cryptography::ed25519::PublicKey;
-use commonware_p2p::{LimitedSender, Message, PeerSetSubscription, PeerSetUpdate, Provider, Receiver, Recipients, Sender, TrackedPeers};
+use commonware_p2p::{
+    LimitedSender, Message, PeerSetSubscription, PeerSetUpdate, Provider, Receiver, Recipients, Sender, TrackedPeers,
+};
 use commonware_utils::{channel::mpsc, ordered::Set, sync::Mutex};
 use dmdl_types::{genesis::EpochConfig, id::NodeId};
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, sync::Arc, time::SystemTime};
@@ -64,7 +66,10 @@ impl Members {
 
     /// Wraps both ends of a channel of the network.
     pub(super) fn fence<S, R>(&self, (sender, receiver): (S, R)) -> (FencedSender<S>, FencedReceiver<R>) {
-        (FencedSender { inner: sender, members: self.clone() }, FencedReceiver { inner: receiver, members: self.clone() })
+        (
+            FencedSender { inner: sender, members: self.clone() },
+            FencedReceiver { inner: receiver, members: self.clone() },
+        )
     }
 
     fn contains(&self, key: &PublicKey) -> bool {
@@ -74,9 +79,7 @@ impl Members {
     fn restrict(&self, recipients: Recipients<PublicKey>) -> Recipients<PublicKey> {
         match recipients {
             Recipients::All => Recipients::Some(self.inner.lock().others.iter().cloned().collect()),
-            Recipients::Some(keys) => {
-                Recipients::Some(keys.into_iter().filter(|key| self.contains(key)).collect())
-            }
+            Recipients::Some(keys) => Recipients::Some(keys.into_iter().filter(|key| self.contains(key)).collect()),
             Recipients::One(key) if self.contains(&key) => Recipients::One(key),
             Recipients::One(_) => Recipients::Some(Vec::new()),
         }
@@ -88,7 +91,10 @@ impl Inner {
         let (index, latest) = self.epochs.last_key_value()?;
         let primary = Set::from_iter_dedup(self.epochs.values().flat_map(|peers| peers.primary.clone()));
         let secondary = Set::from_iter_dedup(
-            self.epochs.values().flat_map(|peers| peers.secondary.clone()).filter(|key| primary.position(key).is_none()),
+            self.epochs
+                .values()
+                .flat_map(|peers| peers.secondary.clone())
+                .filter(|key| primary.position(key).is_none()),
         );
         Some(PeerSetUpdate { index: *index, latest: latest.clone(), all: TrackedPeers::new(primary, secondary) })
     }

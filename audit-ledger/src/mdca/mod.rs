@@ -18,11 +18,15 @@ mod ledger;
 mod links;
 mod members;
 mod orchestrator;
+mod post;
 mod schemes;
 mod timing;
+mod wire;
 
 pub use block::{BlockError, EngineBlock};
 pub use engine::{Chain, Config, Engine, Runtime, StartError, message_bytes_max};
 pub use ledger::{Halt, Ledger, Turn};
 pub use links::{Links, SeatError, Seats};
+pub use post::Post;
 pub use timing::{CLOCK_BOUND_MS, Timing, TimingError};
+pub use wire::{WireReceiver, WireSender};

@@ -239,11 +239,56 @@ fn address(peer: &Peer) -> Result<Address, PeerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use commonware_macros::select;
+    use commonware_runtime::{Runner as _, Supervisor as _, deterministic};
     use dmdl_types::secret::Secret32;
 
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(Secret32::new([seed; 32]))
+    }
+
     fn peer(seed: u8, host: &str) -> Peer {
-        let node = NodeId::of_key(SigningKey::from_seed(Secret32::new([seed; 32])).public());
-        Peer { node, host: host.to_owned(), port: 7000 }
+        Peer { node: NodeId::of_key(key(seed).public()), host: host.to_owned(), port: 7000 }
+    }
+
+    /// Starts a node that listens on 127.0.0.1 and knows nodes 1 and 2.
+    fn start(runtime: &deterministic::Context, seed: u8, network: u8) -> Network<deterministic::Context> {
+        let at = |seed: u8| Peer { port: 7000 + u16::from(seed), ..peer(seed, "127.0.0.1") };
+        let config = NetworkConfig {
+            network: NetworkId::new([network; 32]),
+            listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), at(seed).port),
+            members_max: NZUsize!(4),
+            block_duration: Duration::from_secs(60),
+        };
+        let mut node = Network::start(&runtime.child("node").with_attribute("seed", seed), &key(seed), &config);
+        node.peers.set(0, &[at(1), at(2)], &[]).unwrap();
+        node
+    }
+
+    /// Sends from node 1 to node 2 until something arrives, for a simulated minute at most.
+    fn deliver(other_network: u8) -> Option<(NodeId, Vec<u8>)> {
+        deterministic::Runner::timed(Duration::from_secs(120)).start(|runtime| async move {
+            let mut one = start(&runtime, 1, 1);
+            let mut two = start(&runtime, 2, other_network);
+            for _ in 0..60 {
+                one.gossip.0.send(&[peer(2, "").node], b"hello".to_vec());
+                select! {
+                    message = two.gossip.1.recv() => return message,
+                    () = runtime.sleep(Duration::from_secs(1)) => {},
+                }
+            }
+            None
+        })
+    }
+
+    #[test]
+    fn nodes_of_one_network_hear_each_other() {
+        assert_eq!(deliver(1), Some((peer(1, "").node, b"hello".to_vec())));
+    }
+
+    #[test]
+    fn a_node_of_another_network_is_not_answered() {
+        assert_eq!(deliver(2), None);
     }
 
     #[test]

@@ -118,11 +118,9 @@ where
         R: Receiver<PublicKey = PublicKey>,
     {
         self.runtime.child("loop").spawn(move |runtime| async move {
-            let (muxer, votes, strays) =
-                Muxer::builder(runtime.child("votes"), votes.0, votes.1).with_backup().build();
+            let (muxer, votes, strays) = Muxer::builder(runtime.child("votes"), votes.0, votes.1).with_backup().build();
             muxer.start();
-            let (muxer, certificates) =
-                Muxer::new(runtime.child("certificates"), certificates.0, certificates.1);
+            let (muxer, certificates) = Muxer::new(runtime.child("certificates"), certificates.0, certificates.1);
             muxer.start();
             let (muxer, resolver) = Muxer::new(runtime.child("resolver"), resolver.0, resolver.1);
             muxer.start();

@@ -41,7 +41,9 @@ impl Default for Timing {
 #[non_exhaustive]
 pub enum TimingError {
     /// The waiting times are not in their order.
-    #[error("waiting times must satisfy 0 < heartbeat < leader < certification < inactive, 0 < retry < inactive, 0 < fetch")]
+    #[error(
+        "waiting times must satisfy 0 < heartbeat < leader < certification < inactive, 0 < retry < inactive, 0 < fetch"
+    )]
     Order,
 }
 

@@ -3,6 +3,7 @@
 use super::toy::{EPOCH_BLOCKS, Toy, ToyLedger, genesis, key};
 use commonware_codec::{Copying, DecodeExt as _};
 use commonware_cryptography::ed25519::PublicKey;
+use commonware_macros::select;
 use commonware_p2p::simulated::{self, Link, Network, Oracle};
 use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as _, deterministic};
 use commonware_utils::{NZU32, NZU64, NZUsize, channel::oneshot, probability};
@@ -10,12 +11,12 @@ use dmdl_audit_ledger::mdca::{Chain, Config, Engine, EngineBlock, Links, Seats, 
 use dmdl_types::{block::Block, id::NodeId};
 use std::{sync::Arc, time::Duration};
 
-pub const NODES: usize = 4;
+pub(crate) const NODES: usize = 4;
 
 const LINK: Link =
     Link { latency: Duration::from_millis(10), jitter: Duration::from_millis(3), success_rate: probability!(1.0) };
 
-pub struct Cluster {
+pub(crate) struct Cluster {
     runtime: deterministic::Context,
     oracle: Oracle<PublicKey, deterministic::Context>,
     toys: Vec<Toy>,
@@ -24,13 +25,14 @@ pub struct Cluster {
 
 struct Node {
     chain: Chain,
+    stop: oneshot::Sender<()>,
     task: Handle<()>,
 }
 
-pub struct Running<'a>(&'a Chain);
+pub(crate) struct Running<'a>(&'a Chain);
 
 impl Running<'_> {
-    pub fn chain(&self) -> &Chain {
+    pub(crate) fn chain(&self) -> &Chain {
         self.0
     }
 }
@@ -41,7 +43,7 @@ fn peer(node: usize) -> PublicKey {
 
 impl Cluster {
     /// A network without nodes.
-    pub async fn prepare(runtime: &deterministic::Context) -> Self {
+    pub(crate) async fn prepare(runtime: &deterministic::Context) -> Self {
         let peers: Vec<_> = (0..NODES).map(peer).collect();
         let (network, oracle) = Network::new_with_peers(
             runtime.child("network"),
@@ -65,7 +67,7 @@ impl Cluster {
     }
 
     /// All nodes, running.
-    pub async fn start(runtime: &deterministic::Context) -> Self {
+    pub(crate) async fn start(runtime: &deterministic::Context) -> Self {
         let mut cluster = Self::prepare(runtime).await;
         for node in 0..NODES {
             cluster.restart(node).await;
@@ -74,7 +76,7 @@ impl Cluster {
     }
 
     /// Starts a node on whatever it left behind.
-    pub async fn restart(&mut self, node: usize) {
+    pub(crate) async fn restart(&mut self, node: usize) {
         let control = self.oracle.control(peer(node));
         let quota = Quota::per_second(NZU32!(1024));
         let mut links = Vec::new();
@@ -85,6 +87,7 @@ impl Cluster {
         let links = Links { votes, certificates, resolver, blocks, backfill };
         let toy = self.toys[node].clone();
         let (started, chain) = oneshot::channel();
+        let (stop, stopping) = oneshot::channel();
         // One task is the whole node, so that aborting it is a crash.
         let task = self.runtime.child("node").with_attribute("index", node).spawn(move |runtime| async move {
             let domain = genesis().domain();
@@ -100,13 +103,23 @@ impl Cluster {
             };
             let mut engine = Engine::start(runtime.child("engine"), &key(node), config, links).await.unwrap();
             let _ = started.send(engine.chain().clone());
-            let halt = engine.stopped().await;
-            panic!("{halt}");
+            select! {
+                halt = engine.stopped() => panic!("{halt}"),
+                _ = stopping => engine.abort().await,
+            }
         });
-        self.nodes[node] = Some(Node { chain: chain.await.unwrap(), task });
+        self.nodes[node] = Some(Node { chain: chain.await.unwrap(), stop, task });
     }
 
-    pub async fn crash(&mut self, node: usize) {
+    /// Stops a node's engine and lets the node end by itself.
+    pub(crate) async fn stop(&mut self, node: usize) {
+        let Node { stop, task, .. } = self.nodes[node].take().unwrap();
+        stop.send(()).unwrap();
+        task.await.unwrap();
+    }
+
+    /// Ends a node between two of its steps.
+    pub(crate) async fn crash(&mut self, node: usize) {
         let Node { task, .. } = self.nodes[node].take().unwrap();
         task.abort();
         let _ = task.await;
@@ -114,24 +127,24 @@ impl Cluster {
         self.runtime.sleep(Duration::from_millis(10)).await;
     }
 
-    pub fn toy(&self, node: usize) -> &Toy {
+    pub(crate) fn toy(&self, node: usize) -> &Toy {
         &self.toys[node]
     }
 
-    pub fn node(&self, node: usize) -> NodeId {
+    pub(crate) fn node(&self, node: usize) -> NodeId {
         NodeId::of_key(key(node).public())
     }
 
-    pub fn engine(&self, node: usize) -> Running<'_> {
+    pub(crate) fn engine(&self, node: usize) -> Running<'_> {
         Running(&self.nodes[node].as_ref().unwrap().chain)
     }
 
-    pub async fn all_reach(&mut self, height: u64) {
+    pub(crate) async fn all_reach(&mut self, height: u64) {
         self.reach(&[0, 1, 2, 3], height).await;
     }
 
     /// Waits until these nodes have executed `height`.
-    pub async fn reach(&mut self, nodes: &[usize], height: u64) {
+    pub(crate) async fn reach(&mut self, nodes: &[usize], height: u64) {
         while nodes.iter().any(|node| self.toys[*node].height() < height) {
             self.runtime.sleep(Duration::from_millis(100)).await;
         }

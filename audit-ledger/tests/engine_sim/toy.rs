@@ -16,16 +16,16 @@ use std::{
     time::Duration,
 };
 
-pub const EPOCH_BLOCKS: u64 = 12;
+pub(crate) const EPOCH_BLOCKS: u64 = 12;
 
 /// The signing key of an orderer, by its position in the committee.
-pub fn key(node: usize) -> SigningKey {
+pub(crate) fn key(node: usize) -> SigningKey {
     let mut seeds: Vec<u8> = (1..=4).collect();
     seeds.sort_by_key(|seed| SigningKey::from_seed(Secret32::new([*seed; 32])).public());
     SigningKey::from_seed(Secret32::new([seeds[node]; 32]))
 }
 
-pub fn genesis() -> Genesis {
+pub(crate) fn genesis() -> Genesis {
     let members = (0..4).map(|node| Member {
         node: NodeId::of_key(key(node).public()),
         cosigning_key: SigningKey::from_seed(Secret32::new([100 + u8::try_from(node).unwrap(); 32])).public(),
@@ -51,7 +51,7 @@ pub fn genesis() -> Genesis {
 }
 
 /// In every second epoch, one orderer votes but does not propose.
-pub fn epoch_config(epoch: Epoch) -> EpochConfig {
+pub(crate) fn epoch_config(epoch: Epoch) -> EpochConfig {
     let mut config = EpochConfig { epoch, ..genesis().epoch_config(Epoch::new(0)) };
     if epoch.get() % 2 == 1 {
         config.qualified.remove(0);
@@ -70,43 +70,43 @@ struct Memory {
 
 /// What survives a crash of the node; clones share it.
 #[derive(Clone, Default)]
-pub struct Toy(Arc<Mutex<Memory>>);
+pub(crate) struct Toy(Arc<Mutex<Memory>>);
 
 impl Toy {
-    pub fn height(&self) -> u64 {
+    pub(crate) fn height(&self) -> u64 {
         self.0.lock().unwrap().blocks.keys().last().copied().unwrap_or(0)
     }
 
-    pub fn blocks(&self, upto: u64) -> Vec<EngineBlock> {
+    pub(crate) fn blocks(&self, upto: u64) -> Vec<EngineBlock> {
         self.0.lock().unwrap().blocks.range(..=upto).map(|(_, (block, _))| block.clone()).collect()
     }
 
-    pub fn digests(&self, upto: u64) -> Vec<BlockDigest> {
+    pub(crate) fn digests(&self, upto: u64) -> Vec<BlockDigest> {
         self.blocks(upto).iter().map(EngineBlock::block_digest).collect()
     }
 
-    pub fn certificate(&self, height: u64) -> Option<Vec<u8>> {
+    pub(crate) fn certificate(&self, height: u64) -> Option<Vec<u8>> {
         self.0.lock().unwrap().blocks.get(&height).and_then(|(_, certificate)| certificate.clone())
     }
 
-    pub fn forget_above(&self, height: u64) {
+    pub(crate) fn forget_above(&self, height: u64) {
         self.0.lock().unwrap().blocks.retain(|h, _| *h <= height);
     }
 
-    pub fn forbid_votes(&self) {
+    pub(crate) fn forbid_votes(&self) {
         self.0.lock().unwrap().mute = true;
     }
 
-    pub fn run_ahead_ms(&self, ms: u64) {
+    pub(crate) fn run_ahead_ms(&self, ms: u64) {
         self.0.lock().unwrap().ahead_ms = ms;
     }
 }
 
 /// The ledger of a running node.
 #[derive(Clone)]
-pub struct ToyLedger {
-    pub toy: Toy,
-    pub runtime: Arc<deterministic::Context>,
+pub(crate) struct ToyLedger {
+    pub(crate) toy: Toy,
+    pub(crate) runtime: Arc<deterministic::Context>,
 }
 
 impl Ledger for ToyLedger {

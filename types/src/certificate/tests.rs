@@ -51,6 +51,19 @@ fn a_quorum_of_the_committee_proves_finality() {
 }
 
 #[test]
+fn the_example_in_the_specification_verifies() {
+    let page = include_str!("../../../docs/spec/certificate.md");
+    let example = page.split("## Example").nth(1).unwrap().split("## ").next().unwrap();
+    let hex: String = example.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let bytes = hex::decode(hex).unwrap();
+    assert_eq!(bytes.len(), 237);
+    let (_, keys) = committee(4);
+    let finalized = FinalityCertificate::decode(&bytes).unwrap().verify(&DOMAIN, &keys).unwrap();
+    assert_eq!((finalized.epoch().get(), finalized.view().get()), (0, 5));
+    assert_eq!(finalized.signers(), [keys[0], keys[2], keys[3]]);
+}
+
+#[test]
 fn one_signer_less_than_a_quorum_proves_nothing() {
     let (_, keys) = committee(4);
     let got = certificate(4, &[1, 2]).verify(&DOMAIN, &keys);

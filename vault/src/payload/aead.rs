@@ -71,8 +71,7 @@ impl ChunkCipher {
             Self::Native(key) => {
                 use aws_lc_rs::aead::{Aad, Nonce};
                 let nonce = Nonce::assume_unique_for_key(nonce);
-                let tag =
-                    key.seal_in_place_separate_tag(nonce, Aad::empty(), chunk).map_err(|_| CipherFailed)?;
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), chunk).map_err(|_| CipherFailed)?;
                 tag.as_ref().try_into().map_err(|_| CipherFailed)
             }
         }

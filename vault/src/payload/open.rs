@@ -29,7 +29,7 @@ pub enum OpenError {
     UnsupportedSuite(#[from] UnsupportedSuite),
     /// The ledger's length is no payload's length.
     #[error(transparent)]
-    Layout(#[from] LayoutError),
+    ImpossibleLength(#[from] LayoutError),
     /// The payload's header is not the one whose commitment is on the ledger.
     #[error("the header is not the registered one")]
     AlteredHeader,
@@ -143,7 +143,7 @@ impl CommittedKey {
     /// anything is decrypted.
     ///
     /// # Errors
-    /// [`OpenError::UnsupportedSuite`], [`OpenError::Layout`], [`OpenError::WrongKey`] or
+    /// [`OpenError::UnsupportedSuite`], [`OpenError::ImpossibleLength`], [`OpenError::WrongKey`] or
     /// [`OpenError::AlteredHeader`].
     ///
     /// # Security

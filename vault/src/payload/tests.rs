@@ -1,6 +1,9 @@
 //! What the format promises: each test alters, cuts or swaps something and sees it refused.
 
+#![expect(clippy::cast_possible_truncation, reason = "test payloads are small")]
+
 mod files;
+mod frozen;
 mod salamander;
 mod wycheproof;
 
@@ -97,8 +100,7 @@ fn the_backends_make_and_open_each_others_payloads() {
         let entry = sealer.finish(&mut payload).unwrap().entry();
         assert!(payload == sealed(&plaintext).0);
         let header = payload.first_chunk().unwrap();
-        let mut opener =
-            CommittedKey::check_on(opening, &key(), &context(), &entry, header).unwrap().into_opener();
+        let mut opener = CommittedKey::check_on(opening, &key(), &context(), &entry, header).unwrap().into_opener();
         let mut got = Vec::new();
         opener.push(&payload[HEADER_LEN..], &mut got).unwrap();
         opener.finish().unwrap();

@@ -176,7 +176,7 @@ fn a_dealt_share_is_no_released_one() {
     assert_eq!(refused.unwrap_err(), OpenError::NotOpened);
 }
 
-/// Every bit but the last of `enc`, which X25519 ignores while HPKE binds it, too.
+/// The top bit of `enc` among them: X25519 ignores it, HPKE binds it.
 #[test]
 fn every_flipped_bit_of_a_sealed_share_is_refused() {
     let case = case(7);
@@ -341,8 +341,8 @@ mod judging {
         for other in altered_share_contexts(&context) {
             // Custodian and position within the dealing are the registration's to say.
             if other.custodian == context.custodian && other.index == context.index {
-                let case = Registered { context: &other, ..registered };
-                assert_eq!(judge_dealt(case, &sealed, &Secret32::new([5; 32])), Err(JudgeError::OtherDealing));
+                let elsewhere = Registered { context: &other, ..registered };
+                assert_eq!(judge_dealt(elsewhere, &sealed, &case.secret), Err(JudgeError::OtherDealing));
             }
         }
         let beyond = ShareContext { index: ShareIndex::new(5), ..context };

@@ -36,7 +36,7 @@ pub(crate) fn commit(value: &Scalar, blinding: &Scalar) -> RistrettoPoint {
 /// The commitment to a polynomial's value at `x`, from the commitments to its coefficients.
 ///
 /// Everything here is public, so the time may depend on it: by Horner's rule with multiplications
-/// by at most 255, a tenth of the general ones.
+/// by at most 255, which cost a fraction of the general ones.
 pub(crate) fn evaluate(commitments: &[RistrettoPoint], x: u8) -> RistrettoPoint {
     commitments.iter().rev().fold(RistrettoPoint::identity(), |sum, point| small_multiple(&sum, x) + point)
 }

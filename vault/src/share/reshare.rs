@@ -19,7 +19,7 @@ use super::{
     verify::{CheckedDealing, VerifiedShare},
 };
 use curve25519_dalek::{RistrettoPoint, Scalar, traits::VartimeMultiscalarMul as _};
-use dmdl_types::id::{ShareEpoch, ShareIndex};
+use dmdl_types::id::ShareIndex;
 use rand_core::CryptoRng;
 use std::collections::BTreeSet;
 
@@ -74,16 +74,11 @@ impl SubDealing {
         deal_pair(rng, threshold, &share.share.value, &share.share.blinding)
     }
 
-    /// Checks the part of the holder at position `from` of the `old` dealing.
+    /// Checks the part of the holder at position `from` of the `old` dealing, for the next share epoch.
     ///
     /// # Errors
     /// [`ReshareError`] names the holder.
-    pub fn check(
-        old: &CheckedDealing,
-        from: ShareIndex,
-        commitments: Commitments,
-        epoch: ShareEpoch,
-    ) -> Result<Self, ReshareError> {
+    pub fn check(old: &CheckedDealing, from: ShareIndex, commitments: Commitments) -> Result<Self, ReshareError> {
         if !(1..=old.commitments.threshold().n()).contains(&from.get()) {
             return Err(ReshareError::NoSuchHolder { from });
         }
@@ -91,7 +86,8 @@ impl SubDealing {
         if commitments.points().first() != Some(&image) {
             return Err(ReshareError::NotItsShare { from });
         }
-        Ok(Self { from, old: old.clone(), dealing: CheckedDealing::new(commitments, *old.data(), epoch) })
+        let dealing = CheckedDealing::new(commitments, *old.data(), old.origin.epoch.next());
+        Ok(Self { from, old: old.clone(), dealing })
     }
 
     /// The part as a dealing of the new epoch: it verifies shares and gives them their contexts.
@@ -151,9 +147,7 @@ fn factors(parts: &[SubDealing]) -> Result<(&SubDealing, Vec<Scalar>), ReshareEr
     let needed = first.old.commitments.threshold().k();
     let holders: BTreeSet<_> = parts.iter().map(SubDealing::from).collect();
     let alike = |part: &SubDealing| {
-        part.old.origin == first.old.origin
-            && part.dealing.origin.epoch == first.dealing.origin.epoch
-            && part.dealing.origin.threshold == first.dealing.origin.threshold
+        part.old.origin == first.old.origin && part.dealing.origin.threshold == first.dealing.origin.threshold
     };
     if parts.len() != usize::from(needed) || holders.len() != parts.len() || !parts.iter().all(alike) {
         return Err(ReshareError::WrongParts { needed });

@@ -4,7 +4,7 @@
 //! "How to Abuse and Fix Authenticated Encryption Without Key Commitment", 2022.
 
 use super::*;
-use crate::payload::{header::Header, layout::TAG_LEN};
+use crate::payload::header::Header;
 use aes_gcm::{
     AeadInOut as _, Aes256Gcm, KeyInit as _,
     aead::inout::InOutBuf,
@@ -103,10 +103,12 @@ fn invert(x: u128) -> u128 {
     result
 }
 
-#[test]
-fn a_payload_made_for_two_keys_opens_under_the_committed_one_at_most() {
-    let keys = [[7; 32], [8; 32]];
-    let [a, b] = keys.map(derive);
+/// The input keys that the payloads are made for.
+pub(super) const KEYS: [[u8; 32]; 2] = [[7; 32], [8; 32]];
+
+/// One ciphertext with a header for each key, and the commitment in it.
+pub(super) fn payloads() -> [(Vec<u8>, PayloadEntry); 2] {
+    let [a, b] = KEYS.map(derive);
     let first = 0x6d61_6465_2066_6f72_2074_776f_206b_6579_u128;
     let square = |x| multiply(x, x);
     let cube = |x| multiply(square(x), x);
@@ -120,20 +122,27 @@ fn a_payload_made_for_two_keys_opens_under_the_committed_one_at_most() {
     ciphertext[16..].copy_from_slice(&second.to_be_bytes());
     assert!(a.opens(&ciphertext, tag) && b.opens(&ciphertext, tag), "the attack on bare AES-GCM works");
 
-    for (mine, theirs) in [(0, 1), (1, 0)] {
-        let commitment = [&a, &b][mine].commitment;
-        let header = Header { salt: SALT, commitment }.to_bytes();
+    [a.commitment, b.commitment].map(|key_commitment| {
+        let header = Header { salt: SALT, commitment: key_commitment }.to_bytes();
         let payload = [&header[..], &ciphertext, &tag.to_be_bytes()].concat();
-        assert_eq!(payload.len(), HEADER_LEN + LEN + TAG_LEN);
         let entry = PayloadEntry {
             suite: 1,
             digest: PayloadDigest::new(*blake3::hash(&payload).as_bytes()),
             ciphertext_len_bytes: payload.len() as u64,
-            key_commitment: commitment,
+            key_commitment,
         };
+        (payload, entry)
+    })
+}
+
+#[test]
+fn a_payload_made_for_two_keys_opens_under_the_committed_one_at_most() {
+    let payloads = payloads();
+    for (mine, theirs) in [(0, 1), (1, 0)] {
+        let (payload, entry) = &payloads[mine];
         let open_with = |key: usize| {
             let mut plaintext = Vec::new();
-            let result = open(payload.as_slice(), &mut plaintext, &Secret32::new(keys[key]), &context(), &entry);
+            let result = open(payload.as_slice(), &mut plaintext, &Secret32::new(KEYS[key]), &context(), entry);
             (plaintext.len(), result)
         };
         assert!(matches!(open_with(mine), (LEN, Ok(32))));

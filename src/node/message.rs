@@ -1,0 +1,92 @@
+//! What nodes say to each other beside consensus.
+//!
+//! Everything here comes from an authenticated member, and is still checked like a stranger's:
+//! canonical, bounded, and verified by whoever acts on it.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use dmdl_types::{
+    checkpoint::Cosignature,
+    codec::{self, DecodeError},
+    custody::{DealingKey, SealedBytes},
+    id::{Height, NodeId, RecordId, RecordVersion, TransactionId},
+    transaction::{EndorsedTransaction, Endorsement, SystemTransaction, Transaction},
+};
+
+/// Largest message.
+const MESSAGE_BYTES: usize = 256 * 1024;
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Message {
+    /// An endorsed transaction on its way to the orderers.
+    Transaction(Box<EndorsedTransaction>),
+    /// What a node tells the ledger.
+    System(Box<SystemTransaction>),
+    /// A cosignature of the checkpoint at a height.
+    Cosignature(Height, Cosignature),
+    /// A question, with a number that its answer repeats.
+    Ask(u64, Box<Ask>),
+    /// The answer to a question.
+    Answer(u64, Box<Answer>),
+}
+
+/// A question to another node.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Ask {
+    /// Endorse a transaction, knowing who was asked before and did not answer.
+    Endorse(Box<Transaction>, Vec<NodeId>),
+    /// One-time dealing keys of a custodian.
+    DealingKeys(u16),
+    /// Keep this share of a registered version.
+    Keep(RecordId, RecordVersion, SealedBytes),
+    /// Release your share for this final decryption.
+    Release(TransactionId),
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Answer {
+    /// The endorsement.
+    Endorsed(Box<Endorsement>),
+    /// One-time dealing keys.
+    DealingKeys(Vec<DealingKey>),
+    /// The share verified and is kept.
+    Kept,
+    /// The released share, in the format of the share spec.
+    Released(Vec<u8>),
+    /// No, and why: a stable code and a sentence without secrets.
+    Refused(Refused),
+}
+
+/// Why a node refuses.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
+#[error("{detail}")]
+pub struct Refused {
+    /// A stable code for machines.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+impl Refused {
+    /// A refusal.
+    pub fn new(code: &str, detail: impl ToString) -> Self {
+        Self { code: code.to_owned(), detail: detail.to_string() }
+    }
+}
+
+impl Message {
+    /// The message's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the bytes are none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode(bytes, MESSAGE_BYTES)
+    }
+}
