@@ -2,11 +2,12 @@
 # Installs what a machine with rustup, git, make, gcc and a package manager still lacks.
 #
 #   scripts/setup.sh build     what compiling needs: a C++ compiler, libclang with its headers, the wasm target
-#   scripts/setup.sh python    what the samples need: Python in an environment of its own, under $CACHE
+#   scripts/setup.sh python    what samples and vectors need: Python in an environment of its own, under $CACHE
 #
 # Says what it installs. Where it may not install (no root, no apt), it says what is missing and exits 1.
 set -euo pipefail
 
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 CACHE=${CACHE:-$HOME/.cache/dmdl}
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -115,7 +116,16 @@ setup_wasm() {
 }
 
 setup_python() {
-    [ ! -x "$CACHE/venv/bin/pip" ] || return 0
+    [ -x "$CACHE/venv/bin/pip" ] || create_venv
+    # One more witness for the vectors; without it their check says what it skipped.
+    if ! "$CACHE/venv/bin/python" -c 'import cryptography' 2>/dev/null; then
+        say "installing $(cat scripts/requirements.txt) into it"
+        "$CACHE/venv/bin/pip" install --quiet --disable-pip-version-check --timeout=20 --retries=1 \
+            -r scripts/requirements.txt 2>/dev/null || say 'the package index cannot be reached; going on without it'
+    fi
+}
+
+create_venv() {
     if ! have python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         apt_update
         apt_install 'Python with venv' python3 python3-venv

@@ -1,5 +1,7 @@
 //! What the engine makes, read without the engine: certificates and fault evidence.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use commonware_consensus::{
     simplex::{

@@ -1,5 +1,7 @@
 //! The engine in the deterministic simulator: four orderers, a ledger that only remembers.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 mod engine_sim {
     pub(crate) mod cluster;
     pub(crate) mod toy;

@@ -10,9 +10,12 @@ pub enum PolicyError {
     /// A character that a reader can't see, or that changes the order in which text is shown.
     #[error("the rules hold the invisible character U+{0:04X}")]
     Invisible(u32),
-    /// Brackets or `if`s are nested too deeply.
-    #[error("the rules are nested deeper than {0} levels")]
+    /// Brackets are nested too deeply.
+    #[error("brackets are nested deeper than {0} levels")]
     TooNested(usize),
+    /// A rule has too many `if`s.
+    #[error("a rule has more than {0} `if`s; several rules read better")]
+    TooManyIfs(usize),
     /// A rule has too many operators.
     #[error("a rule has more than {0} operators")]
     TooComplex(usize),

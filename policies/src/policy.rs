@@ -6,7 +6,7 @@ use crate::{
     templates::Template,
     text::{check, with_ample_stack},
 };
-use cedar_policy::{Policy, PolicySet};
+use cedar_policy::{Policy, PolicySet, ValidationWarning};
 use dmdl_types::{
     access::{DuoCode, Permission, PolicyDocument, ReasonCode},
     id::{DisplayName, PolicyId},
@@ -177,10 +177,15 @@ fn bad_name(name: &str) -> PolicyError {
 fn check_schema(rules: &[Rule]) -> Result<(), PolicyError> {
     let set = PolicySet::from_policies(rules.iter().map(|rule| rule.cedar.clone()));
     let checked = HOUSE.validate(&set.map_err(|e| PolicyError::Syntax(message(&e)))?);
+    let errors = checked.validation_errors().map(|e| (e.policy_id(), message(e)));
+    // A `forbid` that can never apply protects nothing, whatever its author believes. Warnings about
+    // scripts are left out: they follow tables that change with the Unicode standard.
+    let never = checked.validation_warnings().filter(|w| {
+        matches!(w, ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_))
+    });
     // The validator reports in no fixed order; the least is the same everywhere.
-    let first = checked.validation_errors().map(|e| (e.policy_id().to_string(), message(e))).min();
-    match first {
-        Some((rule, problem)) => Err(PolicyError::Schema { rule, problem }),
+    match errors.chain(never.map(|w| (w.policy_id(), message(w)))).min() {
+        Some((rule, problem)) => Err(PolicyError::Schema { rule: rule.to_string(), problem }),
         None if checked.validation_passed() => Ok(()),
         None => Err(PolicyError::Schema { rule: String::new(), problem: "it can't be checked".into() }),
     }

@@ -11,8 +11,11 @@
 use crate::error::PolicyError;
 use dmdl_types::limits::POLICY_BYTES;
 
-/// How deep brackets, and `if`s beside them, may nest in a rule.
+/// How deep brackets may nest in a rule.
 pub(crate) const NESTING: usize = 24;
+/// How many `if`s a rule may have. The checker copies the branch that a constant condition selects,
+/// so that its work doubles with each `if`.
+pub(crate) const IFS: usize = 8;
 /// How many operators a rule may have: an expression is not deeper than it has operators.
 pub(crate) const OPERATORS: usize = 256;
 
@@ -20,7 +23,7 @@ pub(crate) const OPERATORS: usize = 256;
 pub(crate) const STACK_BYTES: usize = 4 * 1024 * 1024;
 
 /// Words that an opening bracket may follow without being a function's name.
-const KEYWORDS: &[&str] = &["permit", "forbid", "if", "then", "else", "in", "has", "like", "is"];
+const KEYWORDS: &[&str] = &["if", "then", "else", "in", "has", "like", "is"];
 
 /// Checks length, characters, nesting, number of operators and functions, without parsing.
 ///
@@ -39,7 +42,9 @@ pub(crate) fn check(rules: &str) -> Result<(), PolicyError> {
     while let Some((token, after)) = next(rest) {
         rest = after;
         rule.add(token)?;
+        // Outside of brackets a word before one is the effect of a rule, which the parser knows.
         if let (Token::Open(b'('), Token::Word(word)) = (token, last)
+            && rule.depth > 1
             && before != Token::Dot
             && before != Token::At
             && !KEYWORDS.contains(&word)
@@ -87,8 +92,11 @@ impl Counts {
             Token::Word("has" | "like" | "in" | "is") | Token::Dot | Token::Operator => self.operators += 1,
             Token::Word(_) | Token::At | Token::End | Token::Other => {}
         }
-        if self.depth > NESTING || self.ifs > NESTING {
+        if self.depth > NESTING {
             return Err(PolicyError::TooNested(NESTING));
+        }
+        if self.ifs > IFS {
+            return Err(PolicyError::TooManyIfs(IFS));
         }
         if self.operators > OPERATORS { Err(PolicyError::TooComplex(OPERATORS)) } else { Ok(()) }
     }
@@ -175,7 +183,13 @@ mod tests {
             assert_eq!(check(&nested(NESTING - 1)), Ok(()), "{open}");
             assert_eq!(check(&nested(NESTING)), Err(PolicyError::TooNested(NESTING)), "{open}");
         }
-        assert_eq!(check(&rule(&"if true then ".repeat(NESTING + 1))), Err(PolicyError::TooNested(NESTING)));
+    }
+
+    #[test]
+    fn ifs_are_bounded_in_each_rule() {
+        let ifs = |n: usize| rule(&format!("{}true", "if true then true else ".repeat(n)));
+        assert_eq!(check(&ifs(IFS).repeat(8)), Ok(()));
+        assert_eq!(check(&ifs(IFS + 1)), Err(PolicyError::TooManyIfs(IFS)));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use open::{CommittedKey, OpenError, Opener, open};
 pub use range::{RangePlan, open_range};
 pub use seal::{SealError, Sealed, Sealer, seal};
 
-use dmdl_types::id::PayloadDigest;
+use dmdl_types::{id::PayloadDigest, invocation::PayloadInfo};
 use std::io::{self, Read};
 
 /// How a payload was sealed. The byte is on the ledger; the payload itself does not carry it.
@@ -80,6 +80,33 @@ pub struct PayloadEntry {
     pub ciphertext_len_bytes: u64,
     /// The commitment to the payload's key.
     pub key_commitment: [u8; 32],
+}
+
+/// A padding byte that this version does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("payload padding `{0}` is not supported")]
+pub struct UnsupportedPadding(pub u8);
+
+impl TryFrom<&PayloadInfo> for PayloadEntry {
+    type Error = UnsupportedPadding;
+
+    /// The entry of a registered payload. Padded plaintext is refused: this version would hand it
+    /// out with its padding.
+    fn try_from(info: &PayloadInfo) -> Result<Self, UnsupportedPadding> {
+        let PayloadInfo { suite, digest, ciphertext_len_bytes, key_commitment, padding } = *info;
+        if padding != 0 {
+            return Err(UnsupportedPadding(padding));
+        }
+        Ok(Self { suite, digest, ciphertext_len_bytes, key_commitment })
+    }
+}
+
+impl From<PayloadEntry> for PayloadInfo {
+    /// The entry as it is registered: without padding.
+    fn from(entry: PayloadEntry) -> Self {
+        let PayloadEntry { suite, digest, ciphertext_len_bytes, key_commitment } = entry;
+        Self { suite, digest, ciphertext_len_bytes, key_commitment, padding: 0 }
+    }
 }
 
 /// Reads until `buffer` is full or the input ends, and returns what came.

@@ -12,7 +12,8 @@ use super::*;
 use dmdl_types::{
     codec,
     context::DataContext,
-    id::{ChannelId, NetworkId, RecordId, RecordVersion},
+    id::{ChannelId, NetworkId, PayloadDigest, RecordId, RecordVersion},
+    invocation::PayloadInfo,
     secret::Secret32,
 };
 use proptest::prelude::*;
@@ -239,6 +240,17 @@ fn every_unknown_suite_is_refused() {
         let (got, result) = opened(&payload, &PayloadEntry { suite, ..entry });
         assert!(matches!(result, Err(OpenError::UnsupportedSuite(UnsupportedSuite(byte))) if byte == suite));
         assert!(got.is_empty());
+    }
+}
+
+#[test]
+fn an_entry_is_registered_without_padding_and_every_padding_is_refused() {
+    let (_, entry) = sealed(&pattern(100));
+    let info = PayloadInfo::from(entry);
+    assert_eq!(PayloadEntry::try_from(&info), Ok(entry));
+    for padding in 1..=255 {
+        let info = PayloadInfo { padding, ..info.clone() };
+        assert_eq!(PayloadEntry::try_from(&info), Err(UnsupportedPadding(padding)));
     }
 }
 

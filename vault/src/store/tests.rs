@@ -5,6 +5,7 @@ use std::{fs, path::Path as FsPath};
 
 const LATER: UnixMillis = UnixMillis::new(u64::MAX / 2_000_000);
 
+#[expect(clippy::cast_possible_truncation, reason = "remainders below 256")]
 fn pattern(len: usize) -> Vec<u8> {
     // Long before it repeats, so that a part in the wrong place shows.
     (0..len).map(|i| (i % 251) as u8 ^ (i / 251 % 256) as u8).collect()

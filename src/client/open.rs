@@ -1,0 +1,308 @@
+//! Opening: an ordered decryption, k verified shares, and the plaintext.
+
+use super::{Client, reasons};
+use crate::node::{Final, GatewayError};
+use bytes::Bytes;
+use commonware_runtime::Clock;
+use dmdl_audit_ledger::{
+    store::{Store, StoreError},
+    world::VersionRow,
+};
+use dmdl_types::{
+    checkpoint::CheckpointError,
+    context::{DataContext, ReleaseContext},
+    event::{Event, Verdict},
+    id::{Epoch, NodeId, RecordId, RecordVersion, ShareIndex, TransactionId},
+    invocation::{Access, Authority, Invocation, OpeningKey},
+    receipt::ReceiptError,
+    secret::Secret32,
+};
+use dmdl_vault::{
+    keys,
+    payload::{self, CommittedKey, PayloadEntry, layout::HEADER_LEN},
+    seal::{self, ReleasedShare},
+    share::{self, CheckedDealing, CombineError, DealingError, VerifiedShare},
+    store::GetError,
+};
+use futures::{StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
+use rand_core::CryptoRng;
+use std::{collections::BTreeMap, io::Write};
+use zeroize::Zeroizing;
+
+/// Why a record was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no such record or version that the gateway may show.
+    #[error("there is no such record")]
+    NoRecord,
+    /// The ledger denied it.
+    #[error("denied: {0}")]
+    Denied(String),
+    /// The gateway could not help.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// What the gateway shows as allowed is not proved.
+    #[error("the gateway's answer does not verify: {0}")]
+    Unproved(String),
+    /// Too few custodians released their shares; the transaction stays usable.
+    #[error("custodians unavailable: {} of {needed} shares came, none from {}; transaction `{transaction}` stays usable", got, list(missing))]
+    TooFewShares {
+        /// The decryption: asking again with it takes no second use.
+        transaction: TransactionId,
+        /// How many verified shares came.
+        got: usize,
+        /// How many are needed.
+        needed: usize,
+        /// Who did not answer, or refused.
+        missing: Vec<NodeId>,
+    },
+    /// The shares do not combine.
+    #[error(transparent)]
+    Combine(#[from] CombineError),
+    /// The dealing on the ledger is not one.
+    #[error(transparent)]
+    Dealing(#[from] DealingError),
+    /// The payload cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] GetError),
+    /// The payload does not open.
+    #[error(transparent)]
+    Payload(#[from] payload::OpenError),
+    /// A one-time key could not be made.
+    #[error("a one-time key could not be made: {0}")]
+    Key(String),
+    /// The state cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A decryption that was allowed, and the secret to receive its shares with.
+#[derive(Debug)]
+pub struct Opening {
+    /// The decryption.
+    pub done: Final,
+    record: RecordId,
+    version: RecordVersion,
+    nonce: [u8; 16],
+    seed: Secret32,
+}
+
+/// A record that was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The decryption.
+    pub transaction: TransactionId,
+    /// How many bytes of plaintext were written.
+    pub plaintext_len_bytes: u64,
+    /// Whose shares were used.
+    pub custodians: Vec<NodeId>,
+    /// Whose shares did not verify.
+    pub culprits: Vec<NodeId>,
+}
+
+impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
+    /// Orders a decryption of a record's version.
+    ///
+    /// # Errors
+    /// [`OpenError::Denied`] when the ledger denies it: the denial is on the ledger too.
+    pub async fn decrypt(
+        &self,
+        record: RecordId,
+        version: RecordVersion,
+        authority: Authority,
+    ) -> Result<Opening, OpenError> {
+        let row = self.version_row(record, version)?;
+        let seed = self.random(keys::random_secret);
+        let mut opening_keys = Vec::new();
+        let call = |keys| Invocation::Access(Access::Decrypt { record, version, authority, keys });
+        let mut body = self.body(call(Vec::new()));
+        for share in &row.shares {
+            let custodian = share.key.custodian;
+            let secret = keys::opening_secret(&seed, &body.nonce, custodian);
+            opening_keys.push(OpeningKey { custodian, key: keys::x25519_public(&secret) });
+        }
+        opening_keys.sort_by_key(|key| key.custodian);
+        body.invocation = call(opening_keys);
+        let nonce = body.nonce;
+        let done = self.gateway.submit(body.sign(&[&self.key]), self.patience).await?;
+        let outcome = &done.event.outcome;
+        if outcome.verdict != Verdict::Allow {
+            return Err(OpenError::Denied(reasons(&outcome.reasons)));
+        }
+        self.verify_outcome(&done).await?;
+        Ok(Opening { done, record, version, nonce, seed })
+    }
+
+    /// Gathers the shares of an allowed decryption, and writes the plaintext.
+    ///
+    /// May be called again with the same opening: it takes no second use.
+    ///
+    /// # Errors
+    /// [`OpenError`]; after [`OpenError::TooFewShares`] the opening stays usable.
+    pub async fn open(&self, opening: &Opening, plaintext: impl Write) -> Result<Opened, OpenError> {
+        let row = self.version_row(opening.record, opening.version)?;
+        let domain = self.genesis.domain();
+        let data = DataContext {
+            network: domain.network,
+            channel: domain.channel,
+            record: opening.record,
+            version: opening.version,
+        };
+        let threshold = self.checked(&data, &row)?;
+        let gathered = self.gather(opening, &row, &threshold).await?;
+        let data_key = share::combine(&threshold, &gathered.shares)?;
+        let entry = PayloadEntry {
+            suite: row.payload.suite,
+            digest: row.payload.digest,
+            ciphertext_len_bytes: row.payload.ciphertext_len_bytes,
+            key_commitment: row.payload.key_commitment,
+        };
+        let plaintext_len_bytes = self.stream(&entry, &data_key, &data, plaintext).await?;
+        Ok(Opened {
+            transaction: opening.done.transaction,
+            plaintext_len_bytes,
+            custodians: gathered.from,
+            culprits: gathered.culprits,
+        })
+    }
+
+    fn version_row(&self, record: RecordId, version: RecordVersion) -> Result<VersionRow, OpenError> {
+        self.gateway.channel().version(record, version)?.ok_or(OpenError::NoRecord)
+    }
+
+    fn checked(&self, data: &DataContext, row: &VersionRow) -> Result<CheckedDealing, OpenError> {
+        let first = row.shares.first().ok_or(OpenError::NoRecord)?;
+        let context = dmdl_audit_ledger::contract::share_context(data, row, first.key.custodian);
+        Ok(CheckedDealing::of_context(&context.ok_or(OpenError::NoRecord)?, &row.commitments)?)
+    }
+
+    /// Believes an outcome only with a receipt that the pinned network's committers cosigned.
+    async fn verify_outcome(&self, done: &Final) -> Result<(), OpenError> {
+        let unproved = |error: &dyn std::fmt::Display| OpenError::Unproved(error.to_string());
+        let receipt = self.gateway.receipt(done, self.patience).await?;
+        let config = self.genesis.epoch_config(Epoch::new(0));
+        let leaf = receipt
+            .verify(&self.genesis.domain(), &config.cosigners(), config.cosigners_needed())
+            .map_err(|error: ReceiptError| unproved(&error))?;
+        let event: Event = dmdl_types::codec::decode(leaf.bytes(), dmdl_types::limits::EVENT_BYTES)
+            .map_err(|error| unproved(&error))?;
+        if event == done.event { Ok(()) } else { Err(unproved(&"the receipt is of another event")) }
+    }
+
+    async fn gather(
+        &self,
+        opening: &Opening,
+        row: &VersionRow,
+        checked: &CheckedDealing,
+    ) -> Result<Gathered, OpenError> {
+        let needed = row.commitments.len();
+        let mut asked: FuturesUnordered<_> = (1..=u8::MAX)
+            .zip(&row.shares)
+            .map(|(index, share)| async move {
+                let custodian = share.key.custodian;
+                let released = self.gateway.release(custodian, opening.done.transaction).await;
+                (index, custodian, released)
+            })
+            .collect();
+        let mut gathered = Gathered::default();
+        let mut missing = BTreeMap::new();
+        while gathered.shares.len() < needed {
+            let Some((index, custodian, released)) = asked.next().await else {
+                return Err(OpenError::TooFewShares {
+                    transaction: opening.done.transaction,
+                    got: gathered.shares.len(),
+                    needed,
+                    missing: missing.into_keys().chain(gathered.culprits).collect(),
+                });
+            };
+            let bytes = match released {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    tracing::warn!(%custodian, %error, "no share");
+                    missing.insert(custodian, ());
+                    continue;
+                }
+            };
+            let context = checked.context(custodian, ShareIndex::new(index));
+            match self.unseal(opening, checked, context, custodian, &bytes) {
+                Some(share) => {
+                    gathered.shares.push(share);
+                    gathered.from.push(custodian);
+                }
+                None => gathered.culprits.push(custodian),
+            }
+        }
+        Ok(gathered)
+    }
+
+    /// Opens and verifies one released share; none when its custodian is at fault.
+    fn unseal(
+        &self,
+        opening: &Opening,
+        checked: &CheckedDealing,
+        share: dmdl_types::context::ShareContext,
+        custodian: NodeId,
+        bytes: &[u8],
+    ) -> Option<VerifiedShare> {
+        let secret = keys::opening_secret(&opening.seed, &opening.nonce, custodian);
+        let context = ReleaseContext {
+            share,
+            transaction: opening.done.transaction,
+            requester: self.id(),
+            opening_key: keys::x25519_public(&secret),
+        };
+        let released: ReleasedShare = dmdl_types::codec::decode(bytes, 1024).ok()?;
+        let share = seal::open_released(&released, &context, &secret).ok()?;
+        checked.verify(share).ok().filter(|verified| verified.fits(&context.share))
+    }
+
+    /// Opens the payload as it comes: memory does not grow with it, and a byte of plaintext is written
+    /// only after its chunk was verified.
+    async fn stream(
+        &self,
+        entry: &PayloadEntry,
+        data_key: &Secret32,
+        data: &DataContext,
+        mut plaintext: impl Write,
+    ) -> Result<u64, OpenError> {
+        let (_, mut parts) = self.gateway.payloads().get(entry.digest).await?;
+        let mut head = Vec::new();
+        while head.len() < HEADER_LEN {
+            let Some(part) = parts.try_next().await? else { break };
+            head.extend_from_slice(&part);
+        }
+        let truncated = || payload::OpenError::Truncated {
+            expected_bytes: entry.ciphertext_len_bytes,
+            got_bytes: head.len() as u64,
+        };
+        let (header, first) = head.split_first_chunk::<HEADER_LEN>().ok_or_else(truncated)?;
+        let mut opener = CommittedKey::check(data_key, data, entry, header)?.into_opener();
+        let mut opened = Zeroizing::new(Vec::new());
+        let mut part = Bytes::copy_from_slice(first);
+        loop {
+            let pushed = opener.push(&part, &mut opened);
+            plaintext.write_all(&opened).map_err(payload::OpenError::Write)?;
+            opened.clear();
+            pushed?;
+            match parts.try_next().await? {
+                Some(next) => part = next,
+                None => break,
+            }
+        }
+        let len_bytes = opener.finish()?;
+        plaintext.flush().map_err(payload::OpenError::Write)?;
+        Ok(len_bytes)
+    }
+}
+
+#[derive(Default)]
+struct Gathered {
+    shares: Vec<VerifiedShare>,
+    from: Vec<NodeId>,
+    culprits: Vec<NodeId>,
+}
+
+fn list(nodes: &[NodeId]) -> String {
+    nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

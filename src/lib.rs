@@ -1,0 +1,9 @@
+//! Act: the program `dmdl`, the only place with sockets, clocks and a command line.
+//!
+//! [`node`] runs a node; [`client`] is what people do at one; [`commands`] is the command line.
+
+pub mod client;
+pub mod commands;
+pub mod exit;
+pub mod network_file;
+pub mod node;

@@ -1,0 +1,94 @@
+//! The network file: the pinned genesis, as people keep it.
+//!
+//! # Source
+//! docs/spec/genesis.md
+
+use dmdl_types::{
+    genesis::{Genesis, GenesisError},
+    id::NetworkId,
+};
+use serde::{Deserialize, Serialize};
+use std::{fs, io::Read as _, path::Path};
+
+/// Largest network file.
+const FILE_BYTES: u64 = 10 * 1024 * 1024;
+
+/// Why a network file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkFileError {
+    /// It cannot be read.
+    #[error("cannot read `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no network file.
+    #[error("`{path}` is not a network file: {reason}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Where and why.
+        reason: String,
+    },
+    /// The document does not have the hash that the file pins.
+    #[error("the genesis document hashes to `{actual}`, but the file pins `{pinned}`")]
+    GenesisMismatch {
+        /// What the file says.
+        pinned: NetworkId,
+        /// What the document hashes to.
+        actual: NetworkId,
+    },
+    /// The genesis document breaks a rule.
+    #[error(transparent)]
+    Genesis(#[from] GenesisError),
+}
+
+/// A network file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkFile {
+    /// The network's identity.
+    pub network: NetworkId,
+    /// The document behind it.
+    pub genesis: Genesis,
+}
+
+impl NetworkFile {
+    /// The file that pins a genesis document.
+    #[must_use]
+    pub fn of(genesis: Genesis) -> Self {
+        Self { network: genesis.id(), genesis }
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// Never for a document that passes its own check.
+    pub fn to_text(&self) -> Result<String, toml::ser::Error> {
+        let head = "# Pins a DMDL network: everything that a gateway says is checked against this document.\n";
+        Ok(format!("{head}{}", toml::to_string(self)?))
+    }
+
+    /// Reads a network file and checks that the document is the pinned one and keeps the rules.
+    ///
+    /// # Errors
+    /// [`NetworkFileError`].
+    pub fn read(path: &Path) -> Result<Genesis, NetworkFileError> {
+        let name = path.display().to_string();
+        let unreadable = |source| NetworkFileError::Read { path: name.clone(), source };
+        let mut text = String::new();
+        let file = fs::File::open(path).map_err(unreadable)?;
+        file.take(FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
+        let file: Self = toml::from_str(&text)
+            .map_err(|error| NetworkFileError::Malformed { path: name.clone(), reason: error.to_string() })?;
+        let actual = file.genesis.id();
+        if actual != file.network {
+            return Err(NetworkFileError::GenesisMismatch { pinned: file.network, actual });
+        }
+        file.genesis.check()?;
+        Ok(file.genesis)
+    }
+}

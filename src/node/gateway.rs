@@ -1,0 +1,315 @@
+//! What a node does for people: endorsement, ordering, and asking the custodians.
+//!
+//! A gateway is trusted with nothing. It cannot change a transaction, invent an outcome or read a
+//! share; it can only fail to help, and then another gateway will.
+
+use super::{
+    Node, PATIENCE,
+    ask::AskError,
+    message::{Answer, Ask, Message, Refused},
+};
+use commonware_runtime::Clock;
+use dmdl_audit_ledger::{
+    audit::{self, ExportError},
+    channel::SubmitError,
+    endorse,
+    log,
+    store::{Store, StoreError},
+};
+use dmdl_types::{
+    bundle::Bundle,
+    custody::{DealingKey, SealedBytes},
+    event::Event,
+    genesis::EpochConfig,
+    id::{NodeId, OrgId, RecordId, RecordVersion, TransactionId},
+    index_proof::HeadKey,
+    receipt::Receipt,
+    transaction::{EndorsedTransaction, Endorsement, Transaction},
+};
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use rand_core::CryptoRng;
+use std::{collections::BTreeSet, time::Duration};
+
+/// Why a gateway could not help.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// Endorsers refused; the first refusal is given.
+    #[error("not endorsed: {0}")]
+    Refused(Refused),
+    /// Too few endorsers answered.
+    #[error("only {got} of {needed} organisations endorsed in time; try again")]
+    NotEndorsed {
+        /// How many did.
+        got: usize,
+        /// How many must.
+        needed: usize,
+    },
+    /// The pool did not take it.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// It was not final in time; it may still become final.
+    #[error("transaction `{0}` was not final in time; it may still become final")]
+    NotFinal(TransactionId),
+    /// Another node did not answer.
+    #[error("node `{node}`: {source}")]
+    Ask {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        source: AskError,
+    },
+    /// Another node refused.
+    #[error("node `{node}` refused: {refused}")]
+    NodeRefused {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        refused: Refused,
+    },
+    /// No bundle or receipt could be made.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The state cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A transaction that was executed, with its event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Final {
+    /// The transaction.
+    pub transaction: TransactionId,
+    /// Where its leaf stands in the audit log.
+    pub position: u64,
+    /// What became of it.
+    pub event: Event,
+}
+
+impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
+    /// Has a transaction endorsed and ordered, and waits until it is executed here.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; after [`GatewayError::NotFinal`] the transaction may still become final, and
+    /// submitting the same one again does no harm.
+    pub async fn submit(&self, transaction: Transaction, patience: Duration) -> Result<Final, GatewayError> {
+        let id = transaction.body.id();
+        if let Some(done) = self.find(id)? {
+            return Ok(done);
+        }
+        let endorsed = self.endorsed(transaction).await?;
+        let config = self.channel.config()?;
+        self.channel.submit(endorsed.clone())?;
+        self.broadcast(&config, &Message::Transaction(Box::new(endorsed))).await;
+        self.wait_final(id, patience).await
+    }
+
+    /// Waits until a transaction is executed here.
+    ///
+    /// # Errors
+    /// [`GatewayError::NotFinal`] when that does not happen in time.
+    pub async fn wait_final(&self, id: TransactionId, patience: Duration) -> Result<Final, GatewayError> {
+        let deadline = self.runtime.current() + patience;
+        let mut tip = self.channel.follow();
+        loop {
+            tip.mark_unchanged();
+            if let Some(done) = self.find(id)? {
+                return Ok(done);
+            }
+            tokio::select! {
+                _ = tip.changed() => {}
+                () = self.runtime.sleep_until(deadline) => return Err(GatewayError::NotFinal(id)),
+            }
+        }
+    }
+
+    fn find(&self, id: TransactionId) -> Result<Option<Final>, StoreError> {
+        Ok(self.channel.event_of(id)?.map(|(position, event)| Final { transaction: id, position, event }))
+    }
+
+    /// Gathers endorsements: asks as many of the panel as are needed, and the next one for each that
+    /// fails.
+    async fn endorsed(&self, transaction: Transaction) -> Result<EndorsedTransaction, GatewayError> {
+        let config = self.channel.config()?;
+        let id = transaction.body.id();
+        let needed = usize::from(config.channel.endorsements);
+        let mut panel = endorse::panel(&config, id, config.epoch).into_iter();
+        let mut asked = FuturesUnordered::new();
+        let mut endorsements: Vec<Endorsement> = Vec::new();
+        let (mut passed_over, mut refusal) = (Vec::new(), None);
+        loop {
+            let got = organisations(&config, &endorsements);
+            if got >= needed {
+                endorsements.sort_by_key(|e| e.endorser);
+                return Ok(EndorsedTransaction { transaction, endorsements });
+            }
+            while asked.len() + got < needed {
+                let Some(node) = panel.next() else { break };
+                asked.push(self.ask_endorser(node, transaction.clone(), passed_over.clone()));
+            }
+            match asked.next().await {
+                Some((_, Ok(endorsement))) => endorsements.push(endorsement),
+                Some((node, Err(refused))) => {
+                    passed_over.push(node);
+                    refusal = refusal.or(refused);
+                }
+                None => {
+                    return Err(match refusal {
+                        Some(refused) => GatewayError::Refused(refused),
+                        None => GatewayError::NotEndorsed { got, needed },
+                    });
+                }
+            }
+        }
+    }
+
+    /// Asks one endorser, itself included; an invalid endorsement counts as none.
+    async fn ask_endorser(
+        &self,
+        node: NodeId,
+        transaction: Transaction,
+        passed_over: Vec<NodeId>,
+    ) -> (NodeId, Result<Endorsement, Option<Refused>>) {
+        if node == self.id() {
+            return (node, self.endorse(&transaction, passed_over).await.map_err(Some));
+        }
+        let id = transaction.body.id();
+        let ask = Ask::Endorse(Box::new(transaction), passed_over);
+        let answer = self.asker.ask(&self.runtime, node, ask, PATIENCE).await;
+        let result = match answer {
+            Ok(Answer::Endorsed(e)) if e.endorser == node && e.verify(&self.channel.domain(), id) => Ok(*e),
+            Ok(Answer::Refused(refused)) => Err(Some(refused)),
+            _ => Err(None),
+        };
+        (node, result)
+    }
+
+    /// One-time dealing keys of a custodian.
+    ///
+    /// # Errors
+    /// [`GatewayError`] when the custodian does not answer or refuses.
+    ///
+    /// # Security
+    /// The caller verifies each key's signature: a gateway's own key would receive the share.
+    pub async fn dealing_keys(&self, custodian: NodeId, count: u16) -> Result<Vec<DealingKey>, GatewayError> {
+        match self.ask_custodian(custodian, Ask::DealingKeys(count)).await? {
+            Answer::DealingKeys(keys) => Ok(keys),
+            answer => Err(unexpected(custodian, answer)),
+        }
+    }
+
+    /// Hands a sealed share to its custodian; nothing of it is kept here.
+    ///
+    /// # Errors
+    /// [`GatewayError`] when the custodian does not answer or refuses.
+    pub async fn deliver(
+        &self,
+        custodian: NodeId,
+        record: RecordId,
+        version: RecordVersion,
+        sealed: SealedBytes,
+    ) -> Result<(), GatewayError> {
+        match self.ask_custodian(custodian, Ask::Keep(record, version, sealed)).await? {
+            Answer::Kept => Ok(()),
+            answer => Err(unexpected(custodian, answer)),
+        }
+    }
+
+    /// Asks a custodian to release its share for a decryption: a transaction id, and nothing else.
+    ///
+    /// # Errors
+    /// [`GatewayError`] when the custodian does not answer or refuses.
+    pub async fn release(&self, custodian: NodeId, decryption: TransactionId) -> Result<Vec<u8>, GatewayError> {
+        match self.ask_custodian(custodian, Ask::Release(decryption)).await? {
+            Answer::Released(bytes) => Ok(bytes),
+            answer => Err(unexpected(custodian, answer)),
+        }
+    }
+
+    async fn ask_custodian(&self, node: NodeId, ask: Ask) -> Result<Answer, GatewayError> {
+        if node == self.id() {
+            return Ok(self.answer(node, ask).await);
+        }
+        let answer = self.asker.ask(&self.runtime, node, ask, PATIENCE).await;
+        answer.map_err(|source| GatewayError::Ask { node, source })
+    }
+
+    /// The receipt of an executed transaction, once enough committers have cosigned a checkpoint that
+    /// covers it.
+    ///
+    /// # Errors
+    /// [`GatewayError::NotFinal`] when that does not happen in time.
+    pub async fn receipt(&self, done: &Final, patience: Duration) -> Result<Receipt, GatewayError> {
+        let deadline = self.runtime.current() + patience;
+        loop {
+            if let Some(checkpoint) = self.channel.cosigned(done.position + 1)? {
+                return Ok(audit::receipt(self.channel.store(), done.position, checkpoint)?);
+            }
+            // Cosignatures come by gossip, a few milliseconds after execution.
+            if self.runtime.current() >= deadline {
+                return Err(GatewayError::NotFinal(done.transaction));
+            }
+            self.runtime.sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// A bundle of everything, or of what concerns one record, actor or subject, that covers at least
+    /// the first `size` leaves.
+    ///
+    /// # Errors
+    /// [`GatewayError::Export`] when no final checkpoint covers them in time.
+    pub async fn export(
+        &self,
+        filter: Option<HeadKey>,
+        size: u64,
+        patience: Duration,
+    ) -> Result<Bundle, GatewayError> {
+        let deadline = self.runtime.current() + patience;
+        let mut tip = self.channel.follow();
+        loop {
+            let covered = tip.borrow_and_update().anchor.is_some_and(|anchor| anchor.checkpoint.size >= size);
+            if covered && let Some(chain) = self.chain.get() {
+                match audit::export(&self.channel, chain, filter).await {
+                    Err(ExportError::NothingFinal | ExportError::NoHistory) => {}
+                    result => return Ok(result?),
+                }
+            }
+            tokio::select! {
+                _ = tip.changed() => {}
+                () = self.runtime.sleep_until(deadline) => return Err(ExportError::NothingFinal.into()),
+            }
+        }
+    }
+
+    /// How many leaves the audit log has here.
+    #[must_use]
+    pub fn log_size(&self) -> u64 {
+        self.channel.tip().size
+    }
+
+    /// The events from a position on, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    pub fn events(&self, from: u64, limit: usize) -> Result<Vec<(u64, Event)>, StoreError> {
+        let mut events = Vec::new();
+        for position in (from..self.log_size()).take(limit) {
+            events.extend(log::event(self.channel.store(), position)?.map(|event| (position, event)));
+        }
+        Ok(events)
+    }
+}
+
+fn organisations(config: &EpochConfig, endorsements: &[Endorsement]) -> usize {
+    let orgs: BTreeSet<&OrgId> =
+        endorsements.iter().filter_map(|e| config.member(e.endorser)).map(|member| &member.org).collect();
+    orgs.len()
+}
+
+fn unexpected(node: NodeId, answer: Answer) -> GatewayError {
+    let refused = match answer {
+        Answer::Refused(refused) => refused,
+        _ => Refused::new("protocol", "the answer does not fit the question"),
+    };
+    GatewayError::NodeRefused { node, refused }
+}

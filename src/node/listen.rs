@@ -1,0 +1,102 @@
+//! The tasks of a node: what comes from other nodes, and what its own executor says.
+
+use super::{
+    SharedNode, Node, lock,
+    message::{Answer, Ask, Message, Refused},
+};
+use commonware_runtime::Clock;
+use dmdl_audit_ledger::{
+    channel::{Accusation, Notice},
+    execute::Executed,
+    store::Store,
+};
+use dmdl_types::{id::NodeId, invocation::SystemItem};
+use rand_core::CryptoRng;
+use tokio::sync::mpsc;
+
+impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
+    /// Takes what other nodes gossip.
+    pub(super) async fn hear(self: SharedNode<E, S>, mut incoming: mpsc::Receiver<(NodeId, Vec<u8>)>) {
+        while let Some((from, bytes)) = incoming.recv().await {
+            let taken = match Message::decode(&bytes) {
+                Ok(Message::Transaction(endorsed)) => self.channel.submit(*endorsed).map(drop).map_err(|e| e.to_string()),
+                Ok(Message::System(system)) => self.channel.submit_system(*system).map(drop).map_err(|e| e.to_string()),
+                // Whose cosignature it is stands in it; who brings it does not matter.
+                Ok(Message::Cosignature(height, cosignature)) => {
+                    self.channel.cosign(height, cosignature).map(drop).map_err(|e| e.to_string())
+                }
+                Ok(Message::Ask(..) | Message::Answer(..)) => Err("not a message for this link".to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = taken {
+                tracing::debug!(%from, %error, "a message was not taken");
+            }
+        }
+    }
+
+    /// Answers what other nodes ask, and takes their answers.
+    pub(super) async fn serve(
+        self: SharedNode<E, S>,
+        mut incoming: mpsc::Receiver<(NodeId, Vec<u8>)>,
+        outgoing: mpsc::Sender<super::ask::Outgoing>,
+    ) {
+        while let Some((from, bytes)) = incoming.recv().await {
+            match Message::decode(&bytes) {
+                Ok(Message::Answer(number, answer)) => self.asker.answered(from, number, *answer),
+                Ok(Message::Ask(number, ask)) => {
+                    let answer = self.answer(from, *ask).await;
+                    let message = Message::Answer(number, Box::new(answer)).encode();
+                    if outgoing.send((vec![from], message)).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(_) => tracing::debug!(%from, "not a message for this link"),
+                Err(error) => tracing::debug!(%from, %error, "a message was not taken"),
+            }
+        }
+    }
+
+    /// Answers one question.
+    pub(super) async fn answer(&self, from: NodeId, ask: Ask) -> Answer {
+        let known = self.channel.config().is_ok_and(|config| config.member(from).is_some());
+        if !known {
+            return Answer::Refused(Refused::new("role", "only members may ask"));
+        }
+        let result = match ask {
+            Ask::Endorse(transaction, passed_over) => {
+                self.endorse(&transaction, passed_over).await.map(|e| Answer::Endorsed(Box::new(e)))
+            }
+            Ask::DealingKeys(count) => self.mint_dealing_keys(count).map(Answer::DealingKeys),
+            Ask::Keep(record, version, sealed) => self.keep(record, version, sealed).await.map(|()| Answer::Kept),
+            Ask::Release(decryption) => self.release_share(decryption).await.map(Answer::Released),
+        };
+        result.unwrap_or_else(Answer::Refused)
+    }
+
+    /// Does what an executed block asks of this node.
+    pub(super) async fn notice(self: SharedNode<E, S>, mut notices: mpsc::Receiver<Notice>) {
+        while let Some(notice) = notices.recv().await {
+            match notice {
+                Notice::Executed(executed) => self.executed(&executed).await,
+                Notice::Accused(Accusation { fault, evidence }) => {
+                    tracing::warn!(?fault, "a committee member broke the voting rules");
+                    lock(&self.outbox).push(SystemItem::Evidence { kind: 1, bytes: evidence });
+                }
+            }
+            self.flush_outbox().await;
+        }
+    }
+
+    async fn executed(&self, executed: &Executed) {
+        if let Some(checkpoint) = &executed.checkpoint {
+            let seconds = executed.tip.time.get() / 1000;
+            let cosignature = self.cosigning.sign(checkpoint, self.id(), seconds);
+            let message = Message::Cosignature(checkpoint.height, cosignature);
+            match (self.channel.cosign(checkpoint.height, cosignature), self.channel.config()) {
+                (Ok(_), Ok(config)) => self.broadcast(&config, &message).await,
+                (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "cannot cosign"),
+            }
+        }
+        self.custody_events(&executed.custody);
+    }
+}

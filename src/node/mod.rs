@@ -1,0 +1,139 @@
+//! A node: one process, every role of its configuration, and the only place where they meet.
+//!
+//! Pure rooms decide; this one acts. It carries messages between the network, the channel, the
+//! custodian and the stores, and decides nothing by itself.
+
+mod ask;
+mod custody;
+mod endorse;
+mod gateway;
+mod listen;
+mod message;
+mod outbox;
+mod start;
+
+pub use ask::AskError;
+pub use gateway::{Final, GatewayError};
+pub use message::Refused;
+pub use start::{Backing, Handle, NodeConfig, Posts, StartError};
+
+use ask::Asker;
+use commonware_runtime::Clock;
+use custody::Keeper;
+use dmdl_audit_ledger::{channel::Channel, endorse::Quota, mdca::Chain, store::Store};
+use dmdl_types::{
+    checkpoint::CosigningKey,
+    genesis::EpochConfig,
+    id::NodeId,
+    sign::SigningKey,
+};
+use dmdl_vault::store::PayloadStore;
+use message::Message;
+use outbox::Outbox;
+use rand_core::{CryptoRng, Rng as _};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// How long another node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Transactions an author may have endorsed at once, and a second after that.
+const QUOTA: (u64, u64) = (500, 200);
+
+/// What the tasks of a node share.
+pub struct Node<E, S: Store> {
+    runtime: E,
+    channel: Channel<E, S>,
+    chain: OnceLock<Chain>,
+    key: SigningKey,
+    cosigning: CosigningKey,
+    payloads: PayloadStore,
+    keeper: Keeper<S>,
+    asker: Asker,
+    gossip: mpsc::Sender<ask::Outgoing>,
+    outbox: Mutex<Outbox>,
+    quota: Mutex<Quota>,
+    rng: Mutex<E>,
+}
+
+impl<E, S: Store> std::fmt::Debug for Node<E, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({})", self.key.public())
+    }
+}
+
+impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
+    /// This node.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        NodeId::of_key(self.key.public())
+    }
+
+    /// The channel.
+    #[must_use]
+    pub const fn channel(&self) -> &Channel<E, S> {
+        &self.channel
+    }
+
+    /// The final chain, once the engine is up.
+    #[must_use]
+    pub fn chain(&self) -> Option<&Chain> {
+        self.chain.get()
+    }
+
+    /// The clock that deadlines here are measured with.
+    #[must_use]
+    pub const fn runtime(&self) -> &E {
+        &self.runtime
+    }
+
+    /// Where sealed payloads are kept.
+    #[must_use]
+    pub const fn payloads(&self) -> &PayloadStore {
+        &self.payloads
+    }
+
+    /// Lets `draw` use the runtime's randomness: the operating system's, or the simulator's seed.
+    fn random<T>(&self, draw: impl FnOnce(&mut E) -> T) -> T {
+        draw(&mut lock(&self.rng))
+    }
+
+    fn nonce(&self) -> [u8; 16] {
+        let mut nonce = [0; 16];
+        self.random(|rng| rng.fill_bytes(&mut nonce));
+        nonce
+    }
+
+    /// Sends a message to every other member; who is not connected gets it from the chain.
+    async fn broadcast(&self, config: &EpochConfig, message: &Message) {
+        let me = self.id();
+        let others: Vec<NodeId> = config.members.iter().map(|m| m.node).filter(|node| *node != me).collect();
+        // The queue is closed only when the node shuts down.
+        let _ = self.gossip.send((others, message.encode())).await;
+    }
+
+    /// Sends what waits in the outbox, if the last batch is through.
+    async fn flush_outbox(&self) {
+        let nonce = self.nonce();
+        let tip = self.channel.tip().height;
+        let executed = |id| matches!(self.channel.event_of(id), Ok(Some(_)));
+        let system = lock(&self.outbox).flush(self.channel.domain(), &self.key, tip, nonce, executed);
+        let Some(system) = system else { return };
+        match (self.channel.submit_system(system.clone()), self.channel.config()) {
+            (Ok(_), Ok(config)) => self.broadcast(&config, &Message::System(Box::new(system))).await,
+            (Err(error), _) => tracing::error!(%error, "a system transaction was not taken"),
+            (_, Err(error)) => tracing::error!(%error, "the channel's configuration cannot be read"),
+        }
+    }
+}
+
+/// A poisoned lock means that another task panicked; what is behind these locks is consistent after
+/// every statement, so the others go on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A node that tasks share.
+pub type SharedNode<E, S> = Arc<Node<E, S>>;

@@ -1,0 +1,292 @@
+//! Bringing a node up, and down.
+
+use super::{Node, QUOTA, SharedNode, ask::Asker, custody::Keeper, outbox::Outbox};
+use commonware_runtime::{Clock, Runner as _, Spawner, Supervisor, tokio as runtime};
+use dmdl_audit_ledger::{
+    channel::{Channel, Notice, Pace},
+    endorse::Quota,
+    execute::ExecuteError,
+    mdca::{self, Chain, Engine, EngineBlock, Network, NetworkConfig, Peer, PeerError, Post, Seats, Timing},
+    store::{MemoryBudget, RocksStore, Store, StoreError},
+};
+use dmdl_types::{
+    block::Block,
+    checkpoint::CosigningKey,
+    genesis::Genesis,
+    sign::SigningKey,
+};
+use dmdl_vault::{custodian::KeyStore, store::PayloadStore};
+use rand_core::CryptoRng;
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock},
+    thread,
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// Worker threads of one node's runtime.
+const WORKERS: usize = 2;
+/// How long a node that broke the protocol stays disconnected: about an epoch of a busy channel.
+const BLOCK_DURATION: Duration = Duration::from_secs(60);
+
+/// What a node is started with.
+#[derive(Debug)]
+pub struct NodeConfig {
+    /// The pinned genesis.
+    pub genesis: Genesis,
+    /// The node's key.
+    pub key: SigningKey,
+    /// The key of its checkpoint cosignatures.
+    pub cosigning: CosigningKey,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where the members are dialled, this node included.
+    pub peers: Vec<Peer>,
+    /// The folder of everything it keeps.
+    pub dir: PathBuf,
+    /// The folder of sealed payloads.
+    pub vault: PathBuf,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The folder cannot be used.
+    #[error("`{path}`: {source}")]
+    Folder {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Execute(#[from] ExecuteError),
+    /// The custodian cannot be opened.
+    #[error("the custodian cannot be opened: {0}")]
+    Custodian(String),
+    /// A peer cannot be dialled.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The engine did not start.
+    #[error(transparent)]
+    Engine(#[from] mdca::StartError),
+    /// The genesis block cannot be made.
+    #[error("the genesis block cannot be made: {0}")]
+    Genesis(#[from] mdca::BlockError),
+    /// The node ended before it was ready.
+    #[error("the node ended before it was ready")]
+    Ended,
+}
+
+/// Two directions of messages each for gossip and for questions.
+#[derive(Debug)]
+pub struct Posts {
+    /// Transactions and cosignatures on their way to all.
+    pub gossip: Post,
+    /// Questions and answers.
+    pub requests: Post,
+}
+
+/// What a node keeps its things in.
+#[derive(Debug)]
+pub struct Backing<S> {
+    /// The ledger and the custodian's rows.
+    pub store: S,
+    /// The secrets that the custodian keeps apart.
+    pub secrets: KeyStore,
+    /// Sealed payloads.
+    pub payloads: PayloadStore,
+}
+
+impl<E, S> Node<E, S>
+where
+    E: Clock + CryptoRng + Spawner,
+    S: Store,
+{
+    /// Puts a node together and starts its tasks; the engine is started with the same channel and
+    /// handed over with [`Node::drive`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn assemble(
+        runtime: E,
+        genesis: &Genesis,
+        (key, cosigning): (SigningKey, CosigningKey),
+        backing: Backing<S>,
+        posts: Posts,
+    ) -> Result<SharedNode<E, S>, StartError> {
+        let Backing { store, secrets, payloads } = backing;
+        let opened = Channel::open(
+            runtime.child("channel"),
+            store.clone(),
+            genesis.clone(),
+            super::custody::judge,
+            Pace::default(),
+        )?;
+        let (channel, notices): (_, mpsc::Receiver<Notice>) = opened;
+        let mut rng = runtime.child("rng");
+        let keeper = Keeper::open(&key, genesis.domain(), store, secrets, &mut rng)?;
+        let Posts { gossip, requests } = posts;
+        let node = Arc::new(Self {
+            channel,
+            chain: OnceLock::new(),
+            key,
+            cosigning,
+            payloads,
+            keeper,
+            asker: Asker::new(requests.outgoing.clone()),
+            gossip: gossip.outgoing,
+            outbox: Mutex::new(Outbox::default()),
+            quota: Mutex::new(Quota::new(QUOTA.0, QUOTA.1)),
+            rng: Mutex::new(rng),
+            runtime: runtime.child("node"),
+        });
+        node.recover()?;
+        let task = Arc::clone(&node);
+        runtime.child("notice").spawn(|_| task.notice(notices));
+        let task = Arc::clone(&node);
+        runtime.child("hear").spawn(|_| task.hear(gossip.incoming));
+        let task = Arc::clone(&node);
+        runtime.child("serve").spawn(move |_| task.serve(requests.incoming, requests.outgoing));
+        Ok(node)
+    }
+
+    /// Gives the node the chain of its engine, which exports read.
+    pub fn drive(&self, chain: Chain) {
+        // A second engine for the same node would be refused its folder long before.
+        let _ = self.chain.set(chain);
+    }
+}
+
+/// A node that runs on threads of its own; dropped, it stops as a crash would.
+pub struct Handle {
+    node: SharedNode<runtime::Context, RocksStore>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Handle({:?})", self.node)
+    }
+}
+
+impl Handle {
+    /// Starts a node and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(config: NodeConfig) -> Result<Self, StartError> {
+        let folder = |path: &PathBuf| {
+            let failed = |source| StartError::Folder { path: path.display().to_string(), source };
+            std::fs::create_dir_all(path).map_err(failed)
+        };
+        folder(&config.dir)?;
+        folder(&config.vault)?;
+        let (ready, started) = std::sync::mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::spawn(move || {
+            let runner = runtime::Runner::new(
+                runtime::Config::new()
+                    .with_worker_threads(WORKERS)
+                    .with_storage_directory(config.dir.join("engine")),
+            );
+            runner.start(|context| async move {
+                match run(&context, config).await {
+                    Ok((node, mut engine)) => {
+                        // Who asked for the node may have gone; then it stops at once.
+                        let _ = ready.send(Ok(node));
+                        tokio::select! {
+                            _ = stopped => {}
+                            halt = engine.stopped() => tracing::error!(%halt, "the node stops"),
+                        }
+                        engine.abort().await;
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                    }
+                }
+            });
+        });
+        let node = started.recv().map_err(|_| StartError::Ended)??;
+        Ok(Self { node, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The node.
+    #[must_use]
+    pub const fn node(&self) -> &SharedNode<runtime::Context, RocksStore> {
+        &self.node
+    }
+
+    /// Stops the node and waits until its folder is free.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn halt(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            // A panic in the node was printed where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+async fn run(
+    context: &runtime::Context,
+    config: NodeConfig,
+) -> Result<(SharedNode<runtime::Context, RocksStore>, Engine), StartError> {
+    let NodeConfig { genesis, key, cosigning, listen, peers, dir, vault } = config;
+    let members = NonZeroUsize::new(genesis.members.len()).unwrap_or(NonZeroUsize::MIN);
+    let network = NetworkConfig {
+        network: genesis.id(),
+        listen,
+        members_max: members,
+        block_duration: BLOCK_DURATION,
+    };
+    let engine_key = SigningKey::from_seed(key.seed().expose(|seed| dmdl_types::secret::Secret32::new(*seed)));
+    let mut network = Network::start(context, &engine_key, &network);
+    let (orderers, followers): (Vec<Peer>, Vec<Peer>) =
+        peers.into_iter().partition(|peer| genesis.members.iter().any(|m| m.node == peer.node && m.roles.orderer));
+    network.peers.set(0, &orderers, &followers)?;
+
+    let unusable = |path: &PathBuf, source| StartError::Folder { path: path.display().to_string(), source };
+    let backing = Backing {
+        store: RocksStore::open(&dir.join("ledger"), &MemoryBudget::default())?,
+        secrets: super::custody::open_secrets(&dir.join("custodian"))?,
+        payloads: PayloadStore::in_folder(&vault).map_err(|source| unusable(&vault, source))?,
+    };
+    let posts =
+        Posts { gossip: Post::carry(context, network.gossip), requests: Post::carry(context, network.requests) };
+    let node = Node::assemble(context.child("dmdl"), &genesis, (key, cosigning), backing, posts)?;
+
+    let mut seats = Seats::new(context, network.links);
+    let links = seats.seat(genesis.channel_id()).await.map_err(|_| StartError::Ended)?;
+    let engine = mdca::Config {
+        domain: genesis.domain(),
+        epoch_length: NonZeroU64::new(genesis.channel.epoch_blocks).unwrap_or(NonZeroU64::MIN),
+        genesis: EngineBlock::new(Block::genesis(&genesis))?,
+        timing: Timing::default(),
+        ledger: node.channel().clone(),
+        blocker: network.peers.blocker(),
+    };
+    let engine = Engine::start(context.child("engine"), &engine_key, engine, links).await?;
+    node.drive(engine.chain().clone());
+    Ok((node, engine))
+}

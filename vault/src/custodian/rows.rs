@@ -1,0 +1,188 @@
+//! Keys and rows of a custodian's store: what lies where.
+//!
+//! A key is one letter and fixed-length fields, numbers big-endian, so that the rows of a record, of
+//! a version or of a grant lie together.
+//!
+//! # Source
+//! docs/spec/custodian.md, "Rows"
+
+use super::store::{ReleaseKey, Slot, StoreError};
+use crate::share::WrappedShare;
+use borsh::{BorshDeserialize, BorshSerialize};
+use dmdl_types::{
+    context::ShareContext,
+    id::{GrantId, RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis},
+    invocation::SystemItem,
+};
+
+/// A one-time dealing key whose public part was handed out; its secret is in the key store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(super) struct KeyRow {
+    /// When, by this node's clock.
+    pub(super) minted: UnixMillis,
+    /// Its share has arrived: the secret must go, or is gone.
+    pub(super) spent: bool,
+}
+
+/// A share that this custodian acknowledges.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(super) struct ShareRow {
+    pub(super) context: ShareContext,
+    pub(super) wrapped: WrappedShare,
+}
+
+impl ShareRow {
+    pub(super) fn acknowledgement(&self) -> SystemItem {
+        let ShareContext { data, epoch, dealing, .. } = self.context;
+        SystemItem::Acknowledge { record: data.record, version: data.version, epoch, dealing }
+    }
+}
+
+/// A complaint that this custodian makes.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(super) struct ComplaintRow {
+    pub(super) context: ShareContext,
+    pub(super) item: SystemItem,
+}
+
+/// The key of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Key {
+    DealingKey([u8; 32]),
+    Share(Slot),
+    Complaint(Slot),
+    Release(ReleaseKey),
+    /// Finds the releases of a grant.
+    ReleaseOfGrant(GrantId, ReleaseKey),
+    /// Nothing of this record is accepted any more.
+    Erased(RecordId),
+    /// No share of this epoch or an earlier one is accepted any more.
+    Ended(RecordId, RecordVersion),
+}
+
+const DEALING_KEY: u8 = b'k';
+const SHARE: u8 = b's';
+const COMPLAINT: u8 = b'c';
+const RELEASE: u8 = b'r';
+const GRANT: u8 = b'g';
+const PENDING: u8 = b'p';
+const ERASED: u8 = b'x';
+const ENDED: u8 = b'e';
+
+impl Key {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::DealingKey(key) => of(DEALING_KEY, &[key]),
+            Self::Share(slot) => of(SHARE, &[&slot_bytes(slot)]),
+            Self::Complaint(slot) => of(COMPLAINT, &[&slot_bytes(slot)]),
+            Self::Release(key) => of(RELEASE, &[&release_bytes(key)]),
+            Self::ReleaseOfGrant(grant, key) => of(GRANT, &[grant.as_bytes(), &release_bytes(key)]),
+            Self::Erased(record) => of(ERASED, &[record.as_bytes()]),
+            Self::Ended(record, version) => of(ENDED, &[&version_bytes(*record, Some(*version))]),
+        }
+    }
+
+    pub(super) fn dealing_keys() -> Vec<u8> {
+        of(DEALING_KEY, &[])
+    }
+
+    pub(super) fn all_shares() -> Vec<u8> {
+        of(SHARE, &[])
+    }
+
+    pub(super) fn shares_of(record: RecordId, version: Option<RecordVersion>) -> Vec<u8> {
+        of(SHARE, &[&version_bytes(record, version)])
+    }
+
+    pub(super) fn complaints_of(record: RecordId, version: Option<RecordVersion>) -> Vec<u8> {
+        of(COMPLAINT, &[&version_bytes(record, version)])
+    }
+
+    pub(super) fn all_releases() -> Vec<u8> {
+        of(RELEASE, &[])
+    }
+
+    pub(super) fn releases_of(record: RecordId, version: Option<RecordVersion>) -> Vec<u8> {
+        of(RELEASE, &[&version_bytes(record, version)])
+    }
+
+    pub(super) fn all_grants() -> Vec<u8> {
+        of(GRANT, &[])
+    }
+
+    pub(super) fn releases_under(grant: GrantId) -> Vec<u8> {
+        of(GRANT, &[grant.as_bytes()])
+    }
+
+    pub(super) fn all_pending() -> Vec<u8> {
+        of(PENDING, &[])
+    }
+
+    /// The grant that a row of the index is about.
+    pub(super) fn grant_of_index(key: &[u8]) -> Result<GrantId, StoreError> {
+        let grant = key.get(1..33).and_then(|bytes| bytes.first_chunk::<32>());
+        grant.map(|bytes| GrantId::new(*bytes)).ok_or(StoreError::Corrupt { what: "a key of the grants' index" })
+    }
+
+    /// The release that a row of the grants' index points to.
+    pub(super) fn release_of_index(key: &[u8]) -> Result<Self, StoreError> {
+        let fields = key.get(33..).and_then(|rest| {
+            let (record, rest) = rest.split_first_chunk::<32>()?;
+            let (version, rest) = rest.split_first_chunk::<4>()?;
+            let (epoch, transaction) = rest.split_first_chunk::<4>()?;
+            let slot = Slot {
+                record: RecordId::new(*record),
+                version: RecordVersion::new(u32::from_be_bytes(*version)),
+                epoch: ShareEpoch::new(u32::from_be_bytes(*epoch)),
+            };
+            let transaction = TransactionId::new(transaction.try_into().ok()?);
+            Some(Self::Release(ReleaseKey { slot, transaction }))
+        });
+        fields.ok_or(StoreError::Corrupt { what: "a key of the grants' index" })
+    }
+}
+
+/// The key under which an item waits for the ledger; evidence is not the custodian's.
+pub(super) fn pending_key(item: &SystemItem) -> Option<Vec<u8>> {
+    let slot = |record: &RecordId, version: &RecordVersion, epoch: &ShareEpoch| {
+        slot_bytes(&Slot { record: *record, version: *version, epoch: *epoch })
+    };
+    match item {
+        SystemItem::Acknowledge { record, version, epoch, .. } => {
+            Some(of(PENDING, &[&[SHARE], &slot(record, version, epoch)]))
+        }
+        SystemItem::Complaint { record, version, epoch, .. } => {
+            Some(of(PENDING, &[&[COMPLAINT], &slot(record, version, epoch)]))
+        }
+        SystemItem::Release { decryption, record, version, epoch, .. } => {
+            Some(of(PENDING, &[&[RELEASE], &slot(record, version, epoch), decryption.as_bytes()]))
+        }
+        SystemItem::Evidence { .. } => None,
+    }
+}
+
+fn of(kind: u8, fields: &[&[u8]]) -> Vec<u8> {
+    let mut key = vec![kind];
+    for field in fields {
+        key.extend_from_slice(field);
+    }
+    key
+}
+
+fn version_bytes(record: RecordId, version: Option<RecordVersion>) -> Vec<u8> {
+    let mut bytes = record.as_bytes().to_vec();
+    bytes.extend(version.iter().flat_map(|version| version.get().to_be_bytes()));
+    bytes
+}
+
+fn slot_bytes(slot: &Slot) -> Vec<u8> {
+    let mut bytes = version_bytes(slot.record, Some(slot.version));
+    bytes.extend_from_slice(&slot.epoch.get().to_be_bytes());
+    bytes
+}
+
+fn release_bytes(key: &ReleaseKey) -> Vec<u8> {
+    let mut bytes = slot_bytes(&key.slot);
+    bytes.extend_from_slice(key.transaction.as_bytes());
+    bytes
+}
