@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `dmdl`.
+
+fn main() -> std::process::ExitCode {
+    dmdl::commands::main()
+}

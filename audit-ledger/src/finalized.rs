@@ -66,3 +66,6 @@ impl Finalized<Block> {
 fn follow(start: BlockDigest, links: &[Header]) -> Option<BlockDigest> {
     links.iter().try_fold(start, |parent, header| (header.parent == parent).then(|| header.digest()))
 }
+
+#[cfg(test)]
+mod tests;

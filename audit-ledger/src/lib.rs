@@ -18,3 +18,6 @@ pub mod mdca;
 pub mod order;
 pub mod store;
 pub mod world;
+
+#[cfg(test)]
+mod testing;

@@ -1,5 +1,7 @@
 //! What a decision costs, and what reading a policy costs before.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what is measured is valid")]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use dmdl_policies::{Action, Facts, GrantFacts, ParsedPolicy, Request, decide, templates::Template};
 use dmdl_types::{

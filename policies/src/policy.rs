@@ -25,7 +25,7 @@ const MESSAGE_CHARS: usize = 400;
 
 /// A valid policy: an owner's permission and rules, with the rules of the house.
 ///
-/// Holding one proves that its document is valid. Reading is the costly part (milliseconds), so keep
+/// Holding one proves that its document is valid. Reading is the costly part (up to milliseconds), so keep
 /// it and decide with it as often as needed.
 #[derive(Clone, Debug)]
 pub struct ParsedPolicy {

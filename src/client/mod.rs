@@ -6,8 +6,8 @@
 mod open;
 mod register;
 
-pub use open::{Opened, OpenError, Opening};
-pub use register::{Draft, Registered, RegisterError};
+pub use open::{OpenError, Opened, Opening};
+pub use register::{Draft, RegisterError, Registered};
 
 use crate::node::{Final, GatewayError, SharedNode};
 use commonware_runtime::Clock;

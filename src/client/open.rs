@@ -9,7 +9,6 @@ use dmdl_audit_ledger::{
     world::VersionRow,
 };
 use dmdl_types::{
-    checkpoint::CheckpointError,
     context::{DataContext, ReleaseContext},
     event::{Event, Verdict},
     id::{Epoch, NodeId, RecordId, RecordVersion, ShareIndex, TransactionId},
@@ -46,7 +45,11 @@ pub enum OpenError {
     #[error("the gateway's answer does not verify: {0}")]
     Unproved(String),
     /// Too few custodians released their shares; the transaction stays usable.
-    #[error("custodians unavailable: {} of {needed} shares came, none from {}; transaction `{transaction}` stays usable", got, list(missing))]
+    #[error(
+        "custodians unavailable: {} of {needed} shares came, none from {}; transaction `{transaction}` stays usable",
+        got,
+        list(missing)
+    )]
     TooFewShares {
         /// The decryption: asking again with it takes no second use.
         transaction: TransactionId,
@@ -69,9 +72,9 @@ pub enum OpenError {
     /// The payload does not open.
     #[error(transparent)]
     Payload(#[from] payload::OpenError),
-    /// A one-time key could not be made.
-    #[error("a one-time key could not be made: {0}")]
-    Key(String),
+    /// The payload's plaintext is padded in a way that this program does not know.
+    #[error(transparent)]
+    Padding(#[from] payload::UnsupportedPadding),
     /// The state cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -152,12 +155,7 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
         let threshold = self.checked(&data, &row)?;
         let gathered = self.gather(opening, &row, &threshold).await?;
         let data_key = share::combine(&threshold, &gathered.shares)?;
-        let entry = PayloadEntry {
-            suite: row.payload.suite,
-            digest: row.payload.digest,
-            ciphertext_len_bytes: row.payload.ciphertext_len_bytes,
-            key_commitment: row.payload.key_commitment,
-        };
+        let entry = PayloadEntry::try_from(&row.payload)?;
         let plaintext_len_bytes = self.stream(&entry, &data_key, &data, plaintext).await?;
         Ok(Opened {
             transaction: opening.done.transaction,

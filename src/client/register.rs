@@ -17,7 +17,7 @@ use dmdl_types::{
     invocation::{Access, Invocation, Metadata, PayloadInfo, Registration},
 };
 use dmdl_vault::{
-    payload::{self, PayloadEntry, SealError},
+    payload::{self, SealError},
     seal::{self, SealedShare},
     share::{self, CheckedDealing, DealError, Dealt, Threshold, ThresholdError},
     store::PutError,
@@ -124,7 +124,7 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
         let data_key = dealt.data_key(&data);
         let sealed = self.random(|rng| payload::seal(plaintext, &mut spool, &data_key, &data, rng))?;
         drop(data_key);
-        let info = info(sealed.entry());
+        let info = PayloadInfo::from(sealed.entry());
         spool.rewind()?;
         self.upload(&info, spool).await?;
 
@@ -179,7 +179,7 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
             (key.custodian == *node && key.verify(&domain)).then_some(key)
         });
         let keys: Vec<DealingKey> =
-            stream::iter(asked).buffered(custodians.len().max(1)).filter_map(|key| async { key }).collect().await;
+            stream::iter(asked).buffered(custodians.len().max(1)).filter_map(std::future::ready).collect().await;
         let needed = (2 * usize::from(k)).saturating_sub(1);
         if keys.len() < needed {
             return Err(RegisterError::TooFewCustodians { got: keys.len(), needed });
@@ -241,15 +241,5 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
             }
         });
         futures::future::join_all(deliveries).await;
-    }
-}
-
-fn info(entry: PayloadEntry) -> PayloadInfo {
-    PayloadInfo {
-        suite: entry.suite,
-        digest: entry.digest,
-        ciphertext_len_bytes: entry.ciphertext_len_bytes,
-        key_commitment: entry.key_commitment,
-        padding: 0,
     }
 }

@@ -13,8 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 /// Most questions that wait for an answer at a time.
 const WAITING_MAX: usize = 4096;
 
+/// A question is sent again after this long: the first may have met a connection that was not up.
+/// Asking twice does no harm; every answer is the same, or as good.
+const AGAIN_AFTER: Duration = Duration::from_millis(600);
+
 /// A message and whom it goes to.
-pub type Outgoing = (Vec<NodeId>, Vec<u8>);
+pub(super) type Outgoing = (Vec<NodeId>, Vec<u8>);
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +37,7 @@ pub enum AskError {
 
 /// Asks other nodes.
 #[derive(Debug)]
-pub struct Asker {
+pub(super) struct Asker {
     outgoing: mpsc::Sender<Outgoing>,
     waiting: Mutex<Waiting>,
 }
@@ -48,7 +52,7 @@ struct Waiting {
 impl Asker {
     /// Asks through this queue of outgoing messages.
     #[must_use]
-    pub fn new(outgoing: mpsc::Sender<Outgoing>) -> Self {
+    pub(super) fn new(outgoing: mpsc::Sender<Outgoing>) -> Self {
         Self { outgoing, waiting: Mutex::default() }
     }
 
@@ -56,7 +60,7 @@ impl Asker {
     ///
     /// # Errors
     /// [`AskError`] when no answer came.
-    pub async fn ask(
+    pub(super) async fn ask(
         &self,
         clock: &impl Clock,
         node: NodeId,
@@ -77,15 +81,20 @@ impl Asker {
         // However this ends, nobody waits for the number afterwards.
         let _forget = Forget { asker: self, number };
         let message = Message::Ask(number, Box::new(ask)).encode();
-        self.outgoing.send((vec![node], message)).await.map_err(|_| AskError::Closed)?;
-        tokio::select! {
-            answer = receiver => answer.map_err(|_| AskError::Closed),
-            () = clock.sleep(patience) => Err(AskError::TimedOut),
+        let deadline = clock.current() + patience;
+        let mut receiver = receiver;
+        loop {
+            self.outgoing.send((vec![node], message.clone())).await.map_err(|_| AskError::Closed)?;
+            tokio::select! {
+                answer = &mut receiver => return answer.map_err(|_| AskError::Closed),
+                () = clock.sleep_until(deadline) => return Err(AskError::TimedOut),
+                () = clock.sleep(AGAIN_AFTER) => {}
+            }
         }
     }
 
     /// Hands an answer to whoever waits for it.
-    pub fn answered(&self, from: NodeId, number: u64, answer: Answer) {
+    pub(super) fn answered(&self, from: NodeId, number: u64, answer: Answer) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.open.get(&number).is_some_and(|(node, _)| *node == from)
             && let Some((_, sender)) = waiting.open.remove(&number)

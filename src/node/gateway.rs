@@ -12,8 +12,7 @@ use commonware_runtime::Clock;
 use dmdl_audit_ledger::{
     audit::{self, ExportError},
     channel::SubmitError,
-    endorse,
-    log,
+    endorse, log,
     store::{Store, StoreError},
 };
 use dmdl_types::{
@@ -258,12 +257,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     ///
     /// # Errors
     /// [`GatewayError::Export`] when no final checkpoint covers them in time.
-    pub async fn export(
-        &self,
-        filter: Option<HeadKey>,
-        size: u64,
-        patience: Duration,
-    ) -> Result<Bundle, GatewayError> {
+    pub async fn export(&self, filter: Option<HeadKey>, size: u64, patience: Duration) -> Result<Bundle, GatewayError> {
         let deadline = self.runtime.current() + patience;
         let mut tip = self.channel.follow();
         loop {

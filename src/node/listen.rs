@@ -1,7 +1,7 @@
 //! The tasks of a node: what comes from other nodes, and what its own executor says.
 
 use super::{
-    SharedNode, Node, lock,
+    Node, SharedNode, lock,
     message::{Answer, Ask, Message, Refused},
 };
 use commonware_runtime::Clock;
@@ -19,7 +19,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     pub(super) async fn hear(self: SharedNode<E, S>, mut incoming: mpsc::Receiver<(NodeId, Vec<u8>)>) {
         while let Some((from, bytes)) = incoming.recv().await {
             let taken = match Message::decode(&bytes) {
-                Ok(Message::Transaction(endorsed)) => self.channel.submit(*endorsed).map(drop).map_err(|e| e.to_string()),
+                Ok(Message::Transaction(endorsed)) => {
+                    self.channel.submit(*endorsed).map(drop).map_err(|e| e.to_string())
+                }
                 Ok(Message::System(system)) => self.channel.submit_system(*system).map(drop).map_err(|e| e.to_string()),
                 // Whose cosignature it is stands in it; who brings it does not matter.
                 Ok(Message::Cosignature(height, cosignature)) => {

@@ -17,7 +17,7 @@ const MESSAGE_BYTES: usize = 256 * 1024;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum Message {
+pub(crate) enum Message {
     /// An endorsed transaction on its way to the orderers.
     Transaction(Box<EndorsedTransaction>),
     /// What a node tells the ledger.
@@ -32,7 +32,7 @@ pub enum Message {
 
 /// A question to another node.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum Ask {
+pub(crate) enum Ask {
     /// Endorse a transaction, knowing who was asked before and did not answer.
     Endorse(Box<Transaction>, Vec<NodeId>),
     /// One-time dealing keys of a custodian.
@@ -45,7 +45,7 @@ pub enum Ask {
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The endorsement.
     Endorsed(Box<Endorsement>),
     /// One-time dealing keys.
@@ -78,7 +78,7 @@ impl Refused {
 impl Message {
     /// The message's bytes.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
 
@@ -86,7 +86,7 @@ impl Message {
     ///
     /// # Errors
     /// [`DecodeError`] when the bytes are none.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         codec::decode(bytes, MESSAGE_BYTES)
     }
 }

@@ -13,6 +13,7 @@ mod outbox;
 mod start;
 
 pub use ask::AskError;
+pub use custody::Secrets;
 pub use gateway::{Final, GatewayError};
 pub use message::Refused;
 pub use start::{Backing, Handle, NodeConfig, Posts, StartError};
@@ -21,16 +22,11 @@ use ask::Asker;
 use commonware_runtime::Clock;
 use custody::Keeper;
 use dmdl_audit_ledger::{channel::Channel, endorse::Quota, mdca::Chain, store::Store};
-use dmdl_types::{
-    checkpoint::CosigningKey,
-    genesis::EpochConfig,
-    id::NodeId,
-    sign::SigningKey,
-};
+use dmdl_types::{checkpoint::CosigningKey, genesis::EpochConfig, id::NodeId, sign::SigningKey};
 use dmdl_vault::store::PayloadStore;
 use message::Message;
 use outbox::Outbox;
-use rand_core::{CryptoRng, Rng as _};
+use rand_core::CryptoRng;
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -119,8 +115,14 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let nonce = self.nonce();
         let tip = self.channel.tip().height;
         let executed = |id| matches!(self.channel.event_of(id), Ok(Some(_)));
-        let system = lock(&self.outbox).flush(self.channel.domain(), &self.key, tip, nonce, executed);
-        let Some(system) = system else { return };
+        let pending = self.custodian_items();
+        let flushed = {
+            let mut outbox = lock(&self.outbox);
+            pending.into_iter().for_each(|item| outbox.push(item));
+            outbox.flush(self.channel.domain(), &self.key, tip, nonce, executed)
+        };
+        self.settle_items(&flushed.heard);
+        let Some(system) = flushed.send else { return };
         match (self.channel.submit_system(system.clone()), self.channel.config()) {
             (Ok(_), Ok(config)) => self.broadcast(&config, &Message::System(Box::new(system))).await,
             (Err(error), _) => tracing::error!(%error, "a system transaction was not taken"),

@@ -21,9 +21,18 @@ const ITEMS_MAX: usize = 10_000;
 
 /// Items that wait, and the transaction that is on its way.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     waiting: VecDeque<SystemItem>,
     sent: Option<Sent>,
+}
+
+/// What a flush found.
+#[derive(Debug)]
+pub(crate) struct Flushed {
+    /// Items that the ledger has executed.
+    pub heard: Vec<SystemItem>,
+    /// What is to be ordered next.
+    pub send: Option<SystemTransaction>,
 }
 
 #[derive(Debug)]
@@ -35,7 +44,7 @@ struct Sent {
 
 impl Outbox {
     /// Adds an item, unless the same one waits already.
-    pub fn push(&mut self, item: SystemItem) {
+    pub(crate) fn push(&mut self, item: SystemItem) {
         let on_its_way = self.sent.as_ref().is_some_and(|sent| sent.items.contains(&item));
         if on_its_way || self.waiting.contains(&item) {
             return;
@@ -46,29 +55,33 @@ impl Outbox {
         self.waiting.push_back(item);
     }
 
-    /// What is to be sent now, if anything is: called after each block and each new item.
+    /// What the ledger has heard since, and what is to be sent now: called after each block and each
+    /// new item.
     ///
     /// `executed` says whether a transaction has been executed.
-    pub fn flush(
+    pub(crate) fn flush(
         &mut self,
         domain: Domain,
         signer: &SigningKey,
         tip: Height,
         nonce: [u8; 16],
         executed: impl Fn(TransactionId) -> bool,
-    ) -> Option<SystemTransaction> {
+    ) -> Flushed {
+        let mut heard = Vec::new();
         if let Some(sent) = self.sent.take() {
-            if !executed(sent.id) {
-                if tip <= sent.expires {
-                    self.sent = Some(sent);
-                    return None;
-                }
+            if executed(sent.id) {
+                heard = sent.items;
+            } else if tip <= sent.expires {
+                self.sent = Some(sent);
+                return Flushed { heard, send: None };
+            } else {
                 // It was never ordered: its items go first.
                 for item in sent.items.into_iter().rev() {
                     self.waiting.push_front(item);
                 }
             }
         }
+        self.waiting.retain(|item| !heard.contains(item));
         let mut items = Vec::new();
         let mut left = limits::SYSTEM_TRANSACTION_BYTES - 1024;
         while items.len() < limits::SYSTEM_ITEMS {
@@ -78,13 +91,13 @@ impl Outbox {
             items.extend(self.waiting.pop_front());
         }
         if items.is_empty() {
-            return None;
+            return Flushed { heard, send: None };
         }
         let expires = Height::new(tip.get().saturating_add(EXPIRES_AFTER));
         let node = NodeId::of_key(signer.public());
         let body = SystemBody { domain, node, nonce, expires, items: items.clone() };
         let system = SystemTransaction::sign(body, signer);
         self.sent = Some(Sent { id: system.id(), expires, items });
-        Some(system)
+        Flushed { heard, send: Some(system) }
     }
 }

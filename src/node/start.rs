@@ -1,6 +1,11 @@
 //! Bringing a node up, and down.
 
-use super::{Node, QUOTA, SharedNode, ask::Asker, custody::Keeper, outbox::Outbox};
+use super::{
+    Node, QUOTA, SharedNode,
+    ask::Asker,
+    custody::{Keeper, Secrets},
+    outbox::Outbox,
+};
 use commonware_runtime::{Clock, Runner as _, Spawner, Supervisor, tokio as runtime};
 use dmdl_audit_ledger::{
     channel::{Channel, Notice, Pace},
@@ -9,13 +14,8 @@ use dmdl_audit_ledger::{
     mdca::{self, Chain, Engine, EngineBlock, Network, NetworkConfig, Peer, PeerError, Post, Seats, Timing},
     store::{MemoryBudget, RocksStore, Store, StoreError},
 };
-use dmdl_types::{
-    block::Block,
-    checkpoint::CosigningKey,
-    genesis::Genesis,
-    sign::SigningKey,
-};
-use dmdl_vault::{custodian::KeyStore, store::PayloadStore};
+use dmdl_types::{block::Block, checkpoint::CosigningKey, genesis::Genesis, sign::SigningKey};
+use dmdl_vault::store::PayloadStore;
 use rand_core::CryptoRng;
 use std::{
     net::SocketAddr,
@@ -101,7 +101,7 @@ pub struct Backing<S> {
     /// The ledger and the custodian's rows.
     pub store: S,
     /// The secrets that the custodian keeps apart.
-    pub secrets: KeyStore,
+    pub secrets: Secrets,
     /// Sealed payloads.
     pub payloads: PayloadStore,
 }
@@ -133,7 +133,8 @@ where
         )?;
         let (channel, notices): (_, mpsc::Receiver<Notice>) = opened;
         let mut rng = runtime.child("rng");
-        let keeper = Keeper::open(&key, genesis.domain(), store, secrets, &mut rng)?;
+        let orderers = genesis.members.iter().filter(|m| m.roles.orderer).count();
+        let keeper = Keeper::open(&key, genesis.domain(), store, secrets, orderers, &mut rng)?;
         let Posts { gossip, requests } = posts;
         let node = Arc::new(Self {
             channel,
@@ -195,9 +196,7 @@ impl Handle {
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
             let runner = runtime::Runner::new(
-                runtime::Config::new()
-                    .with_worker_threads(WORKERS)
-                    .with_storage_directory(config.dir.join("engine")),
+                runtime::Config::new().with_worker_threads(WORKERS).with_storage_directory(config.dir.join("engine")),
             );
             runner.start(|context| async move {
                 match run(&context, config).await {
@@ -254,12 +253,7 @@ async fn run(
 ) -> Result<(SharedNode<runtime::Context, RocksStore>, Engine), StartError> {
     let NodeConfig { genesis, key, cosigning, listen, peers, dir, vault } = config;
     let members = NonZeroUsize::new(genesis.members.len()).unwrap_or(NonZeroUsize::MIN);
-    let network = NetworkConfig {
-        network: genesis.id(),
-        listen,
-        members_max: members,
-        block_duration: BLOCK_DURATION,
-    };
+    let network = NetworkConfig { network: genesis.id(), listen, members_max: members, block_duration: BLOCK_DURATION };
     let engine_key = SigningKey::from_seed(key.seed().expose(|seed| dmdl_types::secret::Secret32::new(*seed)));
     let mut network = Network::start(context, &engine_key, &network);
     let (orderers, followers): (Vec<Peer>, Vec<Peer>) =
@@ -282,6 +276,7 @@ async fn run(
         domain: genesis.domain(),
         epoch_length: NonZeroU64::new(genesis.channel.epoch_blocks).unwrap_or(NonZeroU64::MIN),
         genesis: EngineBlock::new(Block::genesis(&genesis))?,
+        partition_prefix: String::from("dmdl"),
         timing: Timing::default(),
         ledger: node.channel().clone(),
         blocker: network.peers.blocker(),

@@ -9,8 +9,15 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// A disease by its number in the MONDO ontology, written `MONDO:0005148`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize)]
 pub struct MondoId(u32);
+
+impl BorshDeserialize for MondoId {
+    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Self> {
+        let number = u32::deserialize_reader(reader)?;
+        Self::new(number).ok_or_else(|| borsh::io::Error::new(borsh::io::ErrorKind::InvalidData, TermError::NotMondo))
+    }
+}
 
 /// Why a text is not a term of an ontology.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -342,6 +349,7 @@ mod tests {
         for bad in ["MONDO:5148", "mondo:0005148", "MONDO:00051480", "MONDO:+005148", "DOID:0005148"] {
             assert_eq!(bad.parse::<MondoId>(), Err(TermError::NotMondo), "{bad}");
         }
+        assert!(crate::codec::decode::<MondoId>(&10_000_000u32.to_le_bytes(), 4).is_err());
         assert_eq!("gru".parse::<DuoCode>(), Err(TermError::NotDuo));
         assert!(DuoCode::ALL.into_iter().all(|code| code.as_str().parse() == Ok(code)));
     }

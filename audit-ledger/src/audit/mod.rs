@@ -6,3 +6,6 @@
 mod export;
 
 pub use export::{ExportError, export, receipt};
+
+#[cfg(test)]
+mod tests;

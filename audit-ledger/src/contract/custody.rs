@@ -44,7 +44,15 @@ fn version_of<R: Reader>(
     if row.epoch != epoch || !row.shares.iter().any(|share| share.key.custodian == node) {
         return Err(ReasonCode::NotCustodian.into());
     }
+    let record: Option<RecordRow> = call.world.get(&record)?;
+    call.about.subject = record.and_then(|record| record.metadata.subject);
     Ok(row)
+}
+
+/// Nothing begins on a record that has ended. A release may still be marked: it took place before.
+fn refuse_erased<R: Reader>(call: &Call<'_, R>, record: &RecordId) -> Result<(), Stop> {
+    let row: RecordRow = call.world.get(record)?.ok_or(ReasonCode::UnknownRecord)?;
+    if row.state == RecordState::Erased { Err(ReasonCode::RecordErased.into()) } else { Ok(()) }
 }
 
 /// Counts an acknowledgement; enough of them make the version active.
@@ -57,6 +65,7 @@ fn acknowledge<R: Reader>(
     dealing: DealingId,
 ) -> Result<Outcome, Stop> {
     let mut row = version_of(call, node, record, version, epoch)?;
+    refuse_erased(call, &record)?;
     if row.dealing != dealing {
         return Err(ReasonCode::BadDealing.into());
     }
@@ -72,7 +81,6 @@ fn acknowledge<R: Reader>(
 
 fn activate<R: Reader>(call: &mut Call<'_, R>, id: RecordId, version: RecordVersion) -> Result<(), Stop> {
     let mut record: RecordRow = call.world.get(&id)?.ok_or(ReasonCode::UnknownRecord)?;
-    call.about.subject = record.metadata.subject;
     record.active_version = record.active_version.max(version);
     if record.state == RecordState::Pending {
         record.state = RecordState::Active;
@@ -93,6 +101,7 @@ fn complain<R: Reader>(
     dealing_secret: &[u8; 32],
 ) -> Result<Outcome, Stop> {
     let mut row = version_of(call, node, record, version, epoch)?;
+    refuse_erased(call, &record)?;
     if row.state == VersionState::Failed || row.acks.binary_search(&node).is_ok() {
         return Err(ReasonCode::Duplicate.into());
     }

@@ -93,11 +93,13 @@ pub(super) fn owned_record<R: Reader>(
 ) -> Result<RecordRow, Stop> {
     call.about.record = Some(*id);
     let row: RecordRow = call.world.get(id)?.ok_or(ReasonCode::UnknownRecord)?;
+    if row.owner != author.person.key && !row.metadata.listed {
+        // Whether an unlisted record exists is not for others to learn, nor whom it concerns.
+        return Err(ReasonCode::UnknownRecord.into());
+    }
     call.about.subject = row.metadata.subject;
     if row.owner != author.person.key {
-        // Whether an unlisted record exists is not for others to learn.
-        let code = if row.metadata.listed { ReasonCode::Role } else { ReasonCode::UnknownRecord };
-        return Err(code.into());
+        return Err(ReasonCode::Role.into());
     }
     if row.state == RecordState::Erased {
         return Err(ReasonCode::RecordErased.into());

@@ -242,3 +242,6 @@ impl<R: Reader> Call<'_, R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

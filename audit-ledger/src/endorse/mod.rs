@@ -28,6 +28,10 @@ use dmdl_types::{
 };
 use std::collections::BTreeSet;
 
+/// Longest transaction that is endorsed: endorsements come on top, and a block takes both together.
+pub const TRANSACTION_BYTES_MAX: usize = limits::TRANSACTION_BYTES - ENDORSEMENTS_BYTES;
+const ENDORSEMENTS_BYTES: usize = 8 * 1024;
+
 /// Why an endorser refuses a transaction.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,7 +40,7 @@ pub enum Refusal {
     #[error(transparent)]
     Transaction(#[from] TransactionError),
     /// It is longer than a transaction may be.
-    #[error("the transaction has {got} bytes; at most {} are allowed", limits::TRANSACTION_BYTES)]
+    #[error("the transaction has {got} bytes; at most {TRANSACTION_BYTES_MAX} are allowed")]
     TooLong {
         /// Its length.
         got: usize,
@@ -91,7 +95,7 @@ pub fn audit(
     payload_found: bool,
 ) -> Result<TransactionId, Refusal> {
     let got = codec::encode(transaction).len();
-    if got > limits::TRANSACTION_BYTES {
+    if got > TRANSACTION_BYTES_MAX {
         return Err(Refusal::TooLong { got });
     }
     let id = transaction.verify(domain)?;
@@ -137,3 +141,6 @@ pub fn satisfied(config: &EpochConfig, endorsements: &[Endorsement]) -> bool {
     }
     orgs.len() >= usize::from(config.channel.endorsements)
 }
+
+#[cfg(test)]
+mod tests;

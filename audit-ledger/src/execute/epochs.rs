@@ -15,8 +15,7 @@ use dmdl_types::{
 ///
 /// # Source
 /// docs/spec/mdca.md
-#[must_use]
-pub fn primary(config: &EpochConfig, view: View) -> Option<NodeId> {
+fn primary(config: &EpochConfig, view: View) -> Option<NodeId> {
     let qualified = u64::try_from(config.qualified.len()).ok()?;
     let turn = view.get().checked_sub(1)?.checked_rem(qualified)?;
     config.qualified.get(usize::try_from(turn).ok()?).copied()

@@ -32,6 +32,10 @@ use dmdl_types::{
     sign::Domain,
 };
 
+/// How far back the index can be read. Checkpoints are final within a few blocks; where cosignatures
+/// fail to come, memory must not grow with the chain.
+const HISTORY_BLOCKS_MAX: u64 = 4096;
+
 /// Why execution stops. None of these is the fault of a transaction: the node must stop.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -202,9 +206,9 @@ impl<S: Store> Executor<S> {
         // From here on the block is durable; memory follows the disk, never the other way round.
         self.frontier = frontier;
         self.tip = tip;
-        if let Some(anchor) = tip.anchor {
-            self.history.forget_before(anchor.checkpoint.height);
-        }
+        let anchored = tip.anchor.map_or(0, |anchor| anchor.checkpoint.height.get());
+        let oldest = anchored.max(tip.height.get().saturating_sub(HISTORY_BLOCKS_MAX));
+        self.history.forget_before(Height::new(oldest));
         Ok(Executed { tip, events: done.events, custody: done.custody, checkpoint })
     }
 
@@ -250,3 +254,6 @@ fn begin<S: Store>(store: &S, genesis: &Genesis) -> Result<Tip, ExecuteError> {
     store.commit(world.into_changes().into())?;
     Ok(tip)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,3 +7,6 @@ mod rules;
 pub use cosign::CosignPool;
 pub use pool::{Busy, Pool};
 pub use rules::{BlockFault, Checked, check};
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! blocks are remembered until they are final or useless, so that a transaction is not ordered again
 //! while the block that has it is still on its way.
 
+use super::rules::may_be_at;
 use dmdl_types::{
     block::{Block, Body},
     codec,
@@ -49,6 +50,13 @@ struct Waiting {
     arrival: u64,
     len: usize,
     endorsed: EndorsedTransaction,
+}
+
+impl Waiting {
+    /// Whether a block of this height may hold it: one that may not would make the block invalid.
+    const fn may_be_at(&self, height: Height) -> bool {
+        may_be_at(self.endorsed.transaction.body.expires, height)
+    }
 }
 
 #[derive(Debug)]
@@ -97,7 +105,8 @@ impl Pool {
     #[must_use]
     pub fn is_ready(&self, parent: BlockDigest, executed: Height) -> bool {
         let taken = self.on_the_way(parent, executed);
-        self.waiting.keys().any(|id| !taken.contains(id))
+        let height = self.candidates.get(&parent).map_or(executed, |parent| parent.height.max(executed)).next();
+        self.waiting.iter().any(|(id, waiting)| waiting.may_be_at(height) && !taken.contains(id))
     }
 
     /// What a block after `parent` is made of: the oldest that fit, without what is on its way.
@@ -108,7 +117,7 @@ impl Pool {
         let mut left = limits::BLOCK_TRANSACTIONS_BYTES - 4;
         for id in self.by_arrival.values().filter(|id| !taken.contains(id)) {
             let Some(waiting) = self.waiting.get(id) else { continue };
-            if waiting.endorsed.transaction.body.expires < height {
+            if !waiting.may_be_at(height) {
                 continue;
             }
             let Some(rest) = left.checked_sub(waiting.len) else { break };
@@ -118,7 +127,7 @@ impl Pool {
         let mut left = limits::BLOCK_SYSTEM_BYTES - 4;
         let mut nodes = BTreeSet::new();
         for ((node, _), (id, system)) in &self.system {
-            if taken.contains(id) || nodes.contains(node) || system.body.expires < height {
+            if taken.contains(id) || nodes.contains(node) || !may_be_at(system.body.expires, height) {
                 continue;
             }
             let Some(rest) = left.checked_sub(codec::encode(system).len()) else { continue };

@@ -7,10 +7,11 @@
 //! docs/spec/block.md
 
 use crate::endorse;
+use borsh::BorshSerialize;
 use dmdl_types::{
     block::{Block, Header},
     checkpoint::CheckpointError,
-    codec,
+    codec::{self, DecodeError},
     genesis::EpochConfig,
     hash,
     id::{ConfigDigest, Height, TransactionId},
@@ -137,11 +138,13 @@ fn check_once(
     if !ids.insert(id) {
         return Err(BlockFault::Doubled(id));
     }
-    let latest = Height::new(height.get().saturating_add(limits::EXPIRY_BLOCKS));
-    if expires < height || expires > latest {
-        return Err(BlockFault::Expiry(id));
-    }
-    Ok(())
+    if may_be_at(expires, height) { Ok(()) } else { Err(BlockFault::Expiry(id)) }
+}
+
+/// Whether a block of this height may hold a transaction with this expiry: neither one that has
+/// expired, nor one whose id would have to be remembered for too long.
+pub(super) const fn may_be_at(expires: Height, height: Height) -> bool {
+    expires.get() >= height.get() && expires.get() - height.get() <= limits::EXPIRY_BLOCKS
 }
 
 /// Remembers what was verified, so that a process checks each signature once: when a transaction
@@ -162,18 +165,20 @@ impl Checked {
     /// Verifies a transaction with its endorsements' signatures, unless the same bytes were verified before.
     ///
     /// # Errors
-    /// [`TransactionError`] when it does not verify.
+    /// [`TransactionError`] when it does not verify, or no block could hold it.
     pub fn transaction(&self, endorsed: &EndorsedTransaction, domain: &Domain) -> Result<TransactionId, TransactionError> {
-        let key = hash::labelled(label::TRANSACTION_ID, &[b"endorsed", &codec::encode(endorsed)]);
+        let bytes = fitting(endorsed, limits::TRANSACTION_BYTES)?;
+        let key = hash::labelled(label::TRANSACTION_ID, &[b"endorsed", &bytes]);
         self.once(key, endorsed.transaction.body.id(), || endorsed.verify(domain))
     }
 
     /// Verifies a system transaction, unless the same bytes were verified before.
     ///
     /// # Errors
-    /// [`TransactionError`] when it does not verify.
+    /// [`TransactionError`] when it does not verify, or no block could hold it.
     pub fn system(&self, system: &SystemTransaction, domain: &Domain) -> Result<TransactionId, TransactionError> {
-        let key = hash::labelled(label::SYSTEM_ID, &[b"signed", &codec::encode(system)]);
+        let bytes = fitting(system, limits::SYSTEM_TRANSACTION_BYTES)?;
+        let key = hash::labelled(label::SYSTEM_ID, &[b"signed", &bytes]);
         self.once(key, system.id(), || system.verify(domain))
     }
 
@@ -200,4 +205,11 @@ impl Checked {
         }
         Ok(id)
     }
+}
+
+/// The encoding, unless it is longer than a block takes: one such transaction in the pools would make
+/// every candidate block invalid.
+fn fitting(value: &impl BorshSerialize, limit: usize) -> Result<Vec<u8>, DecodeError> {
+    let bytes = codec::encode(value);
+    if bytes.len() <= limit { Ok(bytes) } else { Err(DecodeError::TooLong { got: bytes.len(), limit }) }
 }

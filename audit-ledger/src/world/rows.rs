@@ -109,6 +109,14 @@ pub struct RecordRow {
     pub history_len: u64,
 }
 
+impl RecordRow {
+    /// Whether nothing of it will ever be released again.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.state == RecordState::Erased
+    }
+}
+
 /// Where a version is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum VersionState {

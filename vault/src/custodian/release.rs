@@ -354,8 +354,7 @@ impl ReleasePermit {
     ) -> Result<ReleaseEntry, ReleaseError> {
         // 18, second half. The share lies on the committed polynomial: memory and disks fail too.
         let share = self.dealing.verify(share).map_err(ReleaseError::NotCommitted)?;
-        let released =
-            seal_to_requester(rng, &share, &self.context, custodian).map_err(ReleaseError::NotSealed)?;
+        let released = seal_to_requester(rng, &share, &self.context, custodian).map_err(ReleaseError::NotSealed)?;
         Ok(ReleaseEntry(ReleaseRow { context: self.context, grant: self.grant, until: self.until, released }))
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct ComplaintRow {
 /// The key of a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Key {
-    DealingKey([u8; 32]),
+    Minted([u8; 32]),
     Share(Slot),
     Complaint(Slot),
     Release(ReleaseKey),
@@ -72,7 +72,7 @@ const ENDED: u8 = b'e';
 impl Key {
     pub(super) fn bytes(&self) -> Vec<u8> {
         match self {
-            Self::DealingKey(key) => of(DEALING_KEY, &[key]),
+            Self::Minted(key) => of(DEALING_KEY, &[key]),
             Self::Share(slot) => of(SHARE, &[&slot_bytes(slot)]),
             Self::Complaint(slot) => of(COMPLAINT, &[&slot_bytes(slot)]),
             Self::Release(key) => of(RELEASE, &[&release_bytes(key)]),

@@ -14,7 +14,8 @@ use super::{
 use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     codec,
-    id::{GrantId, RecordId, RecordVersion, ShareEpoch, UnixMillis},
+    context::ShareContext,
+    id::{GrantId, RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis},
     invocation::SystemItem,
     limits,
 };
@@ -44,6 +45,9 @@ impl From<io::Error> for StoreError {
     }
 }
 
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// A change of one key: its new value, or none to delete it.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
@@ -59,7 +63,7 @@ pub trait Kv {
     ///
     /// # Errors
     /// [`StoreError`] when they cannot be read back as they were written.
-    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
     /// Applies all changes or none, and returns when they are on disk.
     ///
@@ -77,7 +81,7 @@ impl Kv for MemoryKv {
         Ok(self.0.get(key).cloned())
     }
 
-    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let entries = self.0.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
         let entries = entries.filter(|(key, _)| after.is_none_or(|after| key.as_slice() > after));
         Ok(entries.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
@@ -111,8 +115,18 @@ impl<K: Kv> ShareStore<K> {
         Self { kv, closed: false }
     }
 
+    #[cfg(test)]
+    pub(super) const fn kv(&self) -> &K {
+        &self.kv
+    }
+
+    #[cfg(test)]
+    pub(super) const fn kv_mut(&mut self) -> &mut K {
+        &mut self.kv
+    }
+
     pub(super) fn dealing_key(&self, key: &[u8; 32]) -> Result<Option<KeyRow>, StoreError> {
-        self.read(&Key::DealingKey(*key))
+        self.read(&Key::Minted(*key))
     }
 
     pub(super) fn dealing_keys(&self) -> Result<Vec<([u8; 32], KeyRow)>, StoreError> {
@@ -153,11 +167,19 @@ impl<K: Kv> ShareStore<K> {
         page.iter().map(|(_, value)| decode(value)).collect()
     }
 
+    pub(super) fn complaints_of(
+        &self,
+        record: RecordId,
+        version: Option<RecordVersion>,
+    ) -> Result<Vec<ComplaintRow>, StoreError> {
+        Ok(self.rows(&Key::complaints_of(record, version))?.into_iter().map(|(_, row)| row).collect())
+    }
+
     pub(super) fn complaint(&self, slot: Slot) -> Result<Option<ComplaintRow>, StoreError> {
         self.read(&Key::Complaint(slot))
     }
 
-    /// Until which epoch the shares of a record version ended; all of them, if it is erased.
+    /// Whether the record is erased, or this epoch of its shares ended.
     pub(super) fn is_over(&self, slot: Slot) -> Result<bool, StoreError> {
         if self.read::<()>(&Key::Erased(slot.record))?.is_some() {
             return Ok(true);
@@ -282,7 +304,7 @@ pub(super) struct Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReleaseKey {
     pub(super) slot: Slot,
-    pub(super) transaction: dmdl_types::id::TransactionId,
+    pub(super) transaction: TransactionId,
 }
 
 impl ReleaseKey {
@@ -294,7 +316,7 @@ impl ReleaseKey {
 }
 
 impl Slot {
-    pub(super) const fn of(context: &dmdl_types::context::ShareContext) -> Self {
+    pub(super) const fn of(context: &ShareContext) -> Self {
         Self { record: context.data.record, version: context.data.version, epoch: context.epoch }
     }
 }

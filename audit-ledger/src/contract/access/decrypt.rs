@@ -23,7 +23,8 @@ pub(super) fn decrypt<R: Reader>(
     keys: &[OpeningKey],
 ) -> Result<Outcome, Stop> {
     call.about.version = Some(version);
-    let row = visible_record(call, author, record)?;
+    let granted = holds_grant(call, author, record, authority)?;
+    let row = visible_record(call, author, record, granted)?;
     let version_row: VersionRow = call.world.get(&(*record, version))?.ok_or(ReasonCode::BadVersion)?;
     if version_row.state != VersionState::Active {
         return Err(ReasonCode::RecordPending.into());
@@ -53,6 +54,18 @@ pub(super) fn decrypt<R: Reader>(
     };
     call.world.put(&call.ctx.transaction, &decryption);
     Ok(Outcome { verdict: Verdict::Allow, reasons, grant, use_number: Some(use_number) })
+}
+
+/// Whether the author was granted this record, so that it is no secret that the record exists.
+fn holds_grant<R: Reader>(
+    call: &Call<'_, R>,
+    author: &PersonRow,
+    record: &RecordId,
+    authority: &Authority,
+) -> Result<bool, Stop> {
+    let Authority::Grant(id) = authority else { return Ok(false) };
+    let grant: Option<GrantRow> = call.world.get(id)?;
+    Ok(grant.is_some_and(|grant| grant.record == *record && grant.requester == author.person.key))
 }
 
 enum Use {
@@ -126,6 +139,8 @@ pub(super) fn rekey<R: Reader>(
     }
     call.about.record = Some(decryption.record);
     call.about.version = Some(decryption.version);
+    let record: Option<RecordRow> = call.world.get(&decryption.record)?;
+    call.about.subject = record.and_then(|record| record.metadata.subject);
     let slot = (decryption.record, decryption.version);
     let version: VersionRow = call.world.get(&slot)?.ok_or(ReasonCode::BadVersion)?;
     check_keys(&version, keys, &decryption.keys)?;
@@ -135,12 +150,57 @@ pub(super) fn rekey<R: Reader>(
     Ok(Outcome::applied())
 }
 
-/// One key a custodian, sorted, for custodians of this version that have none yet.
+/// One key a custodian, sorted, none of them weak, for custodians of this version that have none yet.
 fn check_keys(version: &VersionRow, keys: &[OpeningKey], known: &[OpeningKey]) -> Result<(), Stop> {
     let custodian = |node: NodeId| version.shares.iter().any(|share| share.key.custodian == node);
     let fits = !keys.is_empty()
         && keys.is_sorted_by(|a, b| a.custodian < b.custodian)
-        && keys.iter().all(|key| custodian(key.custodian))
+        && keys.iter().all(|key| custodian(key.custodian) && !is_weak(&key.key))
         && keys.iter().all(|key| known.iter().all(|k| k.custodian != key.custodian));
     if fits { Ok(()) } else { Err(ReasonCode::BadOpeningKey.into()) }
+}
+
+/// Whether an X25519 key has small order: everybody could compute what is sealed to it.
+///
+/// # Source
+/// RFC 7748 section 6.1; libsodium, `x25519_ref10.c`, `has_small_order`
+fn is_weak(key: &[u8; 32]) -> bool {
+    let mut point = *key;
+    // X25519 ignores the topmost bit.
+    let [.., last] = &mut point;
+    *last &= 0x7f;
+    SMALL_ORDER.contains(&point)
+}
+
+/// All encodings of the points of small order, without the topmost bit.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    [0; 32],
+    little_endian(1),
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d,
+        0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44, 0x5c,
+        0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+    near_the_prime(0xec),
+    near_the_prime(0xed),
+    near_the_prime(0xee),
+];
+
+const fn little_endian(number: u8) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    let [first, ..] = &mut bytes;
+    *first = number;
+    bytes
+}
+
+/// 2^255 - 256 + `lowest`; the field's prime is 2^255 - 19.
+const fn near_the_prime(lowest: u8) -> [u8; 32] {
+    let mut bytes = [0xff; 32];
+    let [first, .., last] = &mut bytes;
+    *first = lowest;
+    *last = 0x7f;
+    bytes
 }

@@ -69,11 +69,17 @@ fn load_policy<R: Reader>(call: &Call<'_, R>, id: Option<PolicyId>) -> Result<Pa
     ParsedPolicy::parse(&document).map_err(|_| ReasonCode::PolicyError.into())
 }
 
-/// A record that the author may know of.
-fn visible_record<R: Reader>(call: &mut Call<'_, R>, author: &PersonRow, id: &RecordId) -> Result<RecordRow, Stop> {
+/// A record that the author may know of: one that is listed, one of the author's organisation, or one
+/// that the author was granted.
+fn visible_record<R: Reader>(
+    call: &mut Call<'_, R>,
+    author: &PersonRow,
+    id: &RecordId,
+    granted: bool,
+) -> Result<RecordRow, Stop> {
     call.about.record = Some(*id);
     let row: RecordRow = call.world.get(id)?.ok_or(ReasonCode::UnknownRecord)?;
-    if !row.metadata.listed && row.org != author.person.org && row.owner != author.person.key {
+    if !row.metadata.listed && !granted && row.org != author.person.org && row.owner != author.person.key {
         return Err(ReasonCode::UnknownRecord.into());
     }
     call.about.subject = row.metadata.subject;

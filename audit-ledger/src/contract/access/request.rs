@@ -28,7 +28,7 @@ pub(super) fn request<R: Reader>(
     terms: &Terms,
 ) -> Result<Outcome, Stop> {
     call.about.purpose = Some(terms.purpose);
-    let row = visible_record(call, author, record)?;
+    let row = visible_record(call, author, record, false)?;
     call.require(author, &[Role::Researcher, Role::Owner])?;
     if !(1..=DAYS_MAX).contains(&terms.days) || !(1..=USES_MAX).contains(&terms.uses) {
         return Err(ReasonCode::BadArgument.into());
@@ -58,7 +58,7 @@ pub(super) fn request<R: Reader>(
     Ok(outcome)
 }
 
-/// Approves or denies what a policy left to review.
+/// Approves or denies what a policy left to review. What the policy forbids by now, nobody approves.
 pub(super) fn review<R: Reader>(
     call: &mut Call<'_, R>,
     author: &PersonRow,
@@ -68,7 +68,7 @@ pub(super) fn review<R: Reader>(
     call.about.refers_to = Some(id);
     let mut request: RequestRow = call.world.get(&id)?.ok_or(ReasonCode::UnknownRequest)?;
     call.about.purpose = Some(request.terms.purpose);
-    let row = visible_record(call, author, &request.record)?;
+    let row = visible_record(call, author, &request.record, false)?;
     if !decides(author, &row) {
         return Err(ReasonCode::Role.into());
     }
@@ -78,6 +78,14 @@ pub(super) fn review<R: Reader>(
     }
     if request.state != RequestState::Pending {
         return Err(ReasonCode::AlreadyDecided.into());
+    }
+    if approve {
+        let requester = call.person(&request.requester)?;
+        let record = request.record;
+        let decision = rule(call, Action::Review, &requester, &record, &row, &request.terms, row.policy, None)?;
+        if decision.ruling != Ruling::Allow {
+            return Ok(Outcome { verdict: Verdict::Rejected, reasons: decision.reasons, ..Outcome::applied() });
+        }
     }
     request.state = if approve { RequestState::Allowed } else { RequestState::Denied };
     call.world.put(&id, &request);
@@ -89,16 +97,20 @@ pub(super) fn review<R: Reader>(
     Ok(outcome)
 }
 
+fn refused() -> Outcome {
+    Outcome { verdict: Verdict::Rejected, ..Outcome::applied() }
+}
+
 /// Ends a grant; ending it again changes nothing.
 pub(super) fn revoke<R: Reader>(call: &mut Call<'_, R>, author: &PersonRow, id: GrantId) -> Result<Outcome, Stop> {
     let mut grant: GrantRow = call.world.get(&id)?.ok_or(ReasonCode::UnknownGrant)?;
     call.about.refers_to = Some(grant.request);
     call.about.record = Some(grant.record);
     let row: RecordRow = call.world.get(&grant.record)?.ok_or(ReasonCode::UnknownRecord)?;
-    call.about.subject = row.metadata.subject;
     if !decides(author, &row) {
         return Err(ReasonCode::Role.into());
     }
+    call.about.subject = row.metadata.subject;
     let mut outcome = Outcome { grant: Some(id), ..Outcome::applied() };
     if grant.revoked {
         outcome.reasons.push(Reason::code(ReasonCode::Duplicate));

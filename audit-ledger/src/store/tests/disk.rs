@@ -100,6 +100,26 @@ fn damage_in_the_middle_of_the_log_is_refused_and_not_rolled_back() {
     }
 }
 
+/// The limit that docs/adr/0007-rocksdb-build.md names: what the store then shows is older, but whole.
+#[test]
+fn a_damaged_record_length_at_the_end_of_the_log_looks_like_a_torn_tail() {
+    let folder = ten_commits();
+    let log = folder.file(".log");
+    let mut bytes = fs::read(&log).unwrap();
+    // A record is crc[4] ‖ len u16-le ‖ type u8 ‖ payload.
+    let mut at = 0;
+    loop {
+        let len = usize::from(u16::from_le_bytes([bytes[at + 4], bytes[at + 5]]));
+        if bytes[at + 7..][..len].windows(50).any(|window| window == [6; 50]) {
+            break;
+        }
+        at += 7 + len;
+    }
+    bytes[at + 5] = 0x7f;
+    fs::write(&log, bytes).unwrap();
+    assert_eq!(height(&open(folder.path()).unwrap()), 5);
+}
+
 #[test]
 fn damage_in_a_table_is_an_error_and_never_an_answer() {
     let folder = Folder::new();
@@ -107,7 +127,7 @@ fn damage_in_a_table_is_an_error_and_never_an_answer() {
     let store = open(folder.path()).unwrap();
     let mut batch = Batch::new();
     // Random enough that compression leaves it alone.
-    let value: Vec<u8> = (0..2000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let value: Vec<u8> = (0..2000u32).map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
     batch.put(Space::State, "a", value.clone());
     store.commit(batch).unwrap();
     drop(store);

@@ -1,0 +1,8 @@
+//! Contracts, through the executor that runs them.
+
+mod custody;
+mod decryptions;
+mod medical;
+mod membership;
+mod register;
+mod requests;

@@ -1,0 +1,259 @@
+//! A network of several organisations on this machine, in one process: real nodes, real TCP on
+//! loopback, real stores. What `dmdl demo` runs on.
+
+use crate::node::{Handle, NodeConfig, StartError};
+use dmdl_audit_ledger::mdca::Peer;
+use dmdl_types::{
+    checkpoint::CosigningKey,
+    genesis::{ChannelConfig, Genesis, MdcaConfig, Member, NodeRoles, Person, Role, faults},
+    id::{ChannelName, DisplayName, Height, IdError, NodeId, OrgId, UnixMillis},
+    secret::Secret32,
+    sign::SigningKey,
+};
+use getrandom::SysRng;
+use rand_core::{Rng as _, UnwrapErr};
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Blocks an epoch of a local network.
+const EPOCH_BLOCKS: u64 = 1000;
+
+/// The operating system's generator; without randomness there is no secret, so a failure panics.
+#[must_use]
+pub const fn os_rng() -> UnwrapErr<SysRng> {
+    UnwrapErr(SysRng)
+}
+
+/// Why a local network did not come up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LocalError {
+    /// A name is none.
+    #[error(transparent)]
+    Name(#[from] IdError),
+    /// No port is free.
+    #[error("no port is free on the loopback address: {0}")]
+    Port(std::io::Error),
+    /// The nodes do not make blocks.
+    #[error("the nodes made no block in {0:?}")]
+    NotReady(Duration),
+    /// A node did not start.
+    #[error("node of `{org}`: {source}")]
+    Start {
+        /// Whose node.
+        org: OrgId,
+        /// Why.
+        source: StartError,
+    },
+}
+
+/// An organisation's node, while it is down.
+struct Seat {
+    org: OrgId,
+    key: Secret32,
+    cosigning: Secret32,
+    address: SocketAddr,
+}
+
+/// A network with one node an organisation, each with every role.
+pub struct LocalNetwork {
+    genesis: Genesis,
+    dir: PathBuf,
+    seats: Vec<Seat>,
+    nodes: Vec<Option<Handle>>,
+}
+
+impl std::fmt::Debug for LocalNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LocalNetwork({})", self.genesis.id())
+    }
+}
+
+/// A person of a local network, with the key that others only see half of.
+#[derive(Debug)]
+pub struct Identity {
+    /// The person.
+    pub person: Person,
+    /// The key.
+    pub key: SigningKey,
+}
+
+impl Identity {
+    /// A new identity.
+    ///
+    /// # Errors
+    /// [`IdError`] when a name is none.
+    pub fn new(org: &str, name: &str, role: Role) -> Result<Self, IdError> {
+        let key = SigningKey::from_seed(random_secret());
+        let person = Person { key: key.public(), org: OrgId::new(org)?, name: DisplayName::new(name)?, role };
+        Ok(Self { person, key })
+    }
+
+    /// The key once more, for another holder in this process.
+    #[must_use]
+    pub fn key(&self) -> SigningKey {
+        SigningKey::from_seed(self.key.seed().expose(|seed| Secret32::new(*seed)))
+    }
+}
+
+impl LocalNetwork {
+    /// Makes a network of these organisations and people in `dir`; no node runs yet.
+    ///
+    /// # Errors
+    /// [`LocalError`].
+    pub fn create(dir: &Path, orgs: &[&str], people: &[&Identity], now: UnixMillis) -> Result<Self, LocalError> {
+        let mut seats = Vec::new();
+        let mut members = Vec::new();
+        for (org, address) in orgs.iter().zip(free_addresses(orgs.len())?) {
+            let seat = Seat { org: OrgId::new(*org)?, key: random_secret(), cosigning: random_secret(), address };
+            members.push(Member {
+                node: seat.node(),
+                cosigning_key: seat.cosigning_key().public(),
+                org: seat.org.clone(),
+                roles: NodeRoles::ALL,
+            });
+            seats.push(seat);
+        }
+        members.sort();
+        let mut people: Vec<Person> = people.iter().map(|identity| identity.person.clone()).collect();
+        people.sort_by_key(|person| person.key);
+        let mut seed = [0; 32];
+        os_rng().fill_bytes(&mut seed);
+        let tolerated = faults(orgs.len());
+        let genesis = Genesis {
+            version: 1,
+            seed,
+            time: now,
+            single_org_demo: false,
+            members,
+            people,
+            channel: ChannelConfig {
+                name: ChannelName::new("main")?,
+                epoch_blocks: EPOCH_BLOCKS,
+                endorsements: small(tolerated + 1),
+                custody_threshold: small(tolerated + 1),
+                policy_engine: dmdl_policies::POLICY_ENGINE,
+                mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 500_000 },
+            },
+        };
+        let nodes = seats.iter().map(|_| None).collect();
+        Ok(Self { genesis, dir: dir.to_owned(), seats, nodes })
+    }
+
+    /// The genesis document.
+    #[must_use]
+    pub const fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The organisations with their nodes and addresses.
+    pub fn seats(&self) -> impl Iterator<Item = (&OrgId, NodeId, SocketAddr)> {
+        self.seats.iter().map(|seat| (&seat.org, seat.node(), seat.address))
+    }
+
+    /// Starts the node of one organisation; one that runs already goes on.
+    ///
+    /// # Errors
+    /// [`LocalError::Start`].
+    pub fn start(&mut self, position: usize) -> Result<(), LocalError> {
+        let peers = self.peers();
+        let (Some(seat), Some(slot)) = (self.seats.get(position), self.nodes.get_mut(position)) else { return Ok(()) };
+        if slot.is_some() {
+            return Ok(());
+        }
+        let config = NodeConfig {
+            genesis: self.genesis.clone(),
+            key: seat.signing_key(),
+            cosigning: seat.cosigning_key(),
+            listen: seat.address,
+            peers,
+            dir: self.dir.join(seat.org.as_str()),
+            vault: self.dir.join("vault"),
+        };
+        let handle = Handle::start(config).map_err(|source| LocalError::Start { org: seat.org.clone(), source })?;
+        *slot = Some(handle);
+        Ok(())
+    }
+
+    /// Starts all nodes.
+    ///
+    /// # Errors
+    /// [`LocalError::Start`].
+    pub fn start_all(&mut self) -> Result<(), LocalError> {
+        (0..self.seats.len()).try_for_each(|position| self.start(position))
+    }
+
+    /// Waits until every running node has executed a block, which takes a quorum of them.
+    ///
+    /// # Errors
+    /// [`LocalError::NotReady`] when that takes longer than `patience`.
+    pub fn wait_ready(&self, patience: Duration) -> Result<(), LocalError> {
+        let begun = Instant::now();
+        let behind = |node: &&Handle| node.node().channel().tip().height == Height::new(0);
+        while self.nodes.iter().flatten().any(|node| behind(&node)) {
+            if begun.elapsed() > patience {
+                return Err(LocalError::NotReady(patience));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Stops the node of one organisation, and waits until it has.
+    pub fn stop(&mut self, position: usize) {
+        if let Some(handle) = self.nodes.get_mut(position).and_then(Option::take) {
+            handle.stop();
+        }
+    }
+
+    /// The node of one organisation, if it runs.
+    #[must_use]
+    pub fn node(&self, position: usize) -> Option<&Handle> {
+        self.nodes.get(position)?.as_ref()
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        let peer =
+            |seat: &Seat| Peer { node: seat.node(), host: seat.address.ip().to_string(), port: seat.address.port() };
+        self.seats.iter().map(peer).collect()
+    }
+}
+
+impl Seat {
+    fn node(&self) -> NodeId {
+        NodeId::of_key(self.signing_key().public())
+    }
+
+    fn signing_key(&self) -> SigningKey {
+        SigningKey::from_seed(copy(&self.key))
+    }
+
+    fn cosigning_key(&self) -> CosigningKey {
+        CosigningKey::from_seed(copy(&self.cosigning))
+    }
+}
+
+fn copy(secret: &Secret32) -> Secret32 {
+    secret.expose(|bytes| Secret32::new(*bytes))
+}
+
+fn random_secret() -> Secret32 {
+    let mut bytes = [0; 32];
+    os_rng().fill_bytes(&mut bytes);
+    Secret32::new(bytes)
+}
+
+fn small(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+/// Addresses that nobody listens on: all are held at once, so that none is given out twice.
+fn free_addresses(count: usize) -> Result<Vec<SocketAddr>, LocalError> {
+    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(LocalError::Port);
+    let listeners = (0..count).map(bind).collect::<Result<Vec<_>, _>>()?;
+    listeners.iter().map(|listener| listener.local_addr().map_err(LocalError::Port)).collect()
+}

@@ -1,0 +1,299 @@
+//! This node as a custodian: the machine of the vault on this node's own ledger and disk.
+//!
+//! The only input to a release is [`Channel::release_view`](dmdl_audit_ledger::channel::Channel::release_view):
+//! what this node's own executor has written. A request names a transaction id and nothing else.
+
+use super::{Node, StartError, lock, message::Refused};
+use commonware_runtime::Clock;
+use dmdl_audit_ledger::{
+    contract::Judgement,
+    mdca::Timing,
+    store::{Batch, Space, Store},
+};
+use dmdl_types::{
+    context::ShareContext,
+    custody::{CustodyEvent, Dealing, DealingKey, SealedBytes},
+    id::{RecordId, RecordVersion, TransactionId},
+    invocation::SystemItem,
+    secret::Secret32,
+    sign::{Domain, SigningKey},
+};
+use dmdl_vault::custodian::{
+    self, AcceptError, Arrival, AskError, Change, Custodian, FileKeys, KeyName, KeyStore, Kv, MemoryKeys, MintError,
+    ReleaseError, ReleaseLimits, StoreError,
+};
+use rand_core::CryptoRng;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// Dealing keys that one ask may take.
+const KEYS_MAX: u16 = 256;
+/// How long a share may wait for its registration to be executed here.
+const REGISTRATION_PATIENCE: Duration = Duration::from_millis(2500);
+/// Items of the custodian that go to the ledger at a time.
+const PENDING_MAX: usize = 256;
+/// Rows that are looked at together after a start.
+const PAGE: usize = 256;
+
+/// Judges a complaint, as the ledger's contracts ask for it.
+pub(super) fn judge(context: &ShareContext, dealing: &Dealing, sealed: &SealedBytes, secret: &[u8; 32]) -> Judgement {
+    if custodian::judge(context, dealing, sealed, secret) { Judgement::DealerFault } else { Judgement::Refuted }
+}
+
+/// The secrets that a custodian keeps apart: on disk, or in a simulator's memory.
+#[derive(Debug)]
+pub enum Secrets {
+    /// Files that only this user may read.
+    Files(FileKeys),
+    /// Memory.
+    Memory(MemoryKeys),
+}
+
+impl KeyStore for Secrets {
+    fn get(&self, name: KeyName) -> Result<Option<Secret32>, StoreError> {
+        match self {
+            Self::Files(keys) => keys.get(name),
+            Self::Memory(keys) => keys.get(name),
+        }
+    }
+
+    fn change(
+        &mut self,
+        rng: &mut impl CryptoRng,
+        put: &[(KeyName, Secret32)],
+        destroy: &[KeyName],
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Files(keys) => keys.change(rng, put, destroy),
+            Self::Memory(keys) => keys.change(rng, put, destroy),
+        }
+    }
+}
+
+/// Opens the custodian's secrets in a folder.
+pub(super) fn open_secrets(folder: &Path) -> Result<Secrets, StartError> {
+    let failed = |error: StoreError| StartError::Custodian(describe(&error));
+    std::fs::create_dir_all(folder)
+        .map_err(|source| StartError::Folder { path: folder.display().to_string(), source })?;
+    FileKeys::open(&folder.join("keys"), &folder.join("root.key")).map(Secrets::Files).map_err(failed)
+}
+
+/// The custodian's rows, in the node's store.
+#[derive(Debug)]
+struct Rows<S>(S);
+
+impl<S: Store> Kv for Rows<S> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(Space::Custody, key).map_err(failed)
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.0.scan(Space::Custody, prefix, after, limit).map_err(failed)
+    }
+
+    fn commit(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.put(Space::Custody, key, value),
+                None => batch.delete(Space::Custody, key),
+            }
+        }
+        self.0.commit(batch).map_err(failed)
+    }
+}
+
+fn failed(error: dmdl_audit_ledger::store::StoreError) -> StoreError {
+    StoreError::Failed(Box::new(error))
+}
+
+/// The custodian of this node, behind a lock.
+pub(super) struct Keeper<S: Store>(Mutex<Custodian<Rows<S>, Secrets>>);
+
+impl<S: Store> Keeper<S> {
+    pub(super) fn open(
+        key: &SigningKey,
+        pinned: Domain,
+        store: S,
+        secrets: Secrets,
+        orderers: usize,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Self, StartError> {
+        let signer = key.seed().expose(|seed| SigningKey::from_seed(Secret32::new(*seed)));
+        let timing = Timing::default();
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let faults = dmdl_types::genesis::faults(orderers) as u64;
+        let limits = ReleaseLimits::of_channel(ms(timing.heartbeat), ms(timing.certification), faults);
+        let custodian = Custodian::open(rng, pinned, Arc::new(signer), limits, Rows(store), secrets);
+        custodian.map(|custodian| Self(Mutex::new(custodian))).map_err(|e| StartError::Custodian(describe(&e)))
+    }
+}
+
+impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
+    /// Finds again what a crash swallowed: what the ledger has ended while the custodian was away.
+    pub(super) fn recover(&self) -> Result<(), StartError> {
+        let broken = |error: &dyn std::fmt::Display| StartError::Custodian(error.to_string());
+        let mut after = None;
+        loop {
+            let held = lock(&self.keeper.0).held(after.as_ref(), PAGE).map_err(|e| broken(&describe(&e)))?;
+            let Some(last) = held.last().copied() else { break };
+            let mut events = Vec::new();
+            for share in &held {
+                events.extend(self.ended(share).map_err(|e| broken(&e))?);
+            }
+            self.observe(&events).map_err(|e| broken(&describe(&e)))?;
+            after = Some(last);
+        }
+        let mut grant = None;
+        while let Some(next) = lock(&self.keeper.0).grant_served(grant).map_err(|e| broken(&describe(&e)))? {
+            if self.channel.grant(next)?.is_none_or(|row| row.revoked) {
+                self.observe(&[CustodyEvent::GrantRevoked(next)]).map_err(|e| broken(&describe(&e)))?;
+            }
+            grant = Some(next);
+        }
+        Ok(())
+    }
+
+    /// What ended the life of a held share, by this node's own ledger.
+    fn ended(&self, share: &ShareContext) -> Result<Option<CustodyEvent>, dmdl_audit_ledger::store::StoreError> {
+        let data = &share.data;
+        let erased = self.channel.record(data.record)?.is_some_and(|record| record.is_erased());
+        if erased {
+            return Ok(Some(CustodyEvent::RecordErased(data.record)));
+        }
+        let current = self.channel.version(data.record, data.version)?;
+        let over = current.is_some_and(|version| version.epoch > share.epoch);
+        Ok(over.then_some(CustodyEvent::EpochEnded(data.record, data.version, share.epoch)))
+    }
+
+    /// Hands out one-time dealing keys.
+    pub(super) fn mint_dealing_keys(&self, count: u16) -> Result<Vec<DealingKey>, Refused> {
+        if !(1..=KEYS_MAX).contains(&count) {
+            return Err(Refused::new("too_many", format!("ask for 1 to {KEYS_MAX} dealing keys")));
+        }
+        let now = self.channel.now();
+        let minted = self.random(|rng| lock(&self.keeper.0).mint(rng, usize::from(count), now));
+        minted.map_err(|error| match error {
+            MintError::Store(error) => self.storage_failed(&error),
+            error => Refused::new("quota", error),
+        })
+    }
+
+    /// Takes a share in, once the registration that names it is executed here, and says so on the
+    /// ledger.
+    pub(super) async fn keep(
+        &self,
+        record: RecordId,
+        version: RecordVersion,
+        sealed: SealedBytes,
+    ) -> Result<(), Refused> {
+        let assignment = self.assignment(record, version).await?;
+        let arrival = [Arrival { assignment: &assignment, sealed: &sealed }];
+        let answers = self.random(|rng| lock(&self.keeper.0).accept(rng, &arrival));
+        let answer = answers.map_err(|error| self.storage_failed(&error))?.into_iter().next();
+        self.flush_outbox().await;
+        match answer {
+            Some(Ok(SystemItem::Acknowledge { .. })) => Ok(()),
+            Some(Ok(_)) => Err(Refused::new("bad_share", "the share does not match its commitments")),
+            Some(Err(error)) => Err(Refused::new(accept_code(&error), error)),
+            None => Err(Refused::new("internal", "the custodian gave no answer")),
+        }
+    }
+
+    /// Waits for this node's own ledger to say what share is whose.
+    async fn assignment(
+        &self,
+        record: RecordId,
+        version: RecordVersion,
+    ) -> Result<dmdl_types::custody::Assignment, Refused> {
+        let deadline = self.runtime.current() + REGISTRATION_PATIENCE;
+        let mut tip = self.channel.follow();
+        loop {
+            tip.mark_unchanged();
+            match self.channel.assignment(self.id(), record, version) {
+                Ok(Some(assignment)) => return Ok(assignment),
+                Ok(None) => {}
+                Err(error) => return Err(Refused::new("unavailable", error)),
+            }
+            tokio::select! {
+                _ = tip.changed() => {}
+                () = self.runtime.sleep_until(deadline) => {
+                    return Err(Refused::new("behind", "the registration is not executed here yet; try again"));
+                }
+            }
+        }
+    }
+
+    /// Releases this node's share for a decryption, if the release rule holds.
+    pub(super) async fn release_share(&self, decryption: TransactionId) -> Result<Vec<u8>, Refused> {
+        let view = self.channel.release_view(self.id(), decryption);
+        let view = view.map_err(|error| Refused::new("unavailable", error))?;
+        let now = self.channel.now();
+        let released = self.random(|rng| lock(&self.keeper.0).release(rng, decryption, &view, now));
+        let entry = released.map_err(|error| match error {
+            AskError::Refused(error) => Refused::new(release_code(&error), error),
+            AskError::Store(error) => self.storage_failed(&error),
+            error => Refused::new("unavailable", error),
+        })?;
+        self.flush_outbox().await;
+        Ok(entry.answer())
+    }
+
+    /// Lets the custodian forget what a final block has ended.
+    pub(super) fn custody_events(&self, events: &[CustodyEvent]) {
+        if let Err(error) = self.observe(events) {
+            self.storage_failed(&error);
+        }
+    }
+
+    /// What the custodian has to tell the ledger.
+    pub(super) fn custodian_items(&self) -> Vec<SystemItem> {
+        let pending = lock(&self.keeper.0).pending(PENDING_MAX);
+        pending.map_err(|error| self.storage_failed(&error)).unwrap_or_default()
+    }
+
+    /// Notes that the ledger has heard of these items.
+    pub(super) fn settle_items(&self, items: &[SystemItem]) {
+        let settled = lock(&self.keeper.0).settle(items);
+        settled.map_err(|error| self.storage_failed(&error)).unwrap_or_default();
+    }
+
+    fn observe(&self, events: &[CustodyEvent]) -> Result<(), StoreError> {
+        self.random(|rng| lock(&self.keeper.0).observe(rng, events))
+    }
+
+    /// A custodian whose store failed closes itself: it answers nothing more until it is restarted.
+    fn storage_failed(&self, error: &StoreError) -> Refused {
+        tracing::error!(error = describe(error), "the custodian's store failed; it answers nothing more");
+        Refused::new("storage", "the custodian's store failed")
+    }
+}
+
+fn describe(error: &StoreError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+const fn accept_code(error: &AcceptError) -> &'static str {
+    match error {
+        AcceptError::NotMine => "not_custodian",
+        AcceptError::OtherBytes => "altered",
+        AcceptError::TooLong { .. } => "too_long",
+        AcceptError::Over { .. } => "over",
+        AcceptError::UnknownKey => "unknown_key",
+        _ => "bad_share",
+    }
+}
+
+/// One code for whatever says that the decryption gives no right now; others tell what to do.
+const fn release_code(error: &ReleaseError) -> &'static str {
+    match error {
+        ReleaseError::TipStale { .. } | ReleaseError::ClockBehind { .. } => "stale_view",
+        _ => "denied",
+    }
+}
