@@ -10,6 +10,8 @@ use crate::{
     store::{Entry, MemoryStore, Reader, Space},
     world::{RecordRow, Row, Seen, TurnCounters, VersionRow},
 };
+use commonware_codec::{Copying, DecodeExt as _, Encode as _};
+use commonware_cryptography::{Signer as _, ed25519};
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     access::{DuoCode, Permission, PolicyDocument, Purpose, ReasonCode, Terms},
@@ -460,4 +462,38 @@ impl Ledger {
 /// What became of a call, and the first reason.
 pub(crate) fn told(event: &Event) -> (Verdict, Option<ReasonCode>) {
     (event.outcome.verdict, event.outcome.reasons.first().map(|reason| reason.code))
+}
+
+/// A finality certificate of a header, signed by organisations 1 to 3 as the engine signs.
+pub(crate) fn certificate(header: &Header) -> Vec<u8> {
+    certificate_by(header, &[1, 2, 3], header.epoch)
+}
+
+/// A certificate by the nodes of these organisations, for a header as if it were of this epoch.
+pub(crate) fn certificate_by(header: &Header, orgs: &[u8], epoch: Epoch) -> Vec<u8> {
+    let mut proposal = Vec::new();
+    for number in [epoch.get(), header.view.get(), header.parent_view.get()] {
+        let mut rest = number;
+        while rest >= 0x80 {
+            proposal.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        proposal.push(rest as u8);
+    }
+    proposal.extend(header.digest().as_bytes());
+    let namespace = [dmdl_types::certificate::vote_namespace(&header.domain), b"_FINALIZE".to_vec()].concat();
+    let mut signatures = std::collections::BTreeMap::new();
+    for org in orgs {
+        let key = ed25519::PrivateKey::decode(Copying(&[*org; 32])).unwrap();
+        let position = config().orderers().iter().position(|orderer| *orderer == node_id(*org)).unwrap();
+        signatures.insert(position, key.sign(&namespace, &proposal).encode());
+    }
+    let bitmap = signatures.keys().fold(0u8, |bits, position| bits | 1 << position);
+    let mut out = proposal;
+    out.extend(4u64.to_be_bytes());
+    out.extend([bitmap, signatures.len() as u8]);
+    for signature in signatures.values() {
+        out.extend_from_slice(signature);
+    }
+    out
 }

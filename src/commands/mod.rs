@@ -72,10 +72,11 @@ struct Report {
 /// Logs go to stderr; nothing secret is ever in them.
 fn start_log(verbose: u8, quiet: bool) {
     let level = match (quiet, verbose) {
-        (true, _) => "error",
-        (false, 0) => "dmdl=warn,dmdl_audit_ledger=warn,error",
-        (false, 1) => "dmdl=info,dmdl_audit_ledger=info,warn",
-        (false, _) => "debug",
+        // The engine's own words are for whoever looks into it.
+        (true, _) => "off,dmdl=error,dmdl_audit_ledger=error",
+        (false, 0) => "off,dmdl=warn,dmdl_audit_ledger=warn",
+        (false, 1) => "warn,dmdl=info,dmdl_audit_ledger=info",
+        (false, _) => "info,dmdl=debug,dmdl_audit_ledger=debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("DMDL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));

@@ -194,7 +194,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let arrival = [Arrival { assignment: &assignment, sealed: &sealed }];
         let answers = self.random(|rng| lock(&self.keeper.0).accept(rng, &arrival));
         let answer = answers.map_err(|error| self.storage_failed(&error))?.into_iter().next();
-        self.flush_outbox().await;
+        self.outbox_due.notify_one();
         match answer {
             Some(Ok(SystemItem::Acknowledge { .. })) => Ok(()),
             Some(Ok(_)) => Err(Refused::new("bad_share", "the share does not match its commitments")),
@@ -238,7 +238,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             AskError::Store(error) => self.storage_failed(&error),
             error => Refused::new("unavailable", error),
         })?;
-        self.flush_outbox().await;
+        self.outbox_due.notify_one();
         Ok(entry.answer())
     }
 

@@ -1,7 +1,7 @@
 //! The tasks of a node: what comes from other nodes, and what its own executor says.
 
 use super::{
-    Node, SharedNode, lock,
+    GATHERING, Node, SharedNode, lock,
     message::{Answer, Ask, Message, Refused},
 };
 use commonware_runtime::Clock;
@@ -85,6 +85,15 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                     lock(&self.outbox).push(SystemItem::Evidence { kind: 1, bytes: evidence });
                 }
             }
+            self.flush_outbox().await;
+        }
+    }
+
+    /// Sends what has gathered for the ledger: what comes within a moment goes together.
+    pub(super) async fn tell(self: SharedNode<E, S>) {
+        loop {
+            self.outbox_due.notified().await;
+            self.runtime.sleep(GATHERING).await;
             self.flush_outbox().await;
         }
     }

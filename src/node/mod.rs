@@ -31,10 +31,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// How long another node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long items for the ledger may gather before they are sent together.
+const GATHERING: Duration = Duration::from_millis(25);
 /// Transactions an author may have endorsed at once, and a second after that.
 const QUOTA: (u64, u64) = (500, 200);
 
@@ -50,6 +52,7 @@ pub struct Node<E, S: Store> {
     asker: Asker,
     gossip: mpsc::Sender<ask::Outgoing>,
     outbox: Mutex<Outbox>,
+    outbox_due: Notify,
     quota: Mutex<Quota>,
     rng: Mutex<E>,
 }

@@ -25,7 +25,7 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Worker threads of one node's runtime.
 const WORKERS: usize = 2;
@@ -146,6 +146,7 @@ where
             asker: Asker::new(requests.outgoing.clone()),
             gossip: gossip.outgoing,
             outbox: Mutex::new(Outbox::default()),
+            outbox_due: Notify::new(),
             quota: Mutex::new(Quota::new(QUOTA.0, QUOTA.1)),
             rng: Mutex::new(rng),
             runtime: runtime.child("node"),
@@ -153,6 +154,8 @@ where
         node.recover()?;
         let task = Arc::clone(&node);
         runtime.child("notice").spawn(|_| task.notice(notices));
+        let task = Arc::clone(&node);
+        runtime.child("tell").spawn(|_| task.tell());
         let task = Arc::clone(&node);
         runtime.child("hear").spawn(|_| task.hear(gossip.incoming));
         let task = Arc::clone(&node);

@@ -143,6 +143,10 @@ impl<E, S: Store> Channel<E, S> {
         record: RecordId,
         version: RecordVersion,
     ) -> Result<Option<Assignment>, StoreError> {
+        // Nobody is asked to keep a share of what is erased.
+        if self.record(record)?.is_none_or(|row| row.is_erased()) {
+            return Ok(None);
+        }
         let row = self.version(record, version)?;
         Ok(row.and_then(|row| assignment(&self.data_context(record, version), &row, custodian)))
     }
@@ -160,7 +164,7 @@ impl<E, S: Store> Channel<E, S> {
             channel: self.domain().channel,
             tip: tip.height,
             tip_time: tip.time,
-            conflict_seen: false,
+            conflict_seen: executor.conflict_seen(),
             decryption: None,
             share: None,
             key_active: false,

@@ -57,6 +57,10 @@ pub enum ExecuteError {
         /// The tip's.
         tip: Height,
     },
+    /// The block is final on another parent than the block that is executed here: two certificates
+    /// contradict each other.
+    #[error("the final block {0} does not extend the final block before it")]
+    Conflict(Height),
     /// Enough committers cosigned a checkpoint that this node's own execution contradicts: either
     /// this node's state is damaged, or more committers lie than the model allows.
     #[error("the checkpoint at height {0} contradicts this node's own execution")]
@@ -97,6 +101,7 @@ pub struct Executor<S: Store> {
     tip: Tip,
     frontier: Frontier,
     history: History,
+    alarm: bool,
 }
 
 impl<S: Store> Executor<S> {
@@ -117,7 +122,8 @@ impl<S: Store> Executor<S> {
             None => begin(&store, &genesis)?,
         };
         let frontier = log::frontier(&store, tip.size)?;
-        Ok(Self { store, genesis, domain, judge, tip, frontier, history: History::new() })
+        let alarm = tip::alarm_raised(&store)?;
+        Ok(Self { store, genesis, domain, judge, tip, frontier, history: History::new(), alarm })
     }
 
     /// The last executed block.
@@ -159,10 +165,30 @@ impl<S: Store> Executor<S> {
     /// # Errors
     /// [`ExecuteError`]: nothing was changed, and the node must stop.
     pub fn execute(&mut self, block: &Finalized<Block>) -> Result<Executed, ExecuteError> {
-        let block = block.get();
+        let result = self.apply(block.get());
+        if let Err(ExecuteError::Conflict(_) | ExecuteError::Diverged(_)) = &result {
+            // A state that the argument for safety says cannot happen: from now on, across restarts,
+            // this node's custodian releases nothing.
+            tip::raise_alarm(&self.store)?;
+            self.alarm = true;
+        }
+        result
+    }
+
+    /// Whether this node has ever seen two final blocks that contradict each other, or a cosigned
+    /// checkpoint that contradicts its own execution.
+    #[must_use]
+    pub const fn conflict_seen(&self) -> bool {
+        self.alarm
+    }
+
+    fn apply(&mut self, block: &Block) -> Result<Executed, ExecuteError> {
         let header = &block.header;
-        if header.height != self.tip.height.next() || header.parent != self.tip.block {
+        if header.height != self.tip.height.next() {
             return Err(ExecuteError::OutOfOrder { got: header.height, tip: self.tip.height });
+        }
+        if header.parent != self.tip.block {
+            return Err(ExecuteError::Conflict(header.height));
         }
         let config = self.config_of(header.epoch)?;
         let mut world = World::new(self.store.clone());

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     store::{Fault, MemoryStore, Reader, Space},
     testing::*,
-    world::{Seen, TurnCounters},
+    world::{Row as _, Seen, TurnCounters},
 };
 use dmdl_policies::templates::Template;
 use dmdl_types::{
@@ -107,7 +107,7 @@ fn a_transaction_that_comes_again_has_no_second_effect_and_no_second_event() {
 fn a_transaction_is_executed_up_to_its_expiry_and_not_after() {
     let mut ledger = Ledger::new();
     ledger.empty();
-    let mut at = |ledger: &mut Ledger, expires: u64| {
+    let at = |ledger: &mut Ledger, expires: u64| {
         let call = Medical::Initial { metadata: metadata(), source: NoteCommitment::new([1; 32]), storage: None };
         let mut body = ledger.body(&owner(1), Invocation::Medical(call));
         body.expires = Height::new(expires);
@@ -310,7 +310,6 @@ fn a_block_of_an_undecided_epoch_is_not_executed() {
 #[test]
 fn turns_are_counted_as_the_views_of_blocks_tell() {
     let mut ledger = Ledger::new();
-    let qualified = config().qualified;
     // Views 2 to 4 went by without a block; view 5 is the first orderer's again.
     for (parent_view, view) in [(0, 1), (1, 5)] {
         let mut block = ledger.block(vec![], vec![]);
@@ -318,19 +317,13 @@ fn turns_are_counted_as_the_views_of_blocks_tell() {
         block.header.view = View::new(view);
         ledger.push(block);
     }
-    let turns = qualified.map_turns(&ledger);
-    assert_eq!(turns, [(2, 2), (1, 0), (1, 0), (1, 0)]);
+    assert_eq!(turns(&ledger), [(2, 2), (1, 0), (1, 0), (1, 0)]);
 }
 
-trait MapTurns {
-    fn map_turns(&self, ledger: &Ledger) -> Vec<(u64, u64)>;
-}
-
-impl MapTurns for Vec<dmdl_types::id::NodeId> {
-    fn map_turns(&self, ledger: &Ledger) -> Vec<(u64, u64)> {
-        let of = |node| ledger.row::<TurnCounters>(&(Epoch::new(0), node)).unwrap_or_default();
-        self.iter().map(|node| of(*node)).map(|turns| (turns.given, turns.taken)).collect()
-    }
+/// Turns given and taken in epoch 0, in the order of the schedule.
+fn turns(ledger: &Ledger) -> Vec<(u64, u64)> {
+    let of = |node| ledger.row::<TurnCounters>(&(Epoch::new(0), node)).unwrap_or_default();
+    config().qualified.into_iter().map(of).map(|turns| (turns.given, turns.taken)).collect()
 }
 
 #[test]
@@ -339,15 +332,12 @@ fn a_view_far_away_costs_bounded_work() {
     let mut block = ledger.block(vec![], vec![]);
     block.header.view = View::new(u64::MAX);
     ledger.push(block);
-    let turns = config().qualified.map_turns(&ledger);
-    assert!(turns.iter().map(|turns| turns.0).sum::<u64>() <= 4097);
+    assert!(turns(&ledger).iter().map(|turns| turns.0).sum::<u64>() <= 4097);
 }
 
 #[test]
 fn an_index_that_no_checkpoint_settles_is_forgotten_after_a_while() {
     let mut ledger = Ledger::new();
-    let mut history = History::new();
-    std::mem::swap(&mut history, &mut ledger.executor.history);
     let transaction = initial(&mut ledger);
     let first = ledger.execute(vec![transaction], vec![]).checkpoint.unwrap();
     let reaches = |ledger: &Ledger| {

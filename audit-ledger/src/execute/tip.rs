@@ -1,6 +1,6 @@
 //! The tip, and the checkpoints that this node has come to by itself.
 
-use crate::store::{Overlay, Reader, Space, StoreError};
+use crate::store::{Batch, Overlay, Reader, Space, Store, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     checkpoint::Checkpoint,
@@ -11,6 +11,8 @@ use dmdl_types::{
 
 const TIP_KEY: &[u8] = b"tip";
 const TIP_BYTES: usize = 1024;
+/// There once a contradiction was seen; nothing takes it away but a new folder.
+const ALARM_KEY: &[u8] = b"alarm";
 /// Checkpoints by height, most significant byte first.
 const CHECKPOINT_PREFIX: &[u8] = b"checkpoint/";
 
@@ -61,6 +63,16 @@ pub(super) fn recall_checkpoint(reader: &impl Reader, height: Height) -> Result<
     let damaged = |e| StoreError::Corrupt(format!("a checkpoint: {e}"));
     let bytes = reader.get(Space::Meta, &checkpoint_key(height))?;
     bytes.map(|bytes| codec::decode(&bytes, TIP_BYTES).map_err(damaged)).transpose()
+}
+
+pub(super) fn raise_alarm(store: &impl Store) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.put(Space::Meta, ALARM_KEY, []);
+    store.commit(batch)
+}
+
+pub(super) fn alarm_raised(reader: &impl Reader) -> Result<bool, StoreError> {
+    Ok(reader.get(Space::Meta, ALARM_KEY)?.is_some())
 }
 
 fn checkpoint_key(height: Height) -> Vec<u8> {

@@ -73,7 +73,8 @@ enum Use {
     Denied(Decision),
 }
 
-/// Takes one use of a grant, if the grant and the policy it was given under allow it now.
+/// Takes one use of a grant, if the grant, the policy it was given under and the record's policy of
+/// today allow it now.
 fn use_grant<R: Reader>(
     call: &mut Call<'_, R>,
     author: &PersonRow,
@@ -104,6 +105,14 @@ fn use_grant<R: Reader>(
         uses_so_far: grant.used,
     };
     let terms = grant.terms.clone();
+    // A grant keeps the policy that it was given under. The record's policy of today can only take
+    // away: what its owner has tightened since holds at once, what was loosened widens nothing.
+    if row.policy != grant.policy {
+        let today = rule(call, Action::Open, author, record, row, &terms, row.policy, Some(facts))?;
+        if today.ruling != Ruling::Allow {
+            return Ok(Use::Denied(today));
+        }
+    }
     let decision = rule(call, Action::Open, author, record, row, &terms, grant.policy, Some(facts))?;
     if decision.ruling != Ruling::Allow {
         return Ok(Use::Denied(decision));

@@ -1,0 +1,168 @@
+use super::*;
+use crate::testing::*;
+use dmdl_types::id::BlockDigest;
+
+fn checkpoint(height: u64) -> Checkpoint {
+    let domain = genesis().domain();
+    Checkpoint {
+        network: domain.network,
+        channel: domain.channel,
+        size: height * 10,
+        root: [1; 32],
+        height: Height::new(height),
+        block: BlockDigest::new([2; 32]),
+        state: [3; 32],
+        index: [4; 32],
+    }
+}
+
+fn add(pool: &mut CosignPool, height: u64, org: u8) -> bool {
+    pool.add(Height::new(height), cosignature(&checkpoint(height), org), &config())
+}
+
+fn newest(pool: &CosignPool) -> Option<(u64, usize)> {
+    let cosigned = pool.newest(&config())?;
+    cosigned.verify(&genesis().domain(), &config().cosigners(), config().cosigners_needed()).unwrap();
+    Some((cosigned.checkpoint().height.get(), cosigned.cosignatures().len()))
+}
+
+#[test]
+fn a_checkpoint_is_carried_once_enough_organisations_cosigned_it() {
+    let mut pool = CosignPool::default();
+    pool.open(checkpoint(5), &config());
+    assert_eq!(newest(&pool), None);
+    assert!(add(&mut pool, 5, 1));
+    assert!(!add(&mut pool, 5, 1), "no news");
+    assert_eq!(newest(&pool), None);
+    assert!(add(&mut pool, 5, 2));
+    assert_eq!(newest(&pool), Some((5, 2)));
+    assert!(add(&mut pool, 5, 3));
+    assert_eq!(newest(&pool), Some((5, 3)));
+}
+
+#[test]
+fn two_nodes_of_one_organisation_count_once() {
+    let mut merged = config();
+    merged.members[1].org = merged.members[0].org.clone();
+    assert_eq!(merged.cosigners_needed(), 1, "three organisations tolerate none that lies");
+    let mut config = config();
+    let (a, b) = (config.members[0].node, config.members[1].node);
+    config.members[1].org = config.members[0].org.clone();
+    // A fifth organisation keeps the number that is needed at two.
+    config.members.push(dmdl_types::genesis::Member {
+        node: NodeId::new([0xff; 32]),
+        cosigning_key: cosigner(5).public(),
+        org: org_id(5),
+        roles: dmdl_types::genesis::NodeRoles::ALL,
+    });
+    assert_eq!(config.cosigners_needed(), 2);
+    let mut pool = CosignPool::default();
+    pool.open(checkpoint(5), &config);
+    for org in 1..=4 {
+        if [a, b].contains(&node_id(org)) {
+            assert!(pool.add(Height::new(5), cosignature(&checkpoint(5), org), &config));
+        }
+    }
+    assert_eq!(pool.newest(&config), None);
+}
+
+#[test]
+fn the_newest_with_enough_is_carried() {
+    let mut pool = CosignPool::default();
+    for height in [5, 6, 7] {
+        pool.open(checkpoint(height), &config());
+        add(&mut pool, height, 1);
+    }
+    add(&mut pool, 5, 2);
+    assert_eq!(newest(&pool), Some((5, 2)));
+    add(&mut pool, 6, 3);
+    assert_eq!(newest(&pool), Some((6, 2)));
+    let sizes = [10, 60, 61].map(|size| pool.at_least(size, &config()).map(|c| c.checkpoint().size));
+    assert_eq!(sizes, [Some(60), Some(60), None]);
+}
+
+#[test]
+fn a_cosignature_of_anything_else_is_no_use() {
+    let mut pool = CosignPool::default();
+    pool.open(checkpoint(5), &config());
+    let other = Checkpoint { state: [9; 32], ..checkpoint(5) };
+    let good = cosignature(&checkpoint(5), 1);
+    let rows = [
+        ("another state", cosignature(&other, 1)),
+        ("another node's", Cosignature { node: node_id(2), ..good }),
+        ("another time", Cosignature { time_unix_s: 1, ..good }),
+        ("a stranger's", cosignature(&checkpoint(5), 99)),
+    ];
+    for (name, cosignature) in rows {
+        assert!(!pool.add(Height::new(5), cosignature, &config()), "{name}");
+    }
+    assert!(add(&mut pool, 5, 1));
+    assert!(!add(&mut pool, 4, 1), "of a height that led to no checkpoint here");
+}
+
+#[test]
+fn early_cosignatures_count_when_their_height_is_executed() {
+    let mut pool = CosignPool::default();
+    assert!(add(&mut pool, 6, 1));
+    assert!(add(&mut pool, 6, 2));
+    assert!(!add(&mut pool, 6, 2), "no news");
+    // One that turns out to be of something else does not count.
+    let other = Checkpoint { state: [9; 32], ..checkpoint(6) };
+    assert!(pool.add(Height::new(6), cosignature(&other, 3), &config()));
+    pool.open(checkpoint(5), &config());
+    assert_eq!(newest(&pool), None);
+    pool.open(checkpoint(6), &config());
+    assert_eq!(newest(&pool), Some((6, 2)));
+    assert!(add(&mut pool, 6, 3));
+}
+
+#[test]
+fn a_node_that_floods_heights_ahead_takes_no_place_from_others() {
+    let mut pool = CosignPool::default();
+    pool.open(checkpoint(5), &config());
+    let wild = cosignature(&checkpoint(6), 1);
+    let kept = (0..1000).filter(|n| pool.add(Height::new(1000 + n), wild, &config())).count();
+    assert_eq!(kept, HEIGHTS_MAX);
+    assert!(add(&mut pool, 6, 2));
+    assert!(add(&mut pool, 6, 3));
+    pool.open(checkpoint(6), &config());
+    assert_eq!(newest(&pool), Some((6, 2)));
+}
+
+#[test]
+fn a_cosigner_that_left_does_not_spoil_the_rest() {
+    let mut pool = CosignPool::default();
+    pool.open(checkpoint(5), &config());
+    for org in 1..=3 {
+        add(&mut pool, 5, org);
+    }
+    let mut config = config();
+    config.members.retain(|member| member.node != node_id(1));
+    let cosigned = pool.newest(&config).unwrap();
+    assert_eq!(cosigned.cosignatures().len(), 2);
+    cosigned.verify(&genesis().domain(), &config.cosigners(), config.cosigners_needed()).unwrap();
+}
+
+#[test]
+fn what_is_settled_stays_and_what_is_older_goes() {
+    let mut pool = CosignPool::default();
+    for height in [5, 6] {
+        pool.open(checkpoint(height), &config());
+        add(&mut pool, height, 1);
+        add(&mut pool, height, 2);
+    }
+    pool.settle(Height::new(6));
+    assert_eq!(newest(&pool), Some((6, 2)));
+    pool.settle(Height::new(7));
+    assert_eq!(newest(&pool), None);
+}
+
+#[test]
+fn cosignatures_that_never_suffice_take_bounded_room() {
+    let mut pool = CosignPool::default();
+    for height in 0..1000 {
+        pool.open(checkpoint(height), &config());
+    }
+    assert_eq!(pool.gathered.len(), HEIGHTS_MAX);
+    assert!(pool.early.is_empty());
+}
