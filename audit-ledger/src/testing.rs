@@ -1,10 +1,12 @@
 //! A small network for tests: four organisations whose keys follow from their numbers, and a ledger
 //! that is driven block by block.
 
+#![expect(clippy::cast_possible_truncation, reason = "tests count to small numbers")]
+
 use crate::{
     commitment::state::StateHash,
     contract::Judgement,
-    execute::{Executed, ExecuteError, Executor},
+    execute::{ExecuteError, Executed, Executor},
     finalized::Finalized,
     log,
     store::{Entry, MemoryStore, Reader, Space},
@@ -22,8 +24,8 @@ use dmdl_types::{
     event::{Event, Verdict},
     genesis::{ChannelConfig, EpochConfig, Genesis, MdcaConfig, Member, NodeRoles, Person, Role},
     id::{
-        ChannelName, DealingId, DisplayName, Epoch, GrantId, Height, NodeId, NoteCommitment, OrgId, PayloadDigest, RecordId,
-        RecordVersion, ShareEpoch, TransactionId, UnixMillis, View,
+        ChannelName, DealingId, DisplayName, Epoch, GrantId, Height, NodeId, NoteCommitment, OrgId, PayloadDigest,
+        RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis, View,
     },
     invocation::{Access, Authority, Invocation, Medical, Metadata, OpeningKey, PayloadInfo, Registration, SystemItem},
     secret::Secret32,
@@ -307,7 +309,11 @@ impl Ledger {
         done
     }
 
-    pub(crate) fn execute(&mut self, transactions: Vec<EndorsedTransaction>, system: Vec<SystemTransaction>) -> Executed {
+    pub(crate) fn execute(
+        &mut self,
+        transactions: Vec<EndorsedTransaction>,
+        system: Vec<SystemTransaction>,
+    ) -> Executed {
         let block = self.block(transactions, system);
         self.push(block)
     }

@@ -1,5 +1,7 @@
 //! A request and its facts in the words of the schema.
 
+#![expect(clippy::disallowed_types, reason = "the policy engine asks for these, and never shows their order")]
+
 use crate::{
     facts::{Action, Facts, Request},
     house::HOUSE,

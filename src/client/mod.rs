@@ -6,7 +6,7 @@
 mod open;
 mod register;
 
-pub use open::{OpenError, Opened, Opening};
+pub use open::{OpenError, Opened, Opening, Prepared};
 pub use register::{Draft, RegisterError, Registered};
 
 use crate::node::{Final, GatewayError, SharedNode};

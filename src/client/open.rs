@@ -15,6 +15,7 @@ use dmdl_types::{
     invocation::{Access, Authority, Invocation, OpeningKey},
     receipt::ReceiptError,
     secret::Secret32,
+    transaction::Transaction,
 };
 use dmdl_vault::{
     keys,
@@ -80,6 +81,26 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
+/// A decryption that is signed and not yet known to be ordered, with the secret to receive its shares
+/// with.
+///
+/// Whoever lets go of it before it is final may lose a use: the transaction may still be ordered.
+#[derive(Debug)]
+pub struct Prepared {
+    transaction: Transaction,
+    record: RecordId,
+    version: RecordVersion,
+    seed: Secret32,
+}
+
+impl Prepared {
+    /// The decryption's id.
+    #[must_use]
+    pub fn id(&self) -> TransactionId {
+        self.transaction.body.id()
+    }
+}
+
 /// A decryption that was allowed, and the secret to receive its shares with.
 #[derive(Debug)]
 pub struct Opening {
@@ -105,7 +126,7 @@ pub struct Opened {
 }
 
 impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
-    /// Orders a decryption of a record's version.
+    /// Orders a decryption of a record's version: [`Client::prepare`] and [`Client::order`] in one.
     ///
     /// # Errors
     /// [`OpenError::Denied`] when the ledger denies it: the denial is on the ledger too.
@@ -115,6 +136,19 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
         version: RecordVersion,
         authority: Authority,
     ) -> Result<Opening, OpenError> {
+        self.order(&self.prepare(record, version, authority)?).await
+    }
+
+    /// Signs a decryption of a record's version; nobody else knows of it yet.
+    ///
+    /// # Errors
+    /// [`OpenError::NoRecord`] when the gateway shows no such version.
+    pub fn prepare(
+        &self,
+        record: RecordId,
+        version: RecordVersion,
+        authority: Authority,
+    ) -> Result<Prepared, OpenError> {
         let row = self.version_row(record, version)?;
         let seed = self.random(keys::random_secret);
         let mut opening_keys = Vec::new();
@@ -127,14 +161,26 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
         }
         opening_keys.sort_by_key(|key| key.custodian);
         body.invocation = call(opening_keys);
-        let nonce = body.nonce;
-        let done = self.gateway.submit(body.sign(&[&self.key]), self.patience).await?;
+        Ok(Prepared { transaction: body.sign(&[&self.key]), record, version, seed })
+    }
+
+    /// Has a signed decryption ordered, and believes the outcome only when it is proved.
+    ///
+    /// May be called again with the same decryption, also after it was not final in time: it is
+    /// ordered once, and takes one use.
+    ///
+    /// # Errors
+    /// [`OpenError::Denied`] when the ledger denies it: the denial is on the ledger too.
+    pub async fn order(&self, prepared: &Prepared) -> Result<Opening, OpenError> {
+        let done = self.gateway.submit(prepared.transaction.clone(), self.patience).await?;
         let outcome = &done.event.outcome;
         if outcome.verdict != Verdict::Allow {
             return Err(OpenError::Denied(reasons(&outcome.reasons)));
         }
         self.verify_outcome(&done).await?;
-        Ok(Opening { done, record, version, nonce, seed })
+        let Prepared { transaction, record, version, seed } = prepared;
+        let seed = seed.expose(|bytes| Secret32::new(*bytes));
+        Ok(Opening { done, record: *record, version: *version, nonce: transaction.body.nonce, seed })
     }
 
     /// Gathers the shares of an allowed decryption, and writes the plaintext.

@@ -161,6 +161,7 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
                 return Ok(true);
             }
             tokio::select! {
+                biased;
                 _ = tip.changed() => {}
                 () = self.gateway.runtime().sleep_until(deadline) => return Ok(false),
             }

@@ -86,6 +86,7 @@ impl Asker {
         loop {
             self.outgoing.send((vec![node], message.clone())).await.map_err(|_| AskError::Closed)?;
             tokio::select! {
+                biased;
                 answer = &mut receiver => return answer.map_err(|_| AskError::Closed),
                 () = clock.sleep_until(deadline) => return Err(AskError::TimedOut),
                 () = clock.sleep(AGAIN_AFTER) => {}

@@ -48,15 +48,15 @@ pub(super) fn judge(context: &ShareContext, dealing: &Dealing, sealed: &SealedBy
 pub enum Secrets {
     /// Files that only this user may read.
     Files(FileKeys),
-    /// Memory.
-    Memory(MemoryKeys),
+    /// Memory that outlives the node, as a disk would.
+    Memory(Arc<Mutex<MemoryKeys>>),
 }
 
 impl KeyStore for Secrets {
     fn get(&self, name: KeyName) -> Result<Option<Secret32>, StoreError> {
         match self {
             Self::Files(keys) => keys.get(name),
-            Self::Memory(keys) => keys.get(name),
+            Self::Memory(keys) => lock(keys).get(name),
         }
     }
 
@@ -68,7 +68,7 @@ impl KeyStore for Secrets {
     ) -> Result<(), StoreError> {
         match self {
             Self::Files(keys) => keys.change(rng, put, destroy),
-            Self::Memory(keys) => keys.change(rng, put, destroy),
+            Self::Memory(keys) => lock(keys).change(rng, put, destroy),
         }
     }
 }
@@ -219,6 +219,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 Err(error) => return Err(Refused::new("unavailable", error)),
             }
             tokio::select! {
+                biased;
                 _ = tip.changed() => {}
                 () = self.runtime.sleep_until(deadline) => {
                     return Err(Refused::new("behind", "the registration is not executed here yet; try again"));

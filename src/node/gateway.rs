@@ -116,6 +116,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 return Ok(done);
             }
             tokio::select! {
+                biased;
                 _ = tip.changed() => {}
                 () = self.runtime.sleep_until(deadline) => return Err(GatewayError::NotFinal(id)),
             }
@@ -269,6 +270,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 }
             }
             tokio::select! {
+                biased;
                 _ = tip.changed() => {}
                 () = self.runtime.sleep_until(deadline) => return Err(ExportError::NothingFinal.into()),
             }

@@ -116,6 +116,7 @@ impl<E: Clock, S: Store> Channel<E, S> {
                 return;
             }
             tokio::select! {
+                biased;
                 () = arrived => {}
                 () = clock.sleep_until(deadline) => return,
             }

@@ -44,10 +44,9 @@ fn initial<R: Reader>(
     call.about.record = Some(id);
     call.about.subject = metadata.subject;
     let mut row = new_record(call, author, metadata, RecordState::Catalogued);
-    for kind in [Some(HistoryKind::Source), Some(HistoryKind::Registration), stored.then_some(HistoryKind::Storage)] {
-        if let Some(kind) = kind {
-            record_history(call, &id, &mut row, kind);
-        }
+    let begun = [HistoryKind::Source, HistoryKind::Registration];
+    for kind in begun.into_iter().chain(stored.then_some(HistoryKind::Storage)) {
+        record_history(call, &id, &mut row, kind);
     }
     call.world.put(&id, &row);
     call.world.put(&(row.owner, id), &Owned);

@@ -14,10 +14,8 @@ fn initial() -> Invocation {
 /// A ledger at height 3 in which researcher 1 is suspended and committee member 1 is revoked.
 fn ledger() -> Ledger {
     let mut ledger = Ledger::new();
-    for call in [
-        Membership::Suspend { key: researcher(1).public() },
-        Membership::Revoke { key: committee(1).public() },
-    ] {
+    for call in [Membership::Suspend { key: researcher(1).public() }, Membership::Revoke { key: committee(1).public() }]
+    {
         ledger.call(&admin(1), Invocation::Membership(call));
     }
     ledger.empty();
@@ -48,53 +46,87 @@ fn every_reason_to_refuse_refuses() {
         body.sign(&[&owner(1)])
     }
     let rows: [Row; 13] = [
-        ("another channel", |r| matches!(r, Refusal::Transaction(TransactionError::WrongContext)), |l| {
-            with(l, |body| body.domain.channel = dmdl_types::id::ChannelId::new([1; 32]))
-        }),
-        ("no author", |r| matches!(r, Refusal::Transaction(TransactionError::Authors)), |l| {
-            with(l, |body| body.authors.clear())
-        }),
-        ("a signature of another", |r| matches!(r, Refusal::Transaction(TransactionError::Signature(_))), |l| {
-            l.body(&owner(1), initial()).sign(&[&owner(2)])
-        }),
-        ("a change after signing", |r| matches!(r, Refusal::Transaction(TransactionError::Signature(_))), |l| {
-            let mut transaction = with(l, |_| ());
-            transaction.body.nonce[3] ^= 1;
-            transaction
-        }),
-        ("too long", |r| matches!(r, Refusal::TooLong { .. }), |l| {
-            let policy = rules(&" ".repeat(TRANSACTION_BYTES_MAX));
-            let record = RecordId::new([1; 32]);
-            let call = Invocation::Access(Access::SetPolicy { record, policy });
-            l.body(&owner(1), call).sign(&[&owner(1)])
-        }),
-        ("expiry at the tip", |r| matches!(r, Refusal::Expiry { .. }), |l| {
-            with(l, |body| body.expires = Height::new(3))
-        }),
-        ("expiry too late", |r| matches!(r, Refusal::Expiry { .. }), |l| {
-            with(l, |body| body.expires = Height::new(4 + limits::EXPIRY_BLOCKS))
-        }),
-        ("no expiry", |r| matches!(r, Refusal::Expiry { .. }), |l| {
-            with(l, |body| body.expires = Height::new(u64::MAX))
-        }),
-        ("a stranger", |r| matches!(r, Refusal::UnknownAuthor(_)), |l| {
-            l.body(&signer(99), initial()).sign(&[&signer(99)])
-        }),
-        ("a second author who is a stranger", |r| matches!(r, Refusal::UnknownAuthor(_)), |l| {
-            let mut body = l.body(&owner(1), initial());
-            body.authors.push(signer(99).public());
-            body.sign(&[&owner(1), &signer(99)])
-        }),
-        ("somebody suspended", |r| matches!(r, Refusal::Inactive(_)), |l| {
-            l.body(&researcher(1), initial()).sign(&[&researcher(1)])
-        }),
-        ("a revoked key", |r| matches!(r, Refusal::Inactive(_)), |l| {
-            l.body(&committee(1), initial()).sign(&[&committee(1)])
-        }),
-        ("a payload that is not there", |r| matches!(r, Refusal::PayloadMissing), |l| {
-            let registration = l.registration(&owner(1), &Deal::default());
-            l.body(&owner(1), Invocation::Access(Access::Register(Box::new(registration)))).sign(&[&owner(1)])
-        }),
+        (
+            "another channel",
+            |r| matches!(r, Refusal::Transaction(TransactionError::WrongContext)),
+            |l| with(l, |body| body.domain.channel = dmdl_types::id::ChannelId::new([1; 32])),
+        ),
+        (
+            "no author",
+            |r| matches!(r, Refusal::Transaction(TransactionError::Authors)),
+            |l| with(l, |body| body.authors.clear()),
+        ),
+        (
+            "a signature of another",
+            |r| matches!(r, Refusal::Transaction(TransactionError::Signature(_))),
+            |l| l.body(&owner(1), initial()).sign(&[&owner(2)]),
+        ),
+        (
+            "a change after signing",
+            |r| matches!(r, Refusal::Transaction(TransactionError::Signature(_))),
+            |l| {
+                let mut transaction = with(l, |_| ());
+                transaction.body.nonce[3] ^= 1;
+                transaction
+            },
+        ),
+        (
+            "too long",
+            |r| matches!(r, Refusal::TooLong { .. }),
+            |l| {
+                let policy = rules(&" ".repeat(TRANSACTION_BYTES_MAX));
+                let record = RecordId::new([1; 32]);
+                let call = Invocation::Access(Access::SetPolicy { record, policy });
+                l.body(&owner(1), call).sign(&[&owner(1)])
+            },
+        ),
+        (
+            "expiry at the tip",
+            |r| matches!(r, Refusal::Expiry { .. }),
+            |l| with(l, |body| body.expires = Height::new(3)),
+        ),
+        (
+            "expiry too late",
+            |r| matches!(r, Refusal::Expiry { .. }),
+            |l| with(l, |body| body.expires = Height::new(4 + limits::EXPIRY_BLOCKS)),
+        ),
+        (
+            "no expiry",
+            |r| matches!(r, Refusal::Expiry { .. }),
+            |l| with(l, |body| body.expires = Height::new(u64::MAX)),
+        ),
+        (
+            "a stranger",
+            |r| matches!(r, Refusal::UnknownAuthor(_)),
+            |l| l.body(&signer(99), initial()).sign(&[&signer(99)]),
+        ),
+        (
+            "a second author who is a stranger",
+            |r| matches!(r, Refusal::UnknownAuthor(_)),
+            |l| {
+                let mut body = l.body(&owner(1), initial());
+                body.authors.push(signer(99).public());
+                body.sign(&[&owner(1), &signer(99)])
+            },
+        ),
+        (
+            "somebody suspended",
+            |r| matches!(r, Refusal::Inactive(_)),
+            |l| l.body(&researcher(1), initial()).sign(&[&researcher(1)]),
+        ),
+        (
+            "a revoked key",
+            |r| matches!(r, Refusal::Inactive(_)),
+            |l| l.body(&committee(1), initial()).sign(&[&committee(1)]),
+        ),
+        (
+            "a payload that is not there",
+            |r| matches!(r, Refusal::PayloadMissing),
+            |l| {
+                let registration = l.registration(&owner(1), &Deal::default());
+                l.body(&owner(1), Invocation::Access(Access::Register(Box::new(registration)))).sign(&[&owner(1)])
+            },
+        ),
     ];
     for (name, expected, make) in rows {
         let mut ledger = ledger();

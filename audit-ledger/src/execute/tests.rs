@@ -128,7 +128,8 @@ fn an_expired_request_is_denied_and_an_expired_batch_rejected_item_by_item() {
     let mut ledger = Ledger::new();
     let record = ledger.active_record(&owner(1), &Deal::default());
     let reason = NoteCommitment::new([0; 32]);
-    let mut body = ledger.body(&researcher(2), Invocation::Access(Access::Request { record, terms: terms(1, 1), reason }));
+    let mut body =
+        ledger.body(&researcher(2), Invocation::Access(Access::Request { record, terms: terms(1, 1), reason }));
     body.expires = Height::new(1);
     let item = ledger.acknowledgement(record, RecordVersion::new(1));
     let mut system = ledger.system(4, vec![item.clone(), item]);
@@ -190,20 +191,33 @@ fn what_is_rejected_leaves_its_event_and_nothing_else() {
 }
 
 #[test]
-fn only_the_next_block_on_the_tip_is_executed() {
+fn only_the_next_block_is_executed() {
     let mut ledger = lived_in();
     let good = ledger.block(vec![], vec![]);
-    let mut other_parent = good.clone();
-    other_parent.header.parent = BlockDigest::new([1; 32]);
     let mut ahead = good.clone();
     ahead.header.height = good.header.height.next();
     let again = ledger.blocks.last().unwrap().clone();
     let before = ledger.store.scan(Space::Meta, &[], None, usize::MAX).unwrap();
-    for (name, bad) in [("another parent", other_parent), ("a gap", ahead), ("the tip again", again)] {
+    for (name, bad) in [("a gap", ahead), ("the tip again", again)] {
         assert!(matches!(ledger.try_push(bad), Err(ExecuteError::OutOfOrder { .. })), "{name}");
     }
     assert_eq!(ledger.store.scan(Space::Meta, &[], None, usize::MAX).unwrap(), before);
+    assert!(!ledger.executor.conflict_seen(), "out of order is no contradiction");
     ledger.push(good);
+}
+
+#[test]
+fn a_final_block_on_another_parent_raises_an_alarm_that_lasts() {
+    let mut ledger = lived_in();
+    let mut other = ledger.block(vec![], vec![]);
+    other.header.parent = BlockDigest::new([1; 32]);
+    let (tip, state) = (*ledger.executor.tip(), ledger.state());
+    let height = other.header.height;
+    assert!(matches!(ledger.try_push(other), Err(ExecuteError::Conflict(h)) if h == height));
+    assert_eq!((*ledger.executor.tip(), ledger.state()), (tip, state));
+    assert!(ledger.executor.conflict_seen());
+    ledger.reopen();
+    assert!(ledger.executor.conflict_seen());
 }
 
 #[test]
@@ -273,8 +287,10 @@ fn a_carried_checkpoint_that_contradicts_this_node_stops_it() {
         let height = checkpoint.height;
         assert!(matches!(ledger.try_push(block), Err(ExecuteError::Diverged(h)) if h == height), "{name}");
         assert_eq!(*ledger.executor.tip(), tip, "{name}");
+        assert!(ledger.executor.conflict_seen(), "{name}");
     }
     ledger.carry(own);
+    assert!(ledger.executor.conflict_seen(), "the alarm lasts");
 }
 
 fn short_epochs() -> Ledger {
@@ -382,4 +398,3 @@ fn what_concerns_a_record_an_actor_or_a_subject_is_listed_in_order() {
     let nobody = HeadKey::Record(RecordId::new([1; 32]));
     assert!(log::positions(&ledger.store, &nobody, None, 100).unwrap().is_empty());
 }
-

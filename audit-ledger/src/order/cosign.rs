@@ -1,7 +1,7 @@
 //! Cosignatures on their way into a header.
 
 use dmdl_types::{
-    checkpoint::{Checkpoint, CosignedCheckpoint, Cosignature},
+    checkpoint::{Checkpoint, Cosignature, CosignedCheckpoint},
     genesis::EpochConfig,
     id::{Height, NodeId, OrgId},
     note::SIGNATURES_MAX,
@@ -66,7 +66,7 @@ impl CosignPool {
             return false;
         }
         let committer = config.cosigners().into_iter().find(|c| c.node == node);
-        if !committer.is_some_and(|c| cosignature.verify(&gathered.checkpoint, &c).is_ok()) {
+        if committer.is_none_or(|c| cosignature.verify(&gathered.checkpoint, &c).is_err()) {
             return false;
         }
         gathered.by.insert(node, cosignature);

@@ -166,7 +166,11 @@ impl Checked {
     ///
     /// # Errors
     /// [`TransactionError`] when it does not verify, or no block could hold it.
-    pub fn transaction(&self, endorsed: &EndorsedTransaction, domain: &Domain) -> Result<TransactionId, TransactionError> {
+    pub fn transaction(
+        &self,
+        endorsed: &EndorsedTransaction,
+        domain: &Domain,
+    ) -> Result<TransactionId, TransactionError> {
         let bytes = fitting(endorsed, limits::TRANSACTION_BYTES)?;
         let key = hash::labelled(label::TRANSACTION_ID, &[b"endorsed", &bytes]);
         self.once(key, endorsed.transaction.body.id(), || endorsed.verify(domain))

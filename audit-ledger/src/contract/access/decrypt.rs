@@ -1,6 +1,10 @@
 //! Decryptions: the transactions that custodians wait for.
 
-use super::{super::{Call, Stop}, request::rule, visible_record};
+use super::{
+    super::{Call, Stop},
+    request::rule,
+    visible_record,
+};
 use crate::{
     store::Reader,
     world::{CohortRow, DecryptionRow, GrantRow, OpenedBy, PersonRow, RecordRow, VersionRow, VersionState},
@@ -38,7 +42,12 @@ pub(super) fn decrypt<R: Reader>(
         Authority::Grant(id) => match use_grant(call, author, record, &row, *id)? {
             Use::Allowed(reasons, number) => (reasons, Some(*id), number),
             Use::Denied(decision) => {
-                return Ok(Outcome { verdict: Verdict::Deny, reasons: decision.reasons, grant: Some(*id), use_number: None });
+                return Ok(Outcome {
+                    verdict: Verdict::Deny,
+                    reasons: decision.reasons,
+                    grant: Some(*id),
+                    use_number: None,
+                });
             }
         },
     };
@@ -98,12 +107,8 @@ fn use_grant<R: Reader>(
     if grant.used >= grant.terms.uses {
         return Err(ReasonCode::GrantUsedUp.into());
     }
-    let facts = GrantFacts {
-        approved: grant.approved,
-        ends: grant.ends,
-        uses_max: grant.terms.uses,
-        uses_so_far: grant.used,
-    };
+    let facts =
+        GrantFacts { approved: grant.approved, ends: grant.ends, uses_max: grant.terms.uses, uses_so_far: grant.used };
     let terms = grant.terms.clone();
     // A grant keeps the policy that it was given under. The record's policy of today can only take
     // away: what its owner has tightened since holds at once, what was loosened widens nothing.
@@ -186,12 +191,12 @@ const SMALL_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     little_endian(1),
     [
-        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d,
-        0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
     ],
     [
-        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44, 0x5c,
-        0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
+        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
     ],
     near_the_prime(0xec),
     near_the_prime(0xed),

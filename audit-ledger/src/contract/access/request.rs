@@ -1,13 +1,16 @@
 //! Requests, their review, and the grants that they lead to.
 
-use super::{super::{Call, Stop}, decides, load_policy, visible_record};
+use super::{
+    super::{Call, Stop},
+    decides, load_policy, visible_record,
+};
 use crate::{
     store::Reader,
     world::{CohortRow, GrantRow, PersonRow, RecordRow, RequestRow, RequestState},
 };
 use dmdl_policies::{Action, Facts, GrantFacts, Request, decide};
 use dmdl_types::{
-    access::{Decision, Permission, DuoCode, PolicyDocument, Reason, ReasonCode, Ruling, Terms},
+    access::{Decision, DuoCode, Permission, PolicyDocument, Reason, ReasonCode, Ruling, Terms},
     custody::CustodyEvent,
     event::{Outcome, Verdict},
     genesis::Role,
@@ -95,10 +98,6 @@ pub(super) fn review<R: Reader>(
         outcome.grant = Some(grant(call, id, &request, row.policy, true));
     }
     Ok(outcome)
-}
-
-fn refused() -> Outcome {
-    Outcome { verdict: Verdict::Rejected, ..Outcome::applied() }
 }
 
 /// Ends a grant; ending it again changes nothing.

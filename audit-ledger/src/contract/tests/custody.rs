@@ -133,7 +133,8 @@ fn a_release_is_marked_once_and_for_an_allowed_decryption_of_that_record() {
     let allowed = ledger.last_transaction();
     ledger.decrypt(&owner(2), other, Authority::Owner);
     let denied = ledger.last_transaction();
-    let release = |decryption, record| SystemItem::Release { decryption, record, version: V1, epoch: E0, share: [0; 32] };
+    let release =
+        |decryption, record| SystemItem::Release { decryption, record, version: V1, epoch: E0, share: [0; 32] };
     let before = ledger.state();
     let rows = [
         ("no custodian", 4, release(allowed, record), NotCustodian),
@@ -160,6 +161,7 @@ fn a_release_is_marked_once_and_for_an_allowed_decryption_of_that_record() {
 fn custodians_are_told_of_an_erasure() {
     let mut ledger = Ledger::new();
     let record = ledger.active_record(&owner(1), &Deal::default());
-    let transaction = ledger.transaction(&owner(1), dmdl_types::invocation::Invocation::Access(Access::Erase { record }));
+    let transaction =
+        ledger.transaction(&owner(1), dmdl_types::invocation::Invocation::Access(Access::Erase { record }));
     assert_eq!(ledger.execute(vec![transaction], vec![]).custody, [CustodyEvent::RecordErased(record)]);
 }

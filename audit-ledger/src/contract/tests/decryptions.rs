@@ -44,11 +44,7 @@ type Ask = (SigningKey, Access);
 /// Why a decryption is denied, and what leads to it.
 type Row = (&'static str, ReasonCode, Box<dyn Fn(&mut Ledger, RecordId, GrantId) -> Ask>);
 
-fn row(
-    name: &'static str,
-    code: ReasonCode,
-    prepare: impl Fn(&mut Ledger, RecordId, GrantId) -> Ask + 'static,
-) -> Row {
+fn row(name: &'static str, code: ReasonCode, prepare: impl Fn(&mut Ledger, RecordId, GrantId) -> Ask + 'static) -> Row {
     (name, code, Box::new(prepare))
 }
 
@@ -91,9 +87,7 @@ fn every_reason_to_deny_denies_and_uses_nothing_up() {
         row("an unknown grant", UnknownGrant, |l, r, _| {
             (researcher(2), l.decryption(r, Authority::Grant(GrantId::new([1; 32]))))
         }),
-        row("somebody else's grant", GrantMismatch, |l, r, g| {
-            (researcher(3), l.decryption(r, Authority::Grant(g)))
-        }),
+        row("somebody else's grant", GrantMismatch, |l, r, g| (researcher(3), l.decryption(r, Authority::Grant(g)))),
         row("a grant that the owner gave, for the owner", GrantMismatch, |l, r, g| {
             (owner(1), l.decryption(r, Authority::Grant(g)))
         }),
@@ -112,9 +106,7 @@ fn every_reason_to_deny_denies_and_uses_nothing_up() {
             l.push(late);
             (researcher(2), l.decryption(r, Authority::Grant(g)))
         }),
-        row("the owner's right, for somebody else", Role, |l, r, _| {
-            (researcher(2), l.decryption(r, Authority::Owner))
-        }),
+        row("the owner's right, for somebody else", Role, |l, r, _| (researcher(2), l.decryption(r, Authority::Owner))),
         row("the owner's right, for a committee member", Role, |l, r, _| {
             (committee(1), l.decryption(r, Authority::Owner))
         }),
@@ -260,7 +252,10 @@ fn rekeying_adds_custodians_to_a_use_and_no_use() {
     }
     assert_eq!(ledger.state(), before);
     let event = ledger.access(&researcher(2), Access::Rekey { decryption, keys: fresh });
-    assert_eq!((told(&event), event.record, event.refers_to), ((Verdict::Applied, None), Some(record), Some(decryption)));
+    assert_eq!(
+        (told(&event), event.record, event.refers_to),
+        ((Verdict::Applied, None), Some(record), Some(decryption))
+    );
     let row: DecryptionRow = ledger.row(&decryption).unwrap();
     assert!(row.keys.len() == 4 && row.keys.is_sorted_by(|a, b| a.custodian < b.custodian));
     assert_eq!(ledger.row::<GrantRow>(&grant).unwrap().used, 1);

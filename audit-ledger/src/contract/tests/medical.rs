@@ -39,7 +39,10 @@ fn the_six_functions_tell_one_story() {
     let record = initial(&mut ledger, true);
     let other = initial(&mut ledger, false);
     assert_ne!(record, other);
-    assert_eq!((kinds(&ledger, record), kinds(&ledger, other)), (vec![Source, Registration, Storage], vec![Source, Registration]));
+    assert_eq!(
+        (kinds(&ledger, record), kinds(&ledger, other)),
+        (vec![Source, Registration, Storage], vec![Source, Registration])
+    );
     assert_eq!(ledger.record(record).state, RecordState::Catalogued);
     assert_eq!(owned(&ledger, owner(1).public()), 2);
 
@@ -102,7 +105,12 @@ fn items_are_changed_by_their_owner_alone() {
         ("a transfer to somebody suspended", owner(1), transfer(owner(4).public()), Suspended),
         ("a transfer to a researcher", owner(1), transfer(researcher(2).public()), Role),
         ("a transfer to its owner", owner(1), transfer(owner(1).public()), Duplicate),
-        ("a transfer of nothing", owner(1), Medical::Transfer { record: missing, to: owner(2).public() }, UnknownRecord),
+        (
+            "a transfer of nothing",
+            owner(1),
+            Medical::Transfer { record: missing, to: owner(2).public() },
+            UnknownRecord,
+        ),
         ("a deletion by another", owner(2), Medical::Delete { record }, Role),
         ("a deletion by the committee", committee(1), Medical::Delete { record }, Role),
         ("a deletion of nothing", owner(1), Medical::Delete { record: missing }, UnknownRecord),

@@ -139,7 +139,8 @@ fn no_organisation_holds_a_threshold_of_custodians_unless_genesis_says_so() {
     let mut ledger = Ledger::of(merged.clone());
     let registration = ledger.registration(&owner(1), &Deal::default());
     let config = merged.epoch_config(dmdl_types::id::Epoch::new(0));
-    for (single_org_demo, told) in [(false, (Verdict::Rejected, Some(BadThreshold))), (true, (Verdict::Applied, None))] {
+    for (single_org_demo, told) in [(false, (Verdict::Rejected, Some(BadThreshold))), (true, (Verdict::Applied, None))]
+    {
         let ctx = Context {
             domain: ledger.domain(),
             single_org_demo,
@@ -217,7 +218,8 @@ fn versions_follow_each_other_and_belong_to_the_owner() {
 #[test]
 fn an_item_without_custody_gets_no_versions() {
     let mut ledger = Ledger::new();
-    let call = Medical::Initial { metadata: metadata(), source: dmdl_types::id::NoteCommitment::new([1; 32]), storage: None };
+    let call =
+        Medical::Initial { metadata: metadata(), source: dmdl_types::id::NoteCommitment::new([1; 32]), storage: None };
     let record = ledger.medical(&owner(1), call).record.unwrap();
     let registration = ledger.registration(&owner(1), &Deal::default());
     let second = Registration { record, version: RecordVersion::new(1), ..registration };

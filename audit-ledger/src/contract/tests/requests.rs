@@ -192,13 +192,32 @@ fn a_grant_is_not_given_to_somebody_who_may_not_act() {
 }
 
 #[test]
-fn a_grant_keeps_the_policy_that_it_was_given_under() {
+fn what_the_owner_tightens_holds_at_once_for_grants_that_were_given_before() {
     let (mut ledger, record) = with_policy(Some(policy(Template::ResearchAuto)));
     let grant = ledger.granted(&researcher(2), record, terms(10, 3));
     ledger.access(&owner(1), Access::SetPolicy { record, policy: policy(Template::Closed) });
+    let before = ledger.state();
+    let event = ledger.decrypt(&researcher(2), record, Authority::Grant(grant));
+    assert_eq!(told(&event), (Verdict::Deny, Some(PolicyForbids)));
+    assert_eq!(event.policy, Some(policy(Template::Closed).id()));
+    assert_eq!(ledger.state(), before);
+    // When it is opened again, the grant decides by the policy that it was given under.
+    ledger.access(&owner(1), Access::SetPolicy { record, policy: policy(Template::ReviewOnly) });
     let event = ledger.decrypt(&researcher(2), record, Authority::Grant(grant));
     assert_eq!((event.outcome.verdict, event.policy), (Verdict::Allow, Some(policy(Template::ResearchAuto).id())));
-    assert_eq!(ledger.request(&researcher(2), record, terms(10, 3)).outcome.verdict, Verdict::Deny);
+}
+
+#[test]
+fn what_the_owner_loosens_widens_no_grant_that_was_given_before() {
+    let sealed = r#"
+        @id("ask") permit (principal, action == Action::"request", resource);
+        @id("never") forbid (principal, action == Action::"open", resource);
+    "#;
+    let (mut ledger, record) = with_policy(Some(rules(sealed)));
+    let grant = ledger.granted(&researcher(2), record, terms(10, 3));
+    ledger.access(&owner(1), Access::SetPolicy { record, policy: policy(Template::ResearchAuto) });
+    let event = ledger.decrypt(&researcher(2), record, Authority::Grant(grant));
+    assert_eq!((told(&event), event.policy), ((Verdict::Deny, Some(PolicyForbids)), Some(rules(sealed).id())));
 }
 
 #[test]

@@ -1,11 +1,7 @@
 //! What the log says, against what was done: random operations, and an account of them that is kept
 //! apart from the contracts.
 
-use crate::{
-    execute::log,
-    testing::*,
-    world::GrantRow,
-};
+use crate::{execute::log, testing::*, world::GrantRow};
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     event::{Action, Event, Verdict},
@@ -28,7 +24,7 @@ impl Dice {
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
+        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
     }
 
     fn pick<T: Clone>(&mut self, from: &[T]) -> T {
@@ -119,7 +115,8 @@ impl Account {
             5..=7 if !requests.is_empty() => {
                 let request = dice.pick(&requests);
                 let record = self.requests[&request].record;
-                let owner = (if dice.roll(4) == 0 { dice.pick(&OWNERS) } else { self.records[&record].owner }, Role::Owner);
+                let owner =
+                    (if dice.roll(4) == 0 { dice.pick(&OWNERS) } else { self.records[&record].owner }, Role::Owner);
                 match dice.roll(4) {
                     0 => access(owner, Action::DenyRequest, Some(record), Access::Deny { request }),
                     _ => access(owner, Action::Approve, Some(record), Access::Approve { request }),
@@ -128,7 +125,12 @@ impl Account {
             8 if !grants.is_empty() => {
                 let grant = dice.pick(&grants);
                 let record = self.grants[&grant].record;
-                access((self.records[&record].owner, Role::Owner), Action::RevokeGrant, Some(record), Access::Revoke { grant })
+                access(
+                    (self.records[&record].owner, Role::Owner),
+                    Action::RevokeGrant,
+                    Some(record),
+                    Access::Revoke { grant },
+                )
             }
             9..=15 if !grants.is_empty() => {
                 let grant = dice.pick(&grants);
@@ -140,7 +142,12 @@ impl Account {
             16 => access(owner, Action::Decrypt, Some(record), ledger.decryption(record, Authority::Owner)),
             17 => {
                 let call = Medical::Transfer { record, to: person(dice.pick(&OWNERS), Role::Owner).public() };
-                Op { author: owner, action: Action::TransferMedical, record: Some(record), call: Invocation::Medical(call) }
+                Op {
+                    author: owner,
+                    action: Action::TransferMedical,
+                    record: Some(record),
+                    call: Invocation::Medical(call),
+                }
             }
             18 if dice.roll(8) == 0 => access(owner, Action::Erase, Some(record), Access::Erase { record }),
             _ => {
@@ -241,7 +248,8 @@ impl Account {
                             let may = (grant.record, grant.requester) == (*record, by)
                                 && !grant.revoked
                                 && now <= grant.ends
-                                && grant.used < grant.uses;
+                                && grant.used < grant.uses
+                                && held.policy != Template::Closed;
                             grant.used += u32::from(may);
                             may
                         }
@@ -339,7 +347,10 @@ fn no_grant_is_ever_used_more_often_than_it_says() {
                 .collect();
             assert!(numbers.iter().copied().eq(1..=grant.used), "seed {seed}: {numbers:?}");
             let row: GrantRow = ledger.row(id).unwrap();
-            assert_eq!((row.used, row.terms.uses, row.revoked, row.ends), (grant.used, grant.uses, grant.revoked, grant.ends));
+            assert_eq!(
+                (row.used, row.terms.uses, row.revoked, row.ends),
+                (grant.used, grant.uses, grant.revoked, grant.ends)
+            );
             assert!(row.used <= row.terms.uses);
         }
     }

@@ -1,0 +1,72 @@
+//! All nodes stop and start again on their folders: nothing is forgotten.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{NODES, TestNetwork, allowed, done, granted, open, plaintext, register, register_open, terms};
+use dmdl_audit_ledger::store::{Entry, Space};
+use dmdl_types::{
+    access::DuoCode,
+    bundle::{self, Report},
+    event::Verdict,
+    invocation::Authority,
+};
+
+/// Rows of the custody space that hold wrapped shares.
+const SHARES: &[u8] = b"s";
+
+fn shares(network: &TestNetwork) -> Vec<Vec<Entry>> {
+    (0..NODES).map(|position| network.rows(position, Space::Custody, SHARES)).collect()
+}
+
+fn trail(network: &TestNetwork, position: usize) -> Report {
+    let gateway = network.node(position).node();
+    let exported = network.run(gateway.export(None, gateway.log_size(), common::PATIENCE)).unwrap();
+    bundle::verify(&exported.to_bytes(), network.nodes.genesis()).unwrap()
+}
+
+#[test]
+fn a_network_that_was_stopped_as_a_whole_goes_on_where_it_was() {
+    let mut network = TestNetwork::start();
+    let (open_record, reviewed, grant, opening, pending) = network.run(async {
+        let owner = network.at(0, &network.owner);
+        let researcher = network.at(2, &network.researcher);
+        let (open_record, reviewed) =
+            futures::join!(register_open(&owner, b"kept"), register(&owner, b"kept for review", None));
+        let grant = granted(&researcher, open_record.record, 3).await;
+        let opening = allowed(&researcher, &open_record, Authority::Grant(grant)).await;
+        let pending = researcher.request(reviewed.record, terms(DuoCode::Hmb, 1), "study").await.unwrap();
+        assert_eq!(pending.event.outcome.verdict, Verdict::Pending);
+        (open_record, reviewed, grant, opening, pending.transaction)
+    });
+    let held = |network: &TestNetwork| shares(network).iter().all(|rows| rows.len() == 2);
+    network.eventually("every custodian keeps both shares", held);
+    let shares_before = shares(&network);
+    let trail_before = trail(&network, 1);
+
+    for position in 0..NODES {
+        network.nodes.stop(position);
+    }
+    network.nodes.start_all().unwrap();
+
+    assert_eq!(shares(&network), shares_before, "wrapped shares survive");
+    network.run(async {
+        let researcher = network.at(1, &network.researcher);
+        let committee = network.at(3, &network.committee);
+        let approved = done(committee.review(pending, true).await.unwrap());
+        let reviewed_grant = Authority::Grant(approved.event.outcome.grant.unwrap());
+        assert_eq!(open(&researcher, &reviewed, reviewed_grant).await, b"kept for review");
+        assert_eq!(plaintext(&researcher, &opening).await.unwrap(), b"kept", "an opening goes on after the restart");
+        assert_eq!(network.uses(1, grant), 1);
+        assert_eq!(open(&researcher, &open_record, Authority::Grant(grant)).await, b"kept");
+        assert_eq!(network.uses(1, grant), 2);
+        let owner = network.at(0, &network.owner);
+        let fresh = register_open(&owner, b"after the restart").await;
+        assert_eq!(open(&owner, &fresh, Authority::Owner).await, b"after the restart");
+    });
+    network.assert_same_ledgers();
+    let trail_after = trail(&network, 1);
+    assert!(trail_after.events.len() > trail_before.events.len());
+    assert!(trail_after.events.starts_with(&trail_before.events), "the trail only grew");
+}

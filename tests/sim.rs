@@ -1,0 +1,142 @@
+//! The whole cluster in the deterministic simulator: real nodes, real engine, real people; only the
+//! network, the disks and the clock are simulated.
+//!
+//! A seed decides everything. `make sim SEED=42` replays one and prints its hash. Without a seed,
+//! twenty are run; `DMDL_SIM_BASE` says from which on, and `DMDL_SIM_COUNT` runs more.
+
+#![expect(clippy::print_stdout, reason = "each seed leaves a line")]
+
+mod sim {
+    pub(crate) mod checks;
+    pub(crate) mod cluster;
+    pub(crate) mod people;
+    pub(crate) mod plan;
+    pub(crate) mod story;
+}
+
+use commonware_runtime::{Runner as _, Supervisor as _, deterministic};
+use dmdl_types::{event::Action, genesis::Role};
+use futures::future::{Either, join_all, select};
+use rand_core::Rng as _;
+use sim::{
+    checks::Checker,
+    cluster::{Cluster, NODES, secret},
+    people::{Person, Told},
+    plan::Plan,
+    story::{Pair, settle, trouble},
+};
+use std::{
+    cell::Cell,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::pin,
+    time::{Duration, SystemTime},
+};
+
+/// When simulated time begins.
+const BEGIN: Duration = Duration::from_secs(1_800_000_000);
+/// A run that takes longer than this hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(3_600);
+
+/// What a run came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Ran {
+    seed: u64,
+    plan: String,
+    height: u64,
+    events: usize,
+    releases: usize,
+    /// Everything that all nodes agree on, at that height.
+    state: [u8; 32],
+    /// Every step that any task took.
+    hash: String,
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, plan, height, events, releases, state, hash } = self;
+        let state: String = state.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        write!(f, "seed {seed}: height {height}, {events} events, {releases} releases, hash {state}-{hash} ({plan})")
+    }
+}
+
+/// Runs one seed; a violated invariant panics.
+fn run(seed: u64) -> Ran {
+    let config = deterministic::Config::new()
+        .with_seed(seed)
+        .with_start_time(SystemTime::UNIX_EPOCH + BEGIN)
+        .with_timeout(Some(HANGS_AFTER));
+    deterministic::Runner::new(config).start(|mut runtime| async move {
+        let plan = Plan::draw(&mut runtime);
+        let seeds: [[u8; 32]; 4] = std::array::from_fn(|_| secret(&runtime));
+        let roles = [Role::Owner, Role::Owner, Role::Researcher, Role::Researcher];
+        let people: Vec<_> = seeds.into_iter().zip(roles).collect();
+        let records = plan.record_len_bytes.map(|len| {
+            let mut plaintext = vec![0; len];
+            runtime.fill_bytes(&mut plaintext);
+            plaintext
+        });
+        let cluster = Cluster::start(runtime.child("cluster"), &plan, &people).await;
+        let (checker, told, calm) = (Checker::default(), Told::default(), Cell::new(false));
+        let person = |at: usize| Person { cluster: &cluster, told: &told, seed: seeds[at], home: plan.homes[at] };
+        let [first, second] = records;
+        let pairs = [
+            Pair { owner: person(0), researcher: person(2), plaintext: first },
+            Pair { owner: person(1), researcher: person(3), plaintext: second },
+        ];
+        let story = async {
+            let acts = join_all(pairs.iter().map(|pair| pair.act(&calm)));
+            futures::join!(acts, trouble(&cluster, &plan, &calm));
+            settle(&cluster, &checker, &told, &pairs).await
+        };
+        let watchers = join_all((0..NODES).map(|node| checker.watch(&cluster, node)));
+        let (height, state) = match select(pin!(story), pin!(watchers)).await {
+            Either::Left((end, _)) => end,
+            Either::Right(_) => unreachable!("watchers watch for ever"),
+        };
+        checker.with_log(|log| Ran {
+            seed,
+            plan: plan.to_string(),
+            height,
+            events: log.events.len(),
+            releases: log.events.iter().filter(|event| event.action == Action::Release).count(),
+            state,
+            hash: runtime.auditor().state(),
+        })
+    })
+}
+
+/// Runs one seed, and says how to see it again if it fails.
+fn run_seed(seed: u64) -> Ran {
+    match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+        Ok(ran) => {
+            println!("{ran}");
+            ran
+        }
+        Err(panic) => {
+            println!("seed {seed} failed; see it again with:\n  make sim SEED={seed}");
+            resume_unwind(panic)
+        }
+    }
+}
+
+/// A number from the environment; something else there is an error, not a default.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn twenty_seeds_hold_every_invariant() {
+    let base = number("DMDL_SIM_BASE").unwrap_or(0);
+    let count = number("DMDL_SIM_COUNT").unwrap_or(20);
+    let seeds = number("DMDL_SIM_SEED").map_or(base..base + count, |seed| seed..seed + 1);
+    for seed in seeds {
+        run_seed(seed);
+    }
+}
+
+#[test]
+fn a_seed_replays_to_the_same_hash() {
+    let seed = number("DMDL_SIM_SEED").unwrap_or(42);
+    assert_eq!(run_seed(seed), run_seed(seed));
+}

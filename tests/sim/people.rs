@@ -1,0 +1,122 @@
+//! People: what they do at whichever node answers, and what they were told.
+
+use super::cluster::{Cluster, NODES, Runtime};
+use commonware_runtime::{Clock as _, Supervisor as _};
+use dmdl::{client::Client, node::Final};
+use dmdl_audit_ledger::{
+    log,
+    store::{MemoryStore, Reader},
+};
+use dmdl_types::{
+    event::{Action, Verdict},
+    id::{NodeId, RecordId, TransactionId},
+    secret::Secret32,
+    sign::SigningKey,
+};
+use std::{cell::RefCell, collections::BTreeMap, fmt::Display, time::Duration};
+
+/// How long a gateway may take for one thing.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often somebody tries one thing.
+const ATTEMPTS: usize = 60;
+
+pub(crate) type SimClient = Client<Runtime, MemoryStore, Runtime>;
+
+/// What people were told and may hold the network to.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// Outcomes that a gateway called final.
+    pub(crate) finals: RefCell<Vec<Final>>,
+    /// Shares that a custodian handed out, as they came.
+    pub(crate) shares: RefCell<BTreeMap<(NodeId, TransactionId), Vec<u8>>>,
+    /// Records whose owner saw them become active.
+    pub(crate) active: RefCell<Vec<RecordId>>,
+}
+
+impl Told {
+    pub(crate) fn is_final(&self, done: &Final) {
+        self.finals.borrow_mut().push(done.clone());
+    }
+}
+
+/// Somebody with a key, who turns to another node when one does not help.
+pub(crate) struct Person<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) told: &'a Told,
+    pub(crate) seed: [u8; 32],
+    pub(crate) home: usize,
+}
+
+impl Person<'_> {
+    pub(crate) fn key(&self) -> SigningKey {
+        SigningKey::from_seed(Secret32::new(self.seed))
+    }
+
+    /// Tries until something succeeds, at one node after the other; a node that crashes takes its
+    /// answer with it.
+    pub(crate) async fn insist<T, E: Display>(
+        &self,
+        what: &str,
+        act: impl AsyncFn(&SimClient) -> Result<T, E>,
+    ) -> T {
+        let mut last = String::from("no node was up");
+        for attempt in 0..ATTEMPTS {
+            match self.attempt(self.home + attempt, &act).await {
+                Some(Ok(done)) => return done,
+                Some(Err(error)) => last = error.to_string(),
+                None => {}
+            }
+            self.cluster.runtime().sleep(Duration::from_millis(150)).await;
+        }
+        panic!("nobody could {what}: {last}")
+    }
+
+    /// Tries once at one node; none when it is down or crashes meanwhile.
+    pub(crate) async fn attempt<T, E>(
+        &self,
+        seat: usize,
+        act: impl AsyncFn(&SimClient) -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
+        let mut up = self.cluster.seats[seat % NODES].up.subscribe();
+        let node = up.borrow_and_update().clone()?;
+        let rng = self.cluster.runtime().child("person");
+        let client = Client::new(self.cluster.genesis.clone(), self.key(), node, rng, PATIENCE);
+        tokio::select! {
+            biased;
+            _ = up.changed() => None,
+            done = act(&client) => Some(done),
+        }
+    }
+
+    /// Asks every custodian for its share of a decryption, and holds each to what it said before.
+    ///
+    /// Returns how many gave one.
+    pub(crate) async fn ask_shares(&self, decryption: TransactionId) -> usize {
+        let mut given = 0;
+        for custodian in self.cluster.seats.iter().map(super::cluster::Seat::id) {
+            let answer = self.attempt(self.home, async |client| client.gateway().release(custodian, decryption).await);
+            if let Some(Ok(share)) = answer.await {
+                self.note_share(custodian, decryption, share);
+                given += 1;
+            }
+        }
+        given
+    }
+
+    /// INVARIANT: a share that left has its ALLOW in the log of the node that let it go, and asked
+    /// again it is the same share.
+    fn note_share(&self, custodian: NodeId, decryption: TransactionId, share: Vec<u8>) {
+        let store = &self.cluster.seats[self.cluster.seat_of(custodian)].store;
+        assert!(is_allowed(store, decryption), "custodian {custodian} gave a share for {decryption} without ALLOW");
+        let mut shares = self.told.shares.borrow_mut();
+        let first = shares.entry((custodian, decryption)).or_insert_with(|| share.clone());
+        assert_eq!(*first, share, "custodian {custodian} gave two different answers for {decryption}");
+    }
+}
+
+/// Whether a store's log says that a decryption was allowed.
+pub(crate) fn is_allowed(store: &impl Reader, decryption: TransactionId) -> bool {
+    let Some(position) = log::position(store, decryption, 0).unwrap() else { return false };
+    let event = log::event(store, position).unwrap().unwrap();
+    event.action == Action::Decrypt && event.outcome.verdict == Verdict::Allow
+}
