@@ -18,7 +18,6 @@ CARGO ?= cargo
 # In CI the lock file is law; at the desk Cargo may add a line for a dependency just written down.
 LOCKED := $(if $(CI),--locked)
 DMDL   := $(CARGO_TARGET_DIR)/debug/dmdl
-SEED   ?= 1
 
 .PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check sim wasm bench
 
@@ -76,8 +75,8 @@ vectors-check: vectors ## do the vectors equal what the code writes, and does a 
 	@if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then git --no-pager diff --exit-code -- tests/vectors; \
 	else echo "not a git checkout: nothing to compare the vectors with"; fi
 
-sim: ## the tests that run in the simulator; SEED=42 in their environment as DMDL_SIM_SEED
-	DMDL_SIM_SEED=$(SEED) $(CARGO) test $(LOCKED) --workspace --test engine_sim -- --nocapture
+sim: ## the whole cluster in the simulator, twenty seeds; SEED=42 replays one
+	$(if $(SEED),DMDL_SIM_SEED=$(SEED)) $(CARGO) test $(LOCKED) --workspace $(if $(SEED),,--test engine_sim) --test sim -- --nocapture
 
 wasm: ## build the crates that browsers use
 	$(CARGO) build $(LOCKED) -p dmdl-types -p dmdl-vault --target wasm32-unknown-unknown

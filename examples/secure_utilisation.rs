@@ -21,7 +21,11 @@ use dmdl_types::{
     id::UnixMillis,
     invocation::{Authority, Metadata},
 };
-use std::{error::Error, io::Cursor, time::{Duration, SystemTime}};
+use std::{
+    error::Error,
+    io::Cursor,
+    time::{Duration, SystemTime},
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -1,6 +1,12 @@
 //! The program itself: what it prints, and how it ends.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use dmdl_types::id::NetworkId;
 use serde_json::Value;
@@ -172,11 +178,7 @@ fn a_pin_whose_document_was_changed_ends_with_7() {
     let other_rule = demo.write("other-rule.toml", pin.replacen("endorsements = 2", "endorsements = 1", 1).as_bytes());
     for changed in [other_hash, other_rule] {
         assert_ne!(fs::read_to_string(&changed).unwrap(), pin);
-        assert_fails(
-            &Demo::verify(&demo.bundle, &changed),
-            7,
-            "genesis_mismatch",
-        );
+        assert_fails(&Demo::verify(&demo.bundle, &changed), 7, "genesis_mismatch");
     }
 }
 

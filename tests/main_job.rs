@@ -1,6 +1,12 @@
 //! The main job on a whole network: records go in, and come out for those who may, and only for them.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -11,11 +17,13 @@ use common::{
 use dmdl::client::OpenError;
 use dmdl_types::{
     access::{DuoCode, ReasonCode},
+    custody::SealedBytes,
     event::{Action, Verdict},
-    id::UseNumber,
+    id::{RecordId, RecordVersion, UseNumber},
     invocation::Authority,
 };
 use futures::future::join_all;
+use std::time::{Duration, Instant};
 
 /// Registers all at once, then has each opened by a researcher at another gateway.
 fn all_open_byte_for_byte(records: &[(String, Vec<u8>)]) {
@@ -154,7 +162,8 @@ fn decryptions_ordered_at_the_same_time_take_no_more_uses_than_there_are() {
         let researcher = network.at(2, &network.researcher);
         let grant = granted(&researcher, registered.record, 3).await;
         let gateways: Vec<_> = (0..8).map(|n| network.at(n % common::NODES, &network.researcher)).collect();
-        let decrypt = |person| common::Person::decrypt(person, registered.record, registered.version, Authority::Grant(grant));
+        let decrypt =
+            |person| common::Person::decrypt(person, registered.record, registered.version, Authority::Grant(grant));
         let (mut numbers, mut denials) = (Vec::new(), 0);
         for result in join_all(gateways.iter().map(decrypt)).await {
             match result {
@@ -220,5 +229,30 @@ fn a_transaction_that_decrypts_nothing_releases_nothing() {
         let asked = done(researcher.request(registered.record, terms(DuoCode::Hmb, 1), "study").await.unwrap());
         assert_no_release(&network, asked.transaction).await;
         assert_no_release(&network, registered.done.transaction).await;
+    });
+}
+
+#[test]
+fn a_custodian_that_waits_for_a_registration_answers_others_meanwhile() {
+    let network = TestNetwork::shared();
+    network.run(async {
+        let registered = register_open(&network.at(0, &network.owner), b"not held up").await;
+        let researcher = network.at(2, &network.researcher);
+        let grant = granted(&researcher, registered.record, 1).await;
+        let opening = allowed(&researcher, &registered, Authority::Grant(grant)).await;
+
+        // A member hands out shares of records that nobody has registered.
+        let (member, custodian) = (network.node(3).node(), network.node_id(1));
+        let nonsense = (0..32).map(|number| {
+            member.deliver(custodian, RecordId::new([number; 32]), RecordVersion::new(1), SealedBytes(vec![number]))
+        });
+        let released = async {
+            let begun = Instant::now();
+            researcher.gateway().release(custodian, opening.done.transaction).await.unwrap();
+            begun.elapsed()
+        };
+        let (refused, waited) = futures::join!(join_all(nonsense), released);
+        assert!(refused.iter().all(Result::is_err), "a share of no record is not kept");
+        assert!(waited < Duration::from_secs(2), "the release waited {waited:?}");
     });
 }

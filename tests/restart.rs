@@ -1,10 +1,17 @@
 //! All nodes stop and start again on their folders: nothing is forgotten.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
 use common::{NODES, TestNetwork, allowed, done, granted, open, plaintext, register, register_open, terms};
+use dmdl::{local::LocalError, node::StartError};
 use dmdl_audit_ledger::store::{Entry, Space};
 use dmdl_types::{
     access::DuoCode,
@@ -12,6 +19,7 @@ use dmdl_types::{
     event::Verdict,
     invocation::Authority,
 };
+use std::fs;
 
 /// Rows of the custody space that hold wrapped shares.
 const SHARES: &[u8] = b"s";
@@ -24,6 +32,23 @@ fn trail(network: &TestNetwork, position: usize) -> Report {
     let gateway = network.node(position).node();
     let exported = network.run(gateway.export(None, gateway.log_size(), common::PATIENCE)).unwrap();
     bundle::verify(&exported.to_bytes(), network.nodes.genesis()).unwrap()
+}
+
+#[test]
+fn a_node_that_lost_a_part_of_its_folder_does_not_start() {
+    let mut network = TestNetwork::start();
+    let down = NODES - 1;
+    network.nodes.stop(down);
+    for part in ["engine", "ledger"] {
+        let (folder, away) = (network.folder(down).join(part), network.folder(down).join("away"));
+        fs::rename(&folder, &away).unwrap();
+        let error = network.nodes.start(down).expect_err("it could vote again where it has voted before");
+        assert!(matches!(error, LocalError::Start { source: StartError::Incomplete(_), .. }), "{error}");
+        fs::rename(&away, &folder).unwrap();
+    }
+    network.nodes.start(down).unwrap();
+    let height = network.tip(0).height;
+    network.eventually("it follows again", |network| network.tip(down).height > height);
 }
 
 #[test]

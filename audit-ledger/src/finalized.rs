@@ -58,7 +58,11 @@ impl Finalized<Block> {
     ) -> Result<Self, FinalityError> {
         let keys: Vec<PublicKey> = committee.iter().map(NodeId::key).collect();
         let finalized = certificate.verify(domain, &keys)?;
-        if follow(block.digest(), links) == Some(finalized.digest()) { Ok(Self(block)) } else { Err(FinalityError::Links) }
+        if follow(block.digest(), links) == Some(finalized.digest()) {
+            Ok(Self(block))
+        } else {
+            Err(FinalityError::Links)
+        }
     }
 }
 

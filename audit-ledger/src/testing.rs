@@ -363,7 +363,10 @@ impl Ledger {
     pub(crate) fn registration(&mut self, author: &SigningKey, deal: &Deal) -> Registration {
         let domain = self.domain();
         let commitments: Vec<[u8; 32]> = (0..deal.k).map(|_| self.bytes()).collect();
-        let share = |org: &u8, bytes| DealtShare { key: DealingKey::sign(&node(*org), &domain, bytes), digest: bytes };
+        let share = |org: &u8, bytes| DealtShare {
+            key: DealingKey::sign(&node(*org), &domain, author.public(), bytes),
+            digest: bytes,
+        };
         let shares = deal.custodians.iter().map(|org| share(org, self.bytes())).collect();
         Registration {
             record: RecordId::derive(domain.network, domain.channel, author.public(), &commitments),

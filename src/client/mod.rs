@@ -14,11 +14,14 @@ use commonware_runtime::Clock;
 use dmdl_audit_ledger::store::Store;
 use dmdl_types::{
     access::{PolicyDocument, Reason, Terms},
+    codec,
+    event::Event,
     genesis::Genesis,
-    id::{GrantId, Height, NoteCommitment, RecordId, TransactionId},
+    id::{Epoch, GrantId, Height, NoteCommitment, RecordId, TransactionId},
     invocation::{Access, Invocation},
+    limits,
     sign::{PublicKey, SigningKey},
-    transaction::TransactionBody,
+    transaction::{Transaction, TransactionBody},
 };
 use rand_core::CryptoRng;
 use std::{
@@ -70,8 +73,26 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
     /// # Errors
     /// [`GatewayError`] when the gateway could not help.
     pub async fn call(&self, invocation: Invocation) -> Result<Final, GatewayError> {
-        let body = self.body(invocation);
-        self.gateway.submit(body.sign(&[&self.key]), self.patience).await
+        self.submit(self.body(invocation).sign(&[&self.key])).await
+    }
+
+    /// Has a transaction ordered, and believes its outcome only with a receipt that committers of the
+    /// pinned network have cosigned.
+    async fn submit(&self, transaction: Transaction) -> Result<Final, GatewayError> {
+        let id = transaction.body.id();
+        let done = self.gateway.submit(transaction, self.patience).await?;
+        let receipt = self.gateway.receipt(&done, self.patience).await?;
+        let config = self.genesis.epoch_config(Epoch::new(0));
+        let unproved = |what: &dyn std::fmt::Display| GatewayError::Unproved(what.to_string());
+        let leaf = receipt
+            .verify(&self.genesis.domain(), &config.cosigners(), config.cosigners_needed())
+            .map_err(|error| unproved(&error))?;
+        let event: Event = codec::decode(leaf.bytes(), limits::EVENT_BYTES).map_err(|error| unproved(&error))?;
+        if event.transaction == id && event == done.event && leaf.index() == done.position {
+            Ok(done)
+        } else {
+            Err(unproved(&"the receipt is of another event"))
+        }
     }
 
     /// Asks for a grant.

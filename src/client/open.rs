@@ -10,24 +10,32 @@ use dmdl_audit_ledger::{
 };
 use dmdl_types::{
     context::{DataContext, ReleaseContext},
-    event::{Event, Verdict},
-    id::{Epoch, NodeId, RecordId, RecordVersion, ShareIndex, TransactionId},
+    event::Verdict,
+    id::{NodeId, RecordId, RecordVersion, ShareIndex, TransactionId},
     invocation::{Access, Authority, Invocation, OpeningKey},
-    receipt::ReceiptError,
     secret::Secret32,
     transaction::Transaction,
 };
 use dmdl_vault::{
     keys,
-    payload::{self, CommittedKey, PayloadEntry, layout::HEADER_LEN},
+    payload::{
+        self, CommittedKey, PayloadEntry,
+        layout::{CHUNK_LEN, HEADER_LEN},
+    },
     seal::{self, ReleasedShare},
     share::{self, CheckedDealing, CombineError, DealingError, VerifiedShare},
     store::GetError,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
 use rand_core::CryptoRng;
-use std::{collections::BTreeMap, io::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+};
 use zeroize::Zeroizing;
+
+/// Ciphertext that is opened at a time.
+const PART_BYTES: usize = 1 << 20;
 
 /// Why a record was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +50,6 @@ pub enum OpenError {
     /// The gateway could not help.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
-    /// What the gateway shows as allowed is not proved.
-    #[error("the gateway's answer does not verify: {0}")]
-    Unproved(String),
     /// Too few custodians released their shares; the transaction stays usable.
     #[error(
         "custodians unavailable: {} of {needed} shares came, none from {}; transaction `{transaction}` stays usable",
@@ -172,12 +177,11 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
     /// # Errors
     /// [`OpenError::Denied`] when the ledger denies it: the denial is on the ledger too.
     pub async fn order(&self, prepared: &Prepared) -> Result<Opening, OpenError> {
-        let done = self.gateway.submit(prepared.transaction.clone(), self.patience).await?;
+        let done = self.submit(prepared.transaction.clone()).await?;
         let outcome = &done.event.outcome;
         if outcome.verdict != Verdict::Allow {
             return Err(OpenError::Denied(reasons(&outcome.reasons)));
         }
-        self.verify_outcome(&done).await?;
         let Prepared { transaction, record, version, seed } = prepared;
         let seed = seed.expose(|bytes| Secret32::new(*bytes));
         Ok(Opening { done, record: *record, version: *version, nonce: transaction.body.nonce, seed })
@@ -191,6 +195,7 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
     /// [`OpenError`]; after [`OpenError::TooFewShares`] the opening stays usable.
     pub async fn open(&self, opening: &Opening, plaintext: impl Write) -> Result<Opened, OpenError> {
         let row = self.version_row(opening.record, opening.version)?;
+        self.check_row(opening, &row)?;
         let domain = self.genesis.domain();
         let data = DataContext {
             network: domain.network,
@@ -221,17 +226,23 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
         Ok(CheckedDealing::of_context(&context.ok_or(OpenError::NoRecord)?, &row.commitments)?)
     }
 
-    /// Believes an outcome only with a receipt that the pinned network's committers cosigned.
-    async fn verify_outcome(&self, done: &Final) -> Result<(), OpenError> {
-        let unproved = |error: &dyn std::fmt::Display| OpenError::Unproved(error.to_string());
-        let receipt = self.gateway.receipt(done, self.patience).await?;
-        let config = self.genesis.epoch_config(Epoch::new(0));
-        let leaf = receipt
-            .verify(&self.genesis.domain(), &config.cosigners(), config.cosigners_needed())
-            .map_err(|error: ReceiptError| unproved(&error))?;
-        let event: Event = dmdl_types::codec::decode(leaf.bytes(), dmdl_types::limits::EVENT_BYTES)
-            .map_err(|error| unproved(&error))?;
-        if event == done.event { Ok(()) } else { Err(unproved(&"the receipt is of another event")) }
+    /// Believes what the gateway shows of a version only if it can be the registered one: the record's
+    /// id commits to the first version's commitments, and nobody holds two shares.
+    fn check_row(&self, opening: &Opening, row: &VersionRow) -> Result<(), OpenError> {
+        let unproved = |what: &str| Err(GatewayError::Unproved(what.to_owned()).into());
+        let custodians: BTreeSet<NodeId> = row.shares.iter().map(|share| share.key.custodian).collect();
+        if custodians.len() != row.shares.len() {
+            return unproved("a custodian stands twice in the dealing");
+        }
+        if opening.version == RecordVersion::new(1) {
+            let domain = self.genesis.domain();
+            let first = self.gateway.channel().history(opening.record, 0, 1)?.into_iter().next();
+            let owner = first.ok_or(OpenError::NoRecord)?.owner;
+            if RecordId::derive(domain.network, domain.channel, owner, &row.commitments) != opening.record {
+                return unproved("the dealing is not the one that the record's id commits to");
+            }
+        }
+        Ok(())
     }
 
     async fn gather(
@@ -322,13 +333,16 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
         };
         let (header, first) = head.split_first_chunk::<HEADER_LEN>().ok_or_else(truncated)?;
         let mut opener = CommittedKey::check(data_key, data, entry, header)?.into_opener();
-        let mut opened = Zeroizing::new(Vec::new());
+        // Room for the largest part, so that the buffer never grows and leaves plaintext behind.
+        let mut opened = Zeroizing::new(Vec::with_capacity(PART_BYTES + CHUNK_LEN));
         let mut part = Bytes::copy_from_slice(first);
         loop {
-            let pushed = opener.push(&part, &mut opened);
-            plaintext.write_all(&opened).map_err(payload::OpenError::Write)?;
-            opened.clear();
-            pushed?;
+            for piece in part.chunks(PART_BYTES) {
+                let pushed = opener.push(piece, &mut opened);
+                plaintext.write_all(&opened).map_err(payload::OpenError::Write)?;
+                opened.clear();
+                pushed?;
+            }
             match parts.try_next().await? {
                 Some(next) => part = next,
                 None => break,

@@ -29,6 +29,9 @@ use std::io::{self, Read, Seek, Write};
 /// Bytes that are uploaded at a time.
 const UPLOAD_BYTES: usize = 1 << 20;
 
+/// How often a share is handed to a custodian that is slow or behind.
+const HAND_OUT_TRIES: usize = 3;
+
 /// Why a record was not registered. Nothing of it can be opened by anyone.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -171,13 +174,13 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
     /// One dealing key of each custodian that answers, verified against the pinned genesis.
     async fn dealing_keys(&self, k: u8) -> Result<Vec<DealingKey>, RegisterError> {
         let config = self.genesis.epoch_config(dmdl_types::id::Epoch::new(0));
-        let domain = self.genesis.domain();
+        let (domain, dealer) = (self.genesis.domain(), self.id());
         let custodians: Vec<NodeId> = config.custodians().map(|member| member.node).collect();
         let asked = custodians.iter().map(|node| async {
-            let answer = self.gateway.dealing_keys(*node, 1).await;
+            let answer = self.gateway.dealing_keys(*node, dealer, 1).await;
             let key = answer.ok()?.into_iter().next()?;
             // The gateway's word is not enough: its own key would receive the share.
-            (key.custodian == *node && key.verify(&domain)).then_some(key)
+            (key.custodian == *node && key.verify(&domain, dealer)).then_some(key)
         });
         let keys: Vec<DealingKey> =
             stream::iter(asked).buffered(custodians.len().max(1)).filter_map(std::future::ready).collect().await;
@@ -236,9 +239,11 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
     /// becomes active without it if enough acknowledge.
     async fn hand_out(&self, record: RecordId, version: RecordVersion, shares: Vec<(NodeId, SealedBytes)>) {
         let deliveries = shares.into_iter().map(|(custodian, sealed)| async move {
-            let delivered = self.gateway.deliver(custodian, record, version, sealed).await;
-            if let Err(error) = delivered {
-                tracing::warn!(%custodian, %error, "a custodian did not take its share");
+            for _ in 0..HAND_OUT_TRIES {
+                match self.gateway.deliver(custodian, record, version, sealed.clone()).await {
+                    Ok(()) => return,
+                    Err(error) => tracing::warn!(%custodian, %error, "a custodian did not take its share"),
+                }
             }
         });
         futures::future::join_all(deliveries).await;

@@ -50,10 +50,11 @@ struct Waiting {
 }
 
 impl Asker {
-    /// Asks through this queue of outgoing messages.
+    /// Asks through this queue of outgoing messages; `first` is random, so that the others do not take
+    /// a question for one that this node asked before it restarted.
     #[must_use]
-    pub(super) fn new(outgoing: mpsc::Sender<Outgoing>) -> Self {
-        Self { outgoing, waiting: Mutex::default() }
+    pub(super) fn new(outgoing: mpsc::Sender<Outgoing>, first: u64) -> Self {
+        Self { outgoing, waiting: Mutex::new(Waiting { next: first, open: BTreeMap::new() }) }
     }
 
     /// Asks a node and waits for its answer, no longer than `patience`.
@@ -73,7 +74,7 @@ impl Asker {
             if waiting.open.len() >= WAITING_MAX {
                 return Err(AskError::Busy);
             }
-            waiting.next += 1;
+            waiting.next = waiting.next.wrapping_add(1);
             let number = waiting.next;
             waiting.open.insert(number, (node, sender));
             number

@@ -13,10 +13,10 @@ use dmdl_audit_ledger::{
 use dmdl_types::{
     context::ShareContext,
     custody::{CustodyEvent, Dealing, DealingKey, SealedBytes},
-    id::{RecordId, RecordVersion, TransactionId},
+    id::{RecordId, RecordVersion, TransactionId, UnixMillis},
     invocation::SystemItem,
     secret::Secret32,
-    sign::{Domain, SigningKey},
+    sign::{Domain, PublicKey, SigningKey},
 };
 use dmdl_vault::custodian::{
     self, AcceptError, Arrival, AskError, Change, Custodian, FileKeys, KeyName, KeyStore, Kv, MemoryKeys, MintError,
@@ -30,7 +30,9 @@ use std::{
 };
 
 /// Dealing keys that one ask may take.
-const KEYS_MAX: u16 = 256;
+const KEYS_MAX: u16 = 16;
+/// Dealing keys that were not used after this long are destroyed, and make room for others.
+const KEYS_KEPT_MS: u64 = 60 * 60 * 1000;
 /// How long a share may wait for its registration to be executed here.
 const REGISTRATION_PATIENCE: Duration = Duration::from_millis(2500);
 /// Items of the custodian that go to the ledger at a time.
@@ -170,12 +172,12 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     }
 
     /// Hands out one-time dealing keys.
-    pub(super) fn mint_dealing_keys(&self, count: u16) -> Result<Vec<DealingKey>, Refused> {
+    pub(super) fn mint_dealing_keys(&self, dealer: PublicKey, count: u16) -> Result<Vec<DealingKey>, Refused> {
         if !(1..=KEYS_MAX).contains(&count) {
             return Err(Refused::new("too_many", format!("ask for 1 to {KEYS_MAX} dealing keys")));
         }
         let now = self.channel.now();
-        let minted = self.random(|rng| lock(&self.keeper.0).mint(rng, usize::from(count), now));
+        let minted = self.random(|rng| lock(&self.keeper.0).mint(rng, dealer, usize::from(count), now));
         minted.map_err(|error| match error {
             MintError::Store(error) => self.storage_failed(&error),
             error => Refused::new("quota", error),
@@ -230,11 +232,15 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
 
     /// Releases this node's share for a decryption, if the release rule holds.
     pub(super) async fn release_share(&self, decryption: TransactionId) -> Result<Vec<u8>, Refused> {
-        let view = self.channel.release_view(self.id(), decryption);
-        let view = view.map_err(|error| Refused::new("unavailable", error))?;
-        let now = self.channel.now();
-        let released = self.random(|rng| lock(&self.keeper.0).release(rng, decryption, &view, now));
-        let entry = released.map_err(|error| match error {
+        let released = self.random(|rng| {
+            // The view is read under the custodian's lock: what this node has executed before, it has
+            // either observed already or will find in the view.
+            let mut keeper = lock(&self.keeper.0);
+            let view = self.channel.release_view(self.id(), decryption);
+            let view = view.map_err(|error| Refused::new("unavailable", error))?;
+            Ok(keeper.release(rng, decryption, &view, self.channel.now()))
+        });
+        let entry = released?.map_err(|error| match error {
             AskError::Refused(error) => Refused::new(release_code(&error), error),
             AskError::Store(error) => self.storage_failed(&error),
             error => Refused::new("unavailable", error),
@@ -246,6 +252,19 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// Lets the custodian forget what a final block has ended.
     pub(super) fn custody_events(&self, events: &[CustodyEvent]) {
         if let Err(error) = self.observe(events) {
+            self.storage_failed(&error);
+        }
+    }
+
+    /// Destroys what nobody may ask for any more: releases past their time, dealing keys never used.
+    pub(super) fn tidy_custody(&self) {
+        let (tip_time, before) = (self.channel.tip().time, self.channel.now().get().saturating_sub(KEYS_KEPT_MS));
+        let tidied = self.random(|rng| {
+            let mut keeper = lock(&self.keeper.0);
+            keeper.expire(tip_time)?;
+            keeper.retire(rng, UnixMillis::new(before))
+        });
+        if let Err(error) = tidied {
             self.storage_failed(&error);
         }
     }

@@ -17,17 +17,22 @@ use dmdl_audit_ledger::{
 };
 use dmdl_types::{
     bundle::Bundle,
+    codec,
     custody::{DealingKey, SealedBytes},
     event::Event,
     genesis::EpochConfig,
     id::{NodeId, OrgId, RecordId, RecordVersion, TransactionId},
     index_proof::HeadKey,
     receipt::Receipt,
+    sign::PublicKey,
     transaction::{EndorsedTransaction, Endorsement, Transaction},
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use rand_core::CryptoRng;
 use std::{collections::BTreeSet, time::Duration};
+
+/// An endorser that has not answered after this long is slow: the next one is asked beside it.
+const SLOW_AFTER: Duration = Duration::from_millis(250);
 
 /// Why a gateway could not help.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +71,9 @@ pub enum GatewayError {
         /// Why.
         refused: Refused,
     },
+    /// What it shows is not proved: it is not believed.
+    #[error("the gateway's answer does not verify: {0}")]
+    Unproved(String),
     /// No bundle or receipt could be made.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -95,6 +103,13 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let id = transaction.body.id();
         if let Some(done) = self.find(id)? {
             return Ok(done);
+        }
+        // Looked at here, because a message of any size cannot even be sent.
+        let got = codec::encode(&transaction).len();
+        if got > endorse::TRANSACTION_BYTES_MAX {
+            let detail =
+                format!("the transaction has {got} bytes; at most {} are allowed", endorse::TRANSACTION_BYTES_MAX);
+            return Err(GatewayError::Refused(Refused::new("too_long", detail)));
         }
         let endorsed = self.endorsed(transaction).await?;
         let config = self.channel.config()?;
@@ -128,7 +143,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     }
 
     /// Gathers endorsements: asks as many of the panel as are needed, and the next one for each that
-    /// fails.
+    /// fails or is slow.
     async fn endorsed(&self, transaction: Transaction) -> Result<EndorsedTransaction, GatewayError> {
         let config = self.channel.config()?;
         let id = transaction.body.id();
@@ -147,7 +162,17 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 let Some(node) = panel.next() else { break };
                 asked.push(self.ask_endorser(node, transaction.clone(), passed_over.clone()));
             }
-            match asked.next().await {
+            let answer = tokio::select! {
+                biased;
+                answer = asked.next() => answer,
+                () = self.runtime.sleep(SLOW_AFTER), if panel.len() > 0 => {
+                    // One that is down must not cost the whole patience; a late answer still counts.
+                    let next = panel.next();
+                    asked.extend(next.map(|node| self.ask_endorser(node, transaction.clone(), passed_over.clone())));
+                    continue;
+                }
+            };
+            match answer {
                 Some((_, Ok(endorsement))) => endorsements.push(endorsement),
                 Some((node, Err(refused))) => {
                     passed_over.push(node);
@@ -184,15 +209,20 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         (node, result)
     }
 
-    /// One-time dealing keys of a custodian.
+    /// One-time dealing keys of a custodian, for one dealer to use.
     ///
     /// # Errors
     /// [`GatewayError`] when the custodian does not answer or refuses.
     ///
     /// # Security
     /// The caller verifies each key's signature: a gateway's own key would receive the share.
-    pub async fn dealing_keys(&self, custodian: NodeId, count: u16) -> Result<Vec<DealingKey>, GatewayError> {
-        match self.ask_custodian(custodian, Ask::DealingKeys(count)).await? {
+    pub async fn dealing_keys(
+        &self,
+        custodian: NodeId,
+        dealer: PublicKey,
+        count: u16,
+    ) -> Result<Vec<DealingKey>, GatewayError> {
+        match self.ask_custodian(custodian, Ask::DealingKeys(dealer, count)).await? {
             Answer::DealingKeys(keys) => Ok(keys),
             answer => Err(unexpected(custodian, answer)),
         }

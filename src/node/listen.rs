@@ -14,6 +14,9 @@ use dmdl_types::{id::NodeId, invocation::SystemItem};
 use rand_core::CryptoRng;
 use tokio::sync::mpsc;
 
+/// Blocks between two looks at what the custodian may throw away.
+const TIDY_EVERY: u64 = 64;
+
 impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// Takes what other nodes gossip.
     pub(super) async fn hear(self: SharedNode<E, S>, mut incoming: mpsc::Receiver<(NodeId, Vec<u8>)>) {
@@ -23,7 +26,10 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                     self.channel.submit(*endorsed).map(drop).map_err(|e| e.to_string())
                 }
                 Ok(Message::System(system)) => self.channel.submit_system(*system).map(drop).map_err(|e| e.to_string()),
-                // Whose cosignature it is stands in it; who brings it does not matter.
+                // One that comes early cannot be verified yet: it is believed of its own node alone.
+                Ok(Message::Cosignature(_, cosignature)) if cosignature.node != from => {
+                    Err("a cosignature of another node".to_owned())
+                }
                 Ok(Message::Cosignature(height, cosignature)) => {
                     self.channel.cosign(height, cosignature).map(drop).map_err(|e| e.to_string())
                 }
@@ -32,28 +38,6 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             };
             if let Err(error) = taken {
                 tracing::debug!(%from, %error, "a message was not taken");
-            }
-        }
-    }
-
-    /// Answers what other nodes ask, and takes their answers.
-    pub(super) async fn serve(
-        self: SharedNode<E, S>,
-        mut incoming: mpsc::Receiver<(NodeId, Vec<u8>)>,
-        outgoing: mpsc::Sender<super::ask::Outgoing>,
-    ) {
-        while let Some((from, bytes)) = incoming.recv().await {
-            match Message::decode(&bytes) {
-                Ok(Message::Answer(number, answer)) => self.asker.answered(from, number, *answer),
-                Ok(Message::Ask(number, ask)) => {
-                    let answer = self.answer(from, *ask).await;
-                    let message = Message::Answer(number, Box::new(answer)).encode();
-                    if outgoing.send((vec![from], message)).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(_) => tracing::debug!(%from, "not a message for this link"),
-                Err(error) => tracing::debug!(%from, %error, "a message was not taken"),
             }
         }
     }
@@ -68,7 +52,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             Ask::Endorse(transaction, passed_over) => {
                 self.endorse(&transaction, passed_over).await.map(|e| Answer::Endorsed(Box::new(e)))
             }
-            Ask::DealingKeys(count) => self.mint_dealing_keys(count).map(Answer::DealingKeys),
+            Ask::DealingKeys(dealer, count) => self.mint_dealing_keys(dealer, count).map(Answer::DealingKeys),
             Ask::Keep(record, version, sealed) => self.keep(record, version, sealed).await.map(|()| Answer::Kept),
             Ask::Release(decryption) => self.release_share(decryption).await.map(Answer::Released),
         };
@@ -109,5 +93,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             }
         }
         self.custody_events(&executed.custody);
+        if executed.tip.height.get().is_multiple_of(TIDY_EVERY) {
+            self.tidy_custody();
+        }
     }
 }

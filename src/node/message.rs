@@ -9,6 +9,7 @@ use dmdl_types::{
     codec::{self, DecodeError},
     custody::{DealingKey, SealedBytes},
     id::{Height, NodeId, RecordId, RecordVersion, TransactionId},
+    sign::PublicKey,
     transaction::{EndorsedTransaction, Endorsement, SystemTransaction, Transaction},
 };
 
@@ -35,8 +36,8 @@ pub(crate) enum Message {
 pub(crate) enum Ask {
     /// Endorse a transaction, knowing who was asked before and did not answer.
     Endorse(Box<Transaction>, Vec<NodeId>),
-    /// One-time dealing keys of a custodian.
-    DealingKeys(u16),
+    /// One-time dealing keys of a custodian, for this dealer to use.
+    DealingKeys(PublicKey, u16),
     /// Keep this share of a registered version.
     Keep(RecordId, RecordVersion, SealedBytes),
     /// Release your share for this final decryption.

@@ -10,6 +10,7 @@ mod gateway;
 mod listen;
 mod message;
 mod outbox;
+mod serve;
 mod start;
 
 pub use ask::AskError;
@@ -118,13 +119,15 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let nonce = self.nonce();
         let tip = self.channel.tip().height;
         let executed = |id| matches!(self.channel.event_of(id), Ok(Some(_)));
-        let pending = self.custodian_items();
         let flushed = {
+            // Read under the outbox's lock: what another flush has settled must not come back.
             let mut outbox = lock(&self.outbox);
+            let pending = self.custodian_items();
             pending.into_iter().for_each(|item| outbox.push(item));
-            outbox.flush(self.channel.domain(), &self.key, tip, nonce, executed)
+            let flushed = outbox.flush(self.channel.domain(), &self.key, tip, nonce, executed);
+            self.settle_items(&flushed.heard);
+            flushed
         };
-        self.settle_items(&flushed.heard);
         let Some(system) = flushed.send else { return };
         match (self.channel.submit_system(system.clone()), self.channel.config()) {
             (Ok(_), Ok(config)) => self.broadcast(&config, &Message::System(Box::new(system))).await,

@@ -14,7 +14,7 @@ use dmdl_audit_ledger::{
     mdca::{self, Chain, Engine, EngineBlock, Network, NetworkConfig, Peer, PeerError, Post, Seats, Timing},
     store::{MemoryBudget, RocksStore, Store, StoreError},
 };
-use dmdl_types::{block::Block, checkpoint::CosigningKey, genesis::Genesis, sign::SigningKey};
+use dmdl_types::{block::Block, checkpoint::CosigningKey, genesis::Genesis, id::Height, sign::SigningKey};
 use dmdl_vault::store::PayloadStore;
 use rand_core::CryptoRng;
 use std::{
@@ -63,6 +63,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The folder has lost a part, and with it what this node knows of its own votes.
+    #[error("`{0}` lacks its `engine` or its `ledger` folder: restore both together, or join as a new node")]
+    Incomplete(String),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -143,7 +146,7 @@ where
             cosigning,
             payloads,
             keeper,
-            asker: Asker::new(requests.outgoing.clone()),
+            asker: Asker::new(requests.outgoing.clone(), rng.next_u64()),
             gossip: gossip.outgoing,
             outbox: Mutex::new(Outbox::default()),
             outbox_due: Notify::new(),
@@ -159,7 +162,7 @@ where
         let task = Arc::clone(&node);
         runtime.child("hear").spawn(|_| task.hear(gossip.incoming));
         let task = Arc::clone(&node);
-        runtime.child("serve").spawn(move |_| task.serve(requests.incoming, requests.outgoing));
+        runtime.child("serve").spawn(move |own| task.serve(own, requests.incoming, requests.outgoing));
         Ok(node)
     }
 
@@ -194,6 +197,12 @@ impl Handle {
             std::fs::create_dir_all(path).map_err(failed)
         };
         folder(&config.dir)?;
+        // With only one of the two folders, this node could vote again where it has voted before. The
+        // ledger is made before the engine writes anything.
+        let voted = config.dir.join("engine").read_dir().is_ok_and(|mut files| files.next().is_some());
+        if voted && !config.dir.join("ledger").exists() {
+            return Err(StartError::Incomplete(config.dir.display().to_string()));
+        }
         folder(&config.vault)?;
         let (ready, started) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
@@ -202,7 +211,7 @@ impl Handle {
                 runtime::Config::new().with_worker_threads(WORKERS).with_storage_directory(config.dir.join("engine")),
             );
             runner.start(|context| async move {
-                match run(&context, config).await {
+                match run(&context, config, voted).await {
                     Ok((node, mut engine)) => {
                         // Who asked for the node may have gone; then it stops at once.
                         let _ = ready.send(Ok(node));
@@ -253,6 +262,7 @@ impl Drop for Handle {
 async fn run(
     context: &runtime::Context,
     config: NodeConfig,
+    voted: bool,
 ) -> Result<(SharedNode<runtime::Context, RocksStore>, Engine), StartError> {
     let NodeConfig { genesis, key, cosigning, listen, peers, dir, vault } = config;
     let members = NonZeroUsize::new(genesis.members.len()).unwrap_or(NonZeroUsize::MIN);
@@ -272,6 +282,9 @@ async fn run(
     let posts =
         Posts { gossip: Post::carry(context, network.gossip), requests: Post::carry(context, network.requests) };
     let node = Node::assemble(context.child("dmdl"), &genesis, (key, cosigning), backing, posts)?;
+    if !voted && node.channel().tip().height > Height::new(0) {
+        return Err(StartError::Incomplete(dir.display().to_string()));
+    }
 
     let mut seats = Seats::new(context, network.links);
     let links = seats.seat(genesis.channel_id()).await.map_err(|_| StartError::Ended)?;

@@ -28,6 +28,7 @@ use rand_core::{Rng as _, UnwrapErr};
 use std::{
     future::Future,
     io::Cursor,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
     thread,
     time::{Duration, Instant, SystemTime},
@@ -61,7 +62,7 @@ pub(crate) struct TestNetwork {
     /// Another researcher of the third organisation.
     pub(crate) colleague: Identity,
     runtime: Runtime,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 static SHARED: Mutex<Weak<TestNetwork>> = Mutex::new(Weak::new());
@@ -83,7 +84,7 @@ impl TestNetwork {
         nodes.start_all().unwrap();
         nodes.wait_ready(PATIENCE).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { nodes, owner, committee, neighbour, researcher, colleague, runtime, _dir: dir }
+        Self { nodes, owner, committee, neighbour, researcher, colleague, runtime, dir }
     }
 
     /// The network that the tests of a program share; it stops with the last of them.
@@ -109,6 +110,11 @@ impl TestNetwork {
 
     pub(crate) fn node(&self, position: usize) -> &Handle {
         self.nodes.node(position).expect("the node runs")
+    }
+
+    /// The folder of everything that a node keeps.
+    pub(crate) fn folder(&self, position: usize) -> PathBuf {
+        self.dir.path().join(ORGS[position])
     }
 
     pub(crate) fn node_id(&self, position: usize) -> NodeId {
@@ -155,8 +161,8 @@ impl TestNetwork {
             let before = tips();
             let same_height = before.windows(2).all(|pair| pair[0].height == pair[1].height);
             if same_height {
-                let all = COMPARED
-                    .map(|space| running.iter().map(|node| self.rows(*node, space, b"")).collect::<Vec<_>>());
+                let all =
+                    COMPARED.map(|space| running.iter().map(|node| self.rows(*node, space, b"")).collect::<Vec<_>>());
                 // Read between two blocks, or not at all.
                 if tips() == before {
                     assert!(before.windows(2).all(|pair| pair[0] == pair[1]), "the tips differ: {before:?}");

@@ -109,7 +109,8 @@ impl Cluster {
         let seat = &self.seats[position];
         let control = self.oracle.control(seat.peer());
         let (links, gossip, requests) = wire(&control).await;
-        let (genesis, keys) = (self.genesis.clone(), (seat.key(), CosigningKey::from_seed(Secret32::new(seat.cosigning))));
+        let (genesis, keys) =
+            (self.genesis.clone(), (seat.key(), CosigningKey::from_seed(Secret32::new(seat.cosigning))));
         let backing = Backing {
             store: seat.store.reopen().unwrap(),
             secrets: Secrets::Memory(Arc::clone(&seat.secrets)),

@@ -22,7 +22,11 @@ use borsh::{BorshDeserialize, BorshSerialize};
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct SealedBytes(pub Vec<u8>);
 
-/// A one-time key that a custodian signed, for one share to travel under.
+/// A one-time key that a custodian signed, for one share of one dealer to travel under.
+///
+/// # Security
+/// The dealer is under the signature: nobody else can register the key first, and so make the
+/// custodian reveal its secret in a complaint while an honest share is on its way under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct DealingKey {
     /// Whose key.
@@ -36,17 +40,21 @@ pub struct DealingKey {
 impl DealingKey {
     const MEANING: Meaning = Meaning::v1(label::DEALING_KEY);
 
-    /// Signs a one-time key as this custodian.
+    /// Signs a one-time key for a dealer as this custodian.
     #[must_use]
-    pub fn sign(signer: &SigningKey, domain: &Domain, key: [u8; 32]) -> Self {
-        let signature = signer.sign(domain, Self::MEANING, &key);
+    pub fn sign(signer: &SigningKey, domain: &Domain, dealer: PublicKey, key: [u8; 32]) -> Self {
+        let signature = signer.sign(domain, Self::MEANING, &Self::body(dealer, &key));
         Self { custodian: NodeId::of_key(signer.public()), key, signature }
     }
 
-    /// Whether the custodian signed the key for this channel.
+    /// Whether the custodian signed the key for this dealer on this channel.
     #[must_use]
-    pub fn verify(&self, domain: &Domain) -> bool {
-        self.custodian.key().verify(domain, Self::MEANING, &self.key, &self.signature)
+    pub fn verify(&self, domain: &Domain, dealer: PublicKey) -> bool {
+        self.custodian.key().verify(domain, Self::MEANING, &Self::body(dealer, &self.key), &self.signature)
+    }
+
+    fn body(dealer: PublicKey, key: &[u8; 32]) -> Vec<u8> {
+        [*key, *dealer.as_bytes()].concat()
     }
 }
 

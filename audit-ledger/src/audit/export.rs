@@ -74,7 +74,10 @@ pub async fn export<E: Send + Sync, S: Store>(
 }
 
 /// The events under the newest final checkpoint.
-pub(super) fn content<E, S: Store>(channel: &Channel<E, S>, filter: Option<HeadKey>) -> Result<(Anchor, Content), ExportError> {
+pub(super) fn content<E, S: Store>(
+    channel: &Channel<E, S>,
+    filter: Option<HeadKey>,
+) -> Result<(Anchor, Content), ExportError> {
     let Some(key) = filter else {
         let anchor = channel.tip().anchor.ok_or(ExportError::NothingFinal)?;
         let leaves = all_leaves(channel, anchor.checkpoint.size)?;

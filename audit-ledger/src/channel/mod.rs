@@ -14,7 +14,7 @@ pub use view::{RecordView, ViewError};
 use crate::{
     audit::ExportError,
     contract::Judge,
-    execute::{Anchor, Executed, ExecuteError, Executor, Tip},
+    execute::{Anchor, ExecuteError, Executed, Executor, Tip},
     order::{Checked, CosignPool, Pool},
     store::{HistoryView, Store, StoreError},
 };
@@ -77,6 +77,9 @@ pub enum SubmitError {
     /// Its endorsements do not satisfy the channel's rule.
     #[error("the transaction is not endorsed by enough organisations")]
     NotEndorsed,
+    /// It has expired, or expires too late.
+    #[error("the transaction expires outside of the allowed heights")]
+    Expiry,
     /// It was executed before.
     #[error("the transaction was executed before")]
     Executed,
@@ -212,6 +215,10 @@ impl<E, S: Store> Channel<E, S> {
         let id = self.shared.checked.transaction(&endorsed, &self.shared.domain)?;
         if !crate::endorse::satisfied(&self.config()?, &endorsed.endorsements) {
             return Err(SubmitError::NotEndorsed);
+        }
+        // What no block can hold any more, or not for long, must not wait in the pool's place.
+        if !crate::order::may_be_at(endorsed.transaction.body.expires, self.tip().height.next()) {
+            return Err(SubmitError::Expiry);
         }
         if crate::log::position(&self.shared.store, id, 0)?.is_some() {
             return Err(SubmitError::Executed);

@@ -177,13 +177,18 @@ impl<E, S: Store> Channel<E, S> {
         }
         let record = world::read::<RecordRow>(store, &row.record)?;
         let version = world::read::<VersionRow>(store, &(row.record, row.version))?;
-        if let (Some(record), Some(version)) = (record, version) {
+        if let (Some(record), Some(version)) = (&record, version) {
             let context = share_context(&self.data_context(row.record, row.version), &version, custodian);
             view.share = context.map(|share| ShareView {
                 share,
                 commitments: version.commitments,
                 erased: record.state == RecordState::Erased,
             });
+        }
+        // An owner's right to open ends with the ownership.
+        let owns = record.as_ref().is_some_and(|record| record.owner == row.requester);
+        if row.authority == Authority::Owner && !owns {
+            return Ok(view);
         }
         let grant = match row.authority {
             Authority::Owner => None,

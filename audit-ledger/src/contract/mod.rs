@@ -12,8 +12,10 @@ mod access;
 mod custody;
 mod medical;
 mod membership;
+mod policies;
 
 pub use access::{assignment, share_context};
+pub use policies::Policies;
 
 use crate::{
     store::{Reader, StoreError},
@@ -21,8 +23,8 @@ use crate::{
 };
 use dmdl_types::{
     access::{Purpose, Reason, ReasonCode},
-    custody::{CustodyEvent, Dealing, SealedBytes},
     context::ShareContext,
+    custody::{CustodyEvent, Dealing, SealedBytes},
     event::{Action, Outcome, Verdict},
     genesis::{EpochConfig, Role},
     id::{Height, NodeId, PolicyId, RecordId, RecordVersion, SubjectId, TransactionId, UnixMillis},
@@ -62,6 +64,8 @@ pub struct Context<'a> {
     pub transaction: TransactionId,
     /// Judges complaints.
     pub judge: Judge,
+    /// Policies that were parsed before.
+    pub policies: &'a Policies,
 }
 
 /// What a call concerned: the part of its audit event that the contract knows.
@@ -173,13 +177,27 @@ pub fn invoke<R: Reader>(
     authors: &[PublicKey],
     invocation: &Invocation,
 ) -> Result<Effect, StoreError> {
-    let mut call = Call { world, ctx, about: About::default(), custody: Vec::new() };
+    let mut call = Call { world, ctx, about: subject_of(invocation), custody: Vec::new() };
     let result = call.authors(authors).and_then(|author| match invocation {
         Invocation::Membership(m) => membership::invoke(&mut call, &author, m),
         Invocation::Medical(m) => medical::invoke(&mut call, &author, m),
         Invocation::Access(a) => access::invoke(&mut call, &author, a),
     });
     call.finish(result, denies(invocation))
+}
+
+/// What a call names by itself: its event is under that record even when the author may not act.
+fn subject_of(invocation: &Invocation) -> About {
+    let (record, version) = match invocation {
+        Invocation::Medical(Medical::Transfer { record, .. } | Medical::Delete { record })
+        | Invocation::Access(
+            Access::SetPolicy { record, .. } | Access::Request { record, .. } | Access::Erase { record },
+        ) => (Some(*record), None),
+        Invocation::Access(Access::Register(registration)) => (Some(registration.record), Some(registration.version)),
+        Invocation::Access(Access::Decrypt { record, version, .. }) => (Some(*record), Some(*version)),
+        _ => (None, None),
+    };
+    About { record, version, ..About::default() }
 }
 
 /// Applies what a node told the ledger.

@@ -121,9 +121,8 @@ pub fn audit(
 #[must_use]
 pub fn panel(config: &EpochConfig, transaction: TransactionId, epoch: Epoch) -> Vec<NodeId> {
     let epoch = epoch.get().to_le_bytes();
-    let place = |node: &NodeId| {
-        hash::labelled(label::ENDORSER_PANEL, &[transaction.as_bytes(), &epoch, node.as_bytes()])
-    };
+    let place =
+        |node: &NodeId| hash::labelled(label::ENDORSER_PANEL, &[transaction.as_bytes(), &epoch, node.as_bytes()]);
     let mut nodes: Vec<NodeId> = config.endorsers().map(|m| m.node).collect();
     nodes.sort_by_cached_key(place);
     nodes

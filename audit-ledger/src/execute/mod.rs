@@ -15,7 +15,7 @@ pub use tip::{Anchor, Tip};
 
 use crate::{
     commitment::{index, state::StateHash},
-    contract::Judge,
+    contract::{Judge, Policies},
     finalized::Finalized,
     log,
     store::{History, HistoryView, Space, Store, StoreError},
@@ -102,6 +102,7 @@ pub struct Executor<S: Store> {
     frontier: Frontier,
     history: History,
     alarm: bool,
+    policies: Policies,
 }
 
 impl<S: Store> Executor<S> {
@@ -123,7 +124,17 @@ impl<S: Store> Executor<S> {
         };
         let frontier = log::frontier(&store, tip.size)?;
         let alarm = tip::alarm_raised(&store)?;
-        Ok(Self { store, genesis, domain, judge, tip, frontier, history: History::new(), alarm })
+        Ok(Self {
+            store,
+            genesis,
+            domain,
+            judge,
+            tip,
+            frontier,
+            history: History::new(),
+            alarm,
+            policies: Policies::default(),
+        })
     }
 
     /// The last executed block.

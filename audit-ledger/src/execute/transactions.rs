@@ -39,6 +39,7 @@ pub(super) fn run<S: Store>(
         time: block.header.time,
         transaction: TransactionId::new([0; 32]),
         judge: executor.judge,
+        policies: &executor.policies,
     };
     let mut done = Done::default();
     for endorsed in &block.body.transactions {
@@ -150,13 +151,16 @@ fn forget_expired<S: Store>(world: &mut World<S>, height: Height) -> Result<(), 
     let mut prefix = row_key::<Seen>(&(Height::new(passed), TransactionId::new([0; 32])));
     prefix.truncate(9);
     let space = crate::store::Space::State;
+    let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = world.overlay().scan(space, &prefix, None, PAGE)?;
-        if page.is_empty() {
-            return Ok(());
-        }
+        let page = world.overlay().scan(space, &prefix, after.as_deref(), PAGE)?;
+        let last = page.len() < PAGE;
         for (key, _) in page {
-            world.overlay_mut().delete(space, key);
+            world.overlay_mut().delete(space, key.clone());
+            after = Some(key);
+        }
+        if last {
+            return Ok(());
         }
     }
 }

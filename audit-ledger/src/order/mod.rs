@@ -6,6 +6,7 @@ mod rules;
 
 pub use cosign::CosignPool;
 pub use pool::{Busy, Pool};
+pub(crate) use rules::may_be_at;
 pub use rules::{BlockFault, Checked, check};
 
 #[cfg(test)]

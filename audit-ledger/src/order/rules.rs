@@ -143,7 +143,7 @@ fn check_once(
 
 /// Whether a block of this height may hold a transaction with this expiry: neither one that has
 /// expired, nor one whose id would have to be remembered for too long.
-pub(super) const fn may_be_at(expires: Height, height: Height) -> bool {
+pub(crate) const fn may_be_at(expires: Height, height: Height) -> bool {
     expires.get() >= height.get() && expires.get() - height.get() <= limits::EXPIRY_BLOCKS
 }
 

@@ -7,8 +7,8 @@ use dmdl_types::{
     custody::DealtShare,
     genesis::{EpochConfig, Person},
     id::{
-        DealingId, Epoch, GrantId, Height, NodeId, OrgId, PolicyId, RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis,
-        UseNumber,
+        DealingId, Epoch, GrantId, Height, NodeId, OrgId, PolicyId, RecordId, RecordVersion, ShareEpoch, TransactionId,
+        UnixMillis, UseNumber,
     },
     invocation::{Authority, Metadata, OpeningKey, PayloadInfo},
     sign::PublicKey,

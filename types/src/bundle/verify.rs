@@ -116,11 +116,7 @@ fn walk_epochs(bundle: &Bundle, pinned: &Genesis, domain: &Domain) -> Result<Epo
 }
 
 /// Verifies that a header of the configuration's epoch is final, and returns who signed.
-fn verify_final(
-    proof: &FinalHeader,
-    domain: &Domain,
-    config: &EpochConfig,
-) -> Result<Vec<PublicKey>, BundleError> {
+fn verify_final(proof: &FinalHeader, domain: &Domain, config: &EpochConfig) -> Result<Vec<PublicKey>, BundleError> {
     let mut last = &proof.header;
     for next in std::iter::once(last).chain(&proof.links) {
         let follows = std::ptr::eq(next, last) || next.parent == last.digest();

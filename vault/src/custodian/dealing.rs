@@ -20,6 +20,7 @@ use dmdl_types::{
     id::{RecordId, UnixMillis},
     invocation::SystemItem,
     secret::Secret32,
+    sign::PublicKey,
 };
 use rand_core::CryptoRng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,7 +104,7 @@ enum Finding {
 }
 
 impl<K: Kv, S: KeyStore> Custodian<K, S> {
-    /// Makes one-time dealing keys, signed, for dealers to fetch.
+    /// Makes one-time dealing keys, signed for one dealer to use.
     ///
     /// What survives a crash: the secret of every key that was returned.
     ///
@@ -112,6 +113,7 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
     pub fn mint(
         &mut self,
         rng: &mut impl CryptoRng,
+        dealer: PublicKey,
         count: usize,
         own_clock: UnixMillis,
     ) -> Result<Vec<DealingKey>, MintError> {
@@ -129,7 +131,10 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
         self.store.commit(batch)?;
         let named: Vec<_> = publics.iter().map(KeyName::of_dealing_key).zip(secrets).collect();
         self.keys.change(rng, &named, &[])?;
-        Ok(publics.into_iter().map(|public| DealingKey::sign(&self.signer, &self.rule.pinned, public)).collect())
+        Ok(publics
+            .into_iter()
+            .map(|public| DealingKey::sign(&self.signer, &self.rule.pinned, dealer, public))
+            .collect())
     }
 
     /// Destroys the dealing keys that were minted before an instant and never used; returns how many.

@@ -186,7 +186,7 @@ fn sent(record: u8, key: DealingKey, seal: impl FnOnce(&Dealt, &ShareContext) ->
     let context = checked.context(NodeId::of_key(public(2)), ShareIndex::new(2));
     let sealed = seal(&dealt, &context);
     let shares = (1..=4).map(|number| {
-        let other = DealingKey::sign(&signer(number), &domain(), x25519_public(&Secret32::new([number; 32])));
+        let other = DealingKey::sign(&signer(number), &domain(), DEALER, x25519_public(&Secret32::new([number; 32])));
         if number == 2 {
             DealtShare { key, digest: digest(&sealed) }
         } else {
@@ -220,8 +220,11 @@ fn honest(record: u8, key: DealingKey) -> Sent {
     sent(record, key, |dealt, context| seal(&dealt.shares()[1], context, &key))
 }
 
+/// Whose shares travel.
+const DEALER: PublicKey = PublicKey::new([0xd; 32]);
+
 fn mint(custodian: &mut Tested) -> DealingKey {
-    custodian.mint(&mut rng(5), 1, NOW).unwrap()[0]
+    custodian.mint(&mut rng(5), DEALER, 1, NOW).unwrap()[0]
 }
 
 /// A custodian that acknowledged its share of a record.

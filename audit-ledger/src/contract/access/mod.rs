@@ -19,6 +19,7 @@ use dmdl_types::{
     id::{PolicyId, RecordId},
     invocation::Access,
 };
+use std::sync::Arc;
 
 pub(super) fn invoke<R: Reader>(
     call: &mut Call<'_, R>,
@@ -54,7 +55,7 @@ fn set_policy<R: Reader>(
 
 /// Validates a policy and keeps it under its id.
 fn store_policy<R: Reader>(call: &mut Call<'_, R>, policy: &PolicyDocument) -> Result<PolicyId, Stop> {
-    ParsedPolicy::parse(policy).map_err(|_| ReasonCode::PolicyInvalid)?;
+    call.ctx.policies.parse(policy).map_err(|_| ReasonCode::PolicyInvalid)?;
     let id = policy.id();
     call.about.policy = Some(id);
     call.world.put(&id, policy);
@@ -62,11 +63,14 @@ fn store_policy<R: Reader>(call: &mut Call<'_, R>, policy: &PolicyDocument) -> R
 }
 
 /// The policy with this id, ready to decide; none is the channel's default.
-fn load_policy<R: Reader>(call: &Call<'_, R>, id: Option<PolicyId>) -> Result<ParsedPolicy, Stop> {
-    let Some(id) = id else { return Ok(ParsedPolicy::default_for_channel()) };
+fn load_policy<R: Reader>(call: &Call<'_, R>, id: Option<PolicyId>) -> Result<Arc<ParsedPolicy>, Stop> {
+    let Some(id) = id else { return Ok(Arc::new(ParsedPolicy::default_for_channel())) };
+    if let Some(known) = call.ctx.policies.known(id) {
+        return Ok(known);
+    }
     // Only valid policies are stored. One that no longer parses decides nothing: that is a denial.
     let document: PolicyDocument = call.world.get(&id)?.ok_or(ReasonCode::PolicyError)?;
-    ParsedPolicy::parse(&document).map_err(|_| ReasonCode::PolicyError.into())
+    call.ctx.policies.parse(&document).map_err(|_| ReasonCode::PolicyError.into())
 }
 
 /// A record that the author may know of: one that is listed, one of the author's organisation, or one

@@ -1,6 +1,9 @@
 //! Registration: what a dealing must look like before custodians are asked to keep its shares.
 
-use super::{super::{Call, Stop, medical}, store_policy};
+use super::{
+    super::{Call, Stop, medical},
+    store_policy,
+};
 use crate::{
     store::Reader,
     world::{DealingKeyUsed, HistoryKind, Owned, PersonRow, RecordRow, RecordState, VersionRow, VersionState},
@@ -34,7 +37,7 @@ pub(super) fn register<R: Reader>(
     call.about.subject = registration.metadata.subject;
     medical::check_metadata(&registration.metadata)?;
     check_payload(&registration.payload)?;
-    check_dealing(call, &registration.dealing)?;
+    check_dealing(call, author, &registration.dealing)?;
     let mut row = record_of(call, author, registration)?;
     row.last_version = registration.version;
     row.metadata = registration.metadata.clone();
@@ -76,14 +79,13 @@ fn record_of<R: Reader>(
 }
 
 fn check_payload(payload: &PayloadInfo) -> Result<(), Stop> {
-    let fits = payload.suite == PAYLOAD_SUITE
-        && payload.padding == 0
-        && payload.ciphertext_len_bytes >= CIPHERTEXT_BYTES_MIN;
+    let fits =
+        payload.suite == PAYLOAD_SUITE && payload.padding == 0 && payload.ciphertext_len_bytes >= CIPHERTEXT_BYTES_MIN;
     if fits { Ok(()) } else { Err(ReasonCode::BadArgument.into()) }
 }
 
 /// Checks all of a dealing that can be seen without a share.
-fn check_dealing<R: Reader>(call: &mut Call<'_, R>, dealing: &Dealing) -> Result<(), Stop> {
+fn check_dealing<R: Reader>(call: &mut Call<'_, R>, author: &PersonRow, dealing: &Dealing) -> Result<(), Stop> {
     let (k, n) = (dealing.commitments.len(), dealing.shares.len());
     let least_acks = (2 * k).saturating_sub(1);
     let acks = usize::from(dealing.min_acks);
@@ -97,7 +99,7 @@ fn check_dealing<R: Reader>(call: &mut Call<'_, R>, dealing: &Dealing) -> Result
     check_custodians(call, dealing, k)?;
     for share in &dealing.shares {
         let slot = (share.key.custodian, share.key.key);
-        if !share.key.verify(&call.ctx.domain) || call.world.has::<DealingKeyUsed>(&slot)? {
+        if !share.key.verify(&call.ctx.domain, author.person.key) || call.world.has::<DealingKeyUsed>(&slot)? {
             return Err(ReasonCode::BadDealing.into());
         }
         call.world.put(&slot, &DealingKeyUsed);

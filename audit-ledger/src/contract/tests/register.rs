@@ -75,14 +75,17 @@ fn a_registration_that_breaks_a_rule_is_refused_and_leaves_nothing() {
         row("no acknowledgements", BadThreshold, |r, _| r.dealing.min_acks = 0),
         row("more acknowledgements than custodians", BadThreshold, |r, _| r.dealing.min_acks = 5),
         row("a custodian twice", BadThreshold, |r, l| {
-            r.dealing.shares[1].key = DealingKey::sign(&node(1), &l.domain(), [6; 32]);
+            r.dealing.shares[1].key = DealingKey::sign(&node(1), &l.domain(), owner(1).public(), [6; 32]);
         }),
         row("an unknown custodian", BadThreshold, |r, l| {
-            r.dealing.shares[1].key = DealingKey::sign(&signer(99), &l.domain(), [6; 32]);
+            r.dealing.shares[1].key = DealingKey::sign(&signer(99), &l.domain(), owner(1).public(), [6; 32]);
         }),
         row("a forged dealing key", BadDealing, |r, _| r.dealing.shares[2].key.key[0] ^= 1),
         row("a dealing key of another channel", BadDealing, move |r, l| {
-            r.dealing.shares[2].key = DealingKey::sign(&node(3), &elsewhere(l), [6; 32]);
+            r.dealing.shares[2].key = DealingKey::sign(&node(3), &elsewhere(l), owner(1).public(), [6; 32]);
+        }),
+        row("a dealing key for another dealer", BadDealing, |r, l| {
+            r.dealing.shares[2].key = DealingKey::sign(&node(3), &l.domain(), owner(2).public(), [6; 32]);
         }),
         row("an unknown way to seal shares", BadDealing, |r, _| r.dealing.suite = 2),
         row("a share epoch of its own", BadDealing, |r, _| r.dealing.epoch = ShareEpoch::new(1)),
@@ -149,6 +152,7 @@ fn no_organisation_holds_a_threshold_of_custodians_unless_genesis_says_so() {
             time: ledger.time,
             transaction: TransactionId::new([1; 32]),
             judge,
+            policies: &Policies::default(),
         };
         let mut world = World::new(ledger.store.clone());
         let call = Invocation::Access(register(registration.clone()));

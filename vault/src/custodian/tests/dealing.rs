@@ -27,10 +27,10 @@ fn secret_exists(custodian: &Tested, key: &DealingKey) -> bool {
 #[test]
 fn minted_keys_are_signed_and_their_secrets_survive_a_crash() {
     let mut custodian = custodian();
-    let keys = custodian.mint(&mut rng(5), 3, NOW).unwrap();
+    let keys = custodian.mint(&mut rng(5), DEALER, 3, NOW).unwrap();
     let restarted = custodian.restarted();
     for key in &keys {
-        assert!(key.verify(&domain()));
+        assert!(key.verify(&domain(), DEALER));
         let secret = restarted.keys.get(KeyName::of_dealing_key(&key.key)).unwrap().unwrap();
         assert_eq!(x25519_public(&secret), key.key);
     }
@@ -41,22 +41,22 @@ fn keys_are_not_handed_out_before_their_secrets_are_durable() {
     for writes in 0..2 {
         let mut custodian = custodian();
         custodian.fail_after(writes);
-        assert!(matches!(custodian.mint(&mut rng(5), 1, NOW), Err(MintError::Store(_))), "{writes}");
+        assert!(matches!(custodian.mint(&mut rng(5), DEALER, 1, NOW), Err(MintError::Store(_))), "{writes}");
     }
 }
 
 #[test]
 fn keys_that_wait_are_limited_until_old_ones_are_retired() {
     let mut custodian = custodian();
-    let old = custodian.mint(&mut rng(5), DEALING_KEYS_MAX, NOW).unwrap();
-    let refused = custodian.mint(&mut rng(6), 1, NOW);
+    let old = custodian.mint(&mut rng(5), DEALER, DEALING_KEYS_MAX, NOW).unwrap();
+    let refused = custodian.mint(&mut rng(6), DEALER, 1, NOW);
     assert!(matches!(refused, Err(MintError::TooMany { waiting: DEALING_KEYS_MAX, wanted: 1 })));
     assert_eq!(custodian.retire(&mut rng(7), NOW).unwrap(), 0);
     assert_eq!(custodian.retire(&mut rng(7), NOW.plus_ms(1)).unwrap(), DEALING_KEYS_MAX);
     assert!(!secret_exists(&custodian, &old[0]));
     let sent = honest(3, old[0]);
     assert_eq!(accept(&mut custodian, &sent), Err(AcceptError::UnknownKey));
-    assert!(custodian.mint(&mut rng(8), 1, NOW).is_ok());
+    assert!(custodian.mint(&mut rng(8), DEALER, 1, NOW).is_ok());
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_second_arrival_gets_the_same_item() {
 #[test]
 fn many_shares_at_once_are_answered_one_by_one() {
     let mut custodian = custodian();
-    let keys = custodian.mint(&mut rng(5), 2, NOW).unwrap();
+    let keys = custodian.mint(&mut rng(5), DEALER, 2, NOW).unwrap();
     let (good, bad) = (honest(3, keys[0]), sent_badly(4, keys[1]));
     let reused = honest(5, keys[0]);
     let arrivals = [good.arrival(), bad.arrival(), good.arrival(), bad.arrival(), reused.arrival()];
@@ -240,7 +240,7 @@ fn a_dealing_key_serves_one_share() {
     let key = mint(&mut custodian);
     assert!(accept(&mut custodian, &honest(3, key)).is_ok());
     assert_eq!(accept(&mut custodian, &honest(4, key)), Err(AcceptError::UnknownKey));
-    let never_minted = DealingKey::sign(&signer(2), &domain(), x25519_public(&Secret32::new([0x55; 32])));
+    let never_minted = DealingKey::sign(&signer(2), &domain(), DEALER, x25519_public(&Secret32::new([0x55; 32])));
     assert_eq!(accept(&mut custodian, &honest(5, never_minted)), Err(AcceptError::UnknownKey));
 }
 
@@ -260,7 +260,7 @@ fn a_task_of_another_dealing_than_the_held_one_is_refused() {
 #[test]
 fn a_share_of_an_erased_record_or_an_ended_epoch_is_not_taken_in() {
     let mut custodian = custodian();
-    let keys = custodian.mint(&mut rng(5), 2, NOW).unwrap();
+    let keys = custodian.mint(&mut rng(5), DEALER, 2, NOW).unwrap();
     let (erased, ended) = (honest(3, keys[0]), honest(4, keys[1]));
     let data = ended.assignment.share.data;
     let over = [
@@ -330,7 +330,7 @@ fn a_database_restored_without_its_secrets_acknowledges_nothing() {
 #[test]
 fn a_wrapped_share_of_another_record_does_not_unwrap() {
     let mut custodian = custodian();
-    let keys = custodian.mint(&mut rng(5), 2, NOW).unwrap();
+    let keys = custodian.mint(&mut rng(5), DEALER, 2, NOW).unwrap();
     let (one, two) = (honest(3, keys[0]), honest(4, keys[1]));
     assert!(accept(&mut custodian, &one).is_ok() && accept(&mut custodian, &two).is_ok());
     let (one, two) = (Slot::of(&one.assignment.share), Slot::of(&two.assignment.share));

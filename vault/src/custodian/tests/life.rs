@@ -170,7 +170,7 @@ fn an_ended_epoch_takes_its_shares_and_answers_and_no_others() {
 }
 
 fn mint_more(custodian: &mut Tested) -> DealingKey {
-    custodian.mint(&mut rng(15), 1, NOW).unwrap()[0]
+    custodian.mint(&mut rng(15), DEALER, 1, NOW).unwrap()[0]
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_row_that_was_altered_stops_the_node() {
 #[test]
 fn many_rows_are_read_page_by_page() {
     let mut custodian = custodian();
-    let keys = custodian.mint(&mut rng(5), 300, NOW).unwrap();
+    let keys = custodian.mint(&mut rng(5), DEALER, 300, NOW).unwrap();
     assert_eq!(custodian.store.dealing_keys().unwrap().len(), 300);
     let sent: Vec<_> = (1..=5).map(|record| honest(record, keys[usize::from(record)])).collect();
     let arrivals: Vec<_> = sent.iter().map(Sent::arrival).collect();
