@@ -44,7 +44,20 @@ fn a_node_that_lost_a_part_of_its_folder_does_not_start() {
         fs::rename(&folder, &away).unwrap();
         let error = network.nodes.start(down).expect_err("it could vote again where it has voted before");
         assert!(matches!(error, LocalError::Start { source: StartError::Incomplete(_), .. }), "{error}");
-        fs::rename(&away, &folder).unwrap();
+        if let Err(e) = fs::rename(&away, &folder) {
+            panic!(
+                "{part} {e} {}",
+                String::from_utf8_lossy(
+                    &std::process::Command::new("ls")
+                        .arg("-laR")
+                        .arg("--time-style=full-iso")
+                        .arg(&folder)
+                        .output()
+                        .unwrap()
+                        .stdout
+                )
+            );
+        }
     }
     network.nodes.start(down).unwrap();
     let height = network.tip(0).height;

@@ -230,7 +230,7 @@ async fn open_all(pair: &Pair<'_>, checker: &Checker) {
             .filter_map(|event| event.record)
             .collect::<Vec<_>>()
     });
-    let active = pair.owner.told.active.borrow();
+    let active = pair.owner.told.active.borrow().clone();
     assert!(active.iter().any(|record| registered.contains(record)), "an owner has an active record");
     for record in registered {
         let open = async |client: &SimClient| {

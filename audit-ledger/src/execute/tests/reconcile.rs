@@ -290,10 +290,9 @@ fn run(seed: u64) -> (Ledger, Account, Vec<Event>) {
             let transaction = ledger.transaction(&author, op.call.clone());
             let id = transaction.transaction.body.id();
             let verdict = account.judge(id, &op, now);
-            // Who is refused before the contract looks at the call is refused without a record.
-            let stopped = op.author.1 == Role::Researcher && account.suspended.contains(&op.author.0);
-            let record = op.record.filter(|_| !stopped);
-            account.lines.push(Line { transaction: id, actor: author.public(), action: op.action, record, verdict });
+            // Also who may not act is counted under the record that was asked for.
+            let Op { action, record, .. } = op;
+            account.lines.push(Line { transaction: id, actor: author.public(), action, record, verdict });
             transactions.push(transaction.clone());
             earlier.push(transaction);
             left -= 1;

@@ -44,7 +44,7 @@ fn a_checkpoint_is_carried_once_enough_organisations_cosigned_it() {
 fn two_nodes_of_one_organisation_count_once() {
     let mut merged = config();
     merged.members[1].org = merged.members[0].org.clone();
-    assert_eq!(merged.cosigners_needed(), 1, "three organisations tolerate none that lies");
+    assert_eq!(merged.cosigners_needed(), 2, "four orderers tolerate one that lies, whoever commits");
     let mut config = config();
     let (a, b) = (config.members[0].node, config.members[1].node);
     config.members[1].org = config.members[0].org.clone();
