@@ -18,9 +18,10 @@ use dmdl_types::{block::Block, checkpoint::CosigningKey, genesis::Genesis, id::H
 use dmdl_vault::store::PayloadStore;
 use rand_core::CryptoRng;
 use std::{
+    fs::DirEntry,
     net::SocketAddr,
     num::{NonZeroU64, NonZeroUsize},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,
@@ -31,6 +32,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 const WORKERS: usize = 2;
 /// How long a node that broke the protocol stays disconnected: about an epoch of a busy channel.
 const BLOCK_DURATION: Duration = Duration::from_secs(60);
+
+/// The file that the engine's runtime locks its folder with.
+const LOCK_FILE: &str = ".hold";
 
 /// What a node is started with.
 #[derive(Debug)]
@@ -199,7 +203,7 @@ impl Handle {
         folder(&config.dir)?;
         // With only one of the two folders, this node could vote again where it has voted before. The
         // ledger is made before the engine writes anything.
-        let voted = config.dir.join("engine").read_dir().is_ok_and(|mut files| files.next().is_some());
+        let voted = has_journals(&config.dir.join("engine"));
         if voted && !config.dir.join("ledger").exists() {
             return Err(StartError::Incomplete(config.dir.display().to_string()));
         }
@@ -257,6 +261,13 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.halt();
     }
+}
+
+/// Whether the engine has written anything into its folder. A start that was refused leaves the folder
+/// with a lock file, which must not make the next start trust it.
+fn has_journals(engine: &Path) -> bool {
+    let journal = |file: std::io::Result<DirEntry>| file.is_ok_and(|file| file.file_name() != LOCK_FILE);
+    engine.read_dir().is_ok_and(|mut files| files.any(journal))
 }
 
 async fn run(

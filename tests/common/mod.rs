@@ -275,7 +275,7 @@ pub(crate) async fn denied(
 /// The one code of a denial.
 pub(crate) fn denial(outcome: &Outcome) -> ReasonCode {
     assert_eq!(outcome.verdict, Verdict::Deny);
-    assert_eq!(outcome.grant.is_some_and(|_| outcome.use_number.is_some()), false, "a denial takes no use");
+    assert!(outcome.use_number.is_none(), "a denial takes no use");
     let [reason] = &outcome.reasons[..] else { panic!("one reason: {:?}", outcome.reasons) };
     reason.code
 }

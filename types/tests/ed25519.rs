@@ -3,6 +3,8 @@
 //! On the ledger ZIP-215 holds, and single and batch verification agree on every case: nodes that
 //! verify in different batches must never differ. In checkpoint notes the strict rules hold.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use commonware_codec::{Copying, DecodeExt as _};
 use commonware_cryptography::{BatchEntry, BatchVerifier as _, ed25519};
 use commonware_parallel::Sequential;
