@@ -40,7 +40,7 @@ demo: setup samples build ## the whole story on sample records: register, ask, d
 clean-demo: ## remove what the demo left
 	rm -rf demo
 
-check: setup fmt-check deps lint test vectors-check wasm ## everything that CI runs
+check: setup samples fmt-check deps lint test vectors-check wasm ## everything that CI runs
 	@echo "check: all passed"
 
 fmt: ## format the sources

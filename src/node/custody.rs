@@ -35,6 +35,8 @@ const KEYS_MAX: u16 = 16;
 const KEYS_KEPT_MS: u64 = 60 * 60 * 1000;
 /// How long a share may wait for its registration to be executed here.
 const REGISTRATION_PATIENCE: Duration = Duration::from_millis(2500);
+/// How long an ask for a release may be ahead of this node's own execution.
+const EXECUTION_PATIENCE: Duration = Duration::from_millis(1000);
 /// Items of the custodian that go to the ledger at a time.
 const PENDING_MAX: usize = 256;
 /// Rows that are looked at together after a start.
@@ -231,7 +233,10 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     }
 
     /// Releases this node's share for a decryption, if the release rule holds.
+    ///
+    /// A requester may ask a moment before this node has executed what another one has already.
     pub(super) async fn release_share(&self, decryption: TransactionId) -> Result<Vec<u8>, Refused> {
+        self.wait_executed(decryption).await?;
         let released = self.random(|rng| {
             // The view is read under the custodian's lock: what this node has executed before, it has
             // either observed already or will find in the view.
@@ -247,6 +252,27 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         })?;
         self.outbox_due.notify_one();
         Ok(entry.answer())
+    }
+
+    /// Waits for this node's own execution of a transaction, whatever its outcome.
+    async fn wait_executed(&self, id: TransactionId) -> Result<(), Refused> {
+        let deadline = self.runtime.current() + EXECUTION_PATIENCE;
+        let mut tip = self.channel.follow();
+        loop {
+            tip.mark_unchanged();
+            match self.channel.event_of(id) {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => {}
+                Err(error) => return Err(Refused::new("unavailable", error)),
+            }
+            tokio::select! {
+                biased;
+                _ = tip.changed() => {}
+                () = self.runtime.sleep_until(deadline) => {
+                    return Err(Refused::new("not_final", format!("transaction `{id}` is not executed here")));
+                }
+            }
+        }
     }
 
     /// Lets the custodian forget what a final block has ended.
