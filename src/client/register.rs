@@ -155,20 +155,11 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
     /// # Errors
     /// [`StoreError`] when the gateway's state cannot be read.
     pub async fn wait_active(&self, record: RecordId, version: RecordVersion) -> Result<bool, StoreError> {
-        let channel = self.gateway.channel();
-        let mut tip = channel.follow();
-        let deadline = self.gateway.runtime().current() + self.patience;
-        loop {
-            tip.mark_unchanged();
-            if channel.version(record, version)?.is_some_and(|row| row.state == VersionState::Active) {
-                return Ok(true);
-            }
-            tokio::select! {
-                biased;
-                _ = tip.changed() => {}
-                () = self.gateway.runtime().sleep_until(deadline) => return Ok(false),
-            }
-        }
+        let active = || {
+            let row = self.gateway.channel().version(record, version)?;
+            Ok(row.filter(|row| row.state == VersionState::Active))
+        };
+        Ok(self.gateway.when(self.patience, active).await?.is_some())
     }
 
     /// One dealing key of each custodian that answers, verified against the pinned genesis.

@@ -213,23 +213,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         record: RecordId,
         version: RecordVersion,
     ) -> Result<dmdl_types::custody::Assignment, Refused> {
-        let deadline = self.runtime.current() + REGISTRATION_PATIENCE;
-        let mut tip = self.channel.follow();
-        loop {
-            tip.mark_unchanged();
-            match self.channel.assignment(self.id(), record, version) {
-                Ok(Some(assignment)) => return Ok(assignment),
-                Ok(None) => {}
-                Err(error) => return Err(Refused::new("unavailable", error)),
-            }
-            tokio::select! {
-                biased;
-                _ = tip.changed() => {}
-                () = self.runtime.sleep_until(deadline) => {
-                    return Err(Refused::new("behind", "the registration is not executed here yet; try again"));
-                }
-            }
-        }
+        let found = self.when(REGISTRATION_PATIENCE, || self.channel.assignment(self.id(), record, version)).await;
+        let found = found.map_err(|error| Refused::new("unavailable", error))?;
+        found.ok_or_else(|| Refused::new("behind", "the registration is not executed here yet; try again"))
     }
 
     /// Releases this node's share for a decryption, if the release rule holds.
@@ -256,23 +242,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
 
     /// Waits for this node's own execution of a transaction, whatever its outcome.
     async fn wait_executed(&self, id: TransactionId) -> Result<(), Refused> {
-        let deadline = self.runtime.current() + EXECUTION_PATIENCE;
-        let mut tip = self.channel.follow();
-        loop {
-            tip.mark_unchanged();
-            match self.channel.event_of(id) {
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) => {}
-                Err(error) => return Err(Refused::new("unavailable", error)),
-            }
-            tokio::select! {
-                biased;
-                _ = tip.changed() => {}
-                () = self.runtime.sleep_until(deadline) => {
-                    return Err(Refused::new("not_final", format!("transaction `{id}` is not executed here")));
-                }
-            }
-        }
+        let found = self.when(EXECUTION_PATIENCE, || self.channel.event_of(id)).await;
+        let found = found.map_err(|error| Refused::new("unavailable", error))?;
+        found.map(drop).ok_or_else(|| Refused::new("not_final", format!("transaction `{id}` is not executed here")))
     }
 
     /// Lets the custodian forget what a final block has ended.

@@ -123,19 +123,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// # Errors
     /// [`GatewayError::NotFinal`] when that does not happen in time.
     pub async fn wait_final(&self, id: TransactionId, patience: Duration) -> Result<Final, GatewayError> {
-        let deadline = self.runtime.current() + patience;
-        let mut tip = self.channel.follow();
-        loop {
-            tip.mark_unchanged();
-            if let Some(done) = self.find(id)? {
-                return Ok(done);
-            }
-            tokio::select! {
-                biased;
-                _ = tip.changed() => {}
-                () = self.runtime.sleep_until(deadline) => return Err(GatewayError::NotFinal(id)),
-            }
-        }
+        self.when(patience, || self.find(id)).await?.ok_or(GatewayError::NotFinal(id))
     }
 
     fn find(&self, id: TransactionId) -> Result<Option<Final>, StoreError> {

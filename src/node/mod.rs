@@ -95,6 +95,32 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         &self.payloads
     }
 
+    /// Waits until `look` finds something, looking again after each executed block; none after
+    /// `patience`.
+    ///
+    /// # Errors
+    /// Whatever `look` fails with.
+    pub async fn when<T, F>(
+        &self,
+        patience: Duration,
+        mut look: impl FnMut() -> Result<Option<T>, F>,
+    ) -> Result<Option<T>, F> {
+        let deadline = self.runtime.current() + patience;
+        let mut tip = self.channel.follow();
+        loop {
+            // Marked before the look: a block that is executed meanwhile is not slept over.
+            tip.mark_unchanged();
+            if let Some(found) = look()? {
+                return Ok(Some(found));
+            }
+            tokio::select! {
+                biased;
+                _ = tip.changed() => {}
+                () = self.runtime.sleep_until(deadline) => return Ok(None),
+            }
+        }
+    }
+
     /// Lets `draw` use the runtime's randomness: the operating system's, or the simulator's seed.
     fn random<T>(&self, draw: impl FnOnce(&mut E) -> T) -> T {
         draw(&mut lock(&self.rng))
