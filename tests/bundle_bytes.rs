@@ -16,7 +16,7 @@ use dmdl_types::{
     event::{Action, Event},
     genesis::{EpochConfig, Genesis},
     id::{Epoch, RecordId},
-    index_proof::HeadKey,
+    index_proof::{HeadKey, bit},
     invocation::Authority,
     receipt::Receipt,
 };
@@ -130,8 +130,10 @@ fn events_left_out_added_or_swapped_are_refused() {
     // The right events at positions that they do not have.
     let moved = own.iter().map(|(position, leaf)| (position + 1, leaf.clone())).collect();
     assert!(matches!(refusal(&head(moved), genesis), BundleError::Events(_)));
-    // A proof of no events says that a record has none.
-    let none = Content::Head { key: HeadKey::Record(RecordId::new([7; 32])), proof: proof.clone(), leaves: Vec::new() };
+    // A proof of a head in one half of the tree says nothing of a record in the other half.
+    let far = (0..=u8::MAX).map(|n| HeadKey::Record(RecordId::new([n; 32])));
+    let far = far.into_iter().find(|far| bit(&far.path(), 0) != bit(&key.path(), 0)).unwrap();
+    let none = Content::Head { key: far, proof: proof.clone(), leaves: Vec::new() };
     assert!(matches!(refusal(&Bundle { content: none, ..about.clone() }, genesis), BundleError::Head(_)));
 }
 
