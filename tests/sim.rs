@@ -145,5 +145,9 @@ fn twenty_seeds_hold_every_invariant() {
 #[test]
 fn a_seed_replays_to_the_same_hash() {
     let seed = number("DMDL_SIM_SEED").unwrap_or(42);
-    assert_eq!(run_seed(seed), run_seed(seed));
+    // A choice that is not the seed's may fall the same way once, not six times.
+    let first = run_seed(seed);
+    for _ in 0..5 {
+        assert_eq!(run_seed(seed), first);
+    }
 }

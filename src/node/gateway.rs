@@ -278,9 +278,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// [`GatewayError::Export`] when no final checkpoint covers them in time.
     pub async fn export(&self, filter: Option<HeadKey>, size: u64, patience: Duration) -> Result<Bundle, GatewayError> {
         let deadline = self.runtime.current() + patience;
-        let mut tip = self.channel.follow();
         loop {
-            let covered = tip.borrow_and_update().anchor.is_some_and(|anchor| anchor.checkpoint.size >= size);
+            let executed = self.channel.executed_next();
+            let covered = self.channel.tip().anchor.is_some_and(|anchor| anchor.checkpoint.size >= size);
             if covered && let Some(chain) = self.chain.get() {
                 match audit::export(&self.channel, chain, filter).await {
                     Err(ExportError::NothingFinal | ExportError::NoHistory) => {}
@@ -289,7 +289,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             }
             tokio::select! {
                 biased;
-                _ = tip.changed() => {}
+                () = executed => {}
                 () = self.runtime.sleep_until(deadline) => return Err(ExportError::NothingFinal.into()),
             }
         }

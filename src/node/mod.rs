@@ -106,16 +106,15 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         mut look: impl FnMut() -> Result<Option<T>, F>,
     ) -> Result<Option<T>, F> {
         let deadline = self.runtime.current() + patience;
-        let mut tip = self.channel.follow();
         loop {
-            // Marked before the look: a block that is executed meanwhile is not slept over.
-            tip.mark_unchanged();
+            // Begun before the look: a block that is executed meanwhile is not slept over.
+            let executed = self.channel.executed_next();
             if let Some(found) = look()? {
                 return Ok(Some(found));
             }
             tokio::select! {
                 biased;
-                _ = tip.changed() => {}
+                () = executed => {}
                 () = self.runtime.sleep_until(deadline) => return Ok(None),
             }
         }

@@ -42,32 +42,29 @@ impl Checker {
     /// Follows one node through its lives; never returns.
     pub(crate) async fn watch(&self, cluster: &Cluster, position: usize) {
         let seat = &cluster.seats[position];
-        let mut up = seat.up.subscribe();
         loop {
-            let running = up.borrow_and_update().clone();
-            let Some(node) = running else {
-                up.changed().await.unwrap();
+            let changed = seat.up.changed();
+            let Some(node) = seat.up.get() else {
+                changed.await;
                 continue;
             };
             tokio::select! {
                 biased;
-                _ = up.changed() => {}
+                () = changed => {}
                 () = self.follow(&node, &seat.store, position) => {}
             }
         }
     }
 
     async fn follow(&self, node: &SimNode, store: &MemoryStore, position: usize) {
-        let mut tip = node.channel().follow();
         let mut linked = None;
         loop {
-            let now = *tip.borrow_and_update();
+            let executed = node.channel().executed_next();
+            let now = node.channel().tip();
             self.tip(store, position, now.height, now.size);
             self.released(store, position);
             linked = Some(self.chain(node, linked, now.height).await);
-            if tip.changed().await.is_err() {
-                return;
-            }
+            executed.await;
         }
     }
 

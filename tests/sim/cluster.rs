@@ -11,6 +11,7 @@ use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as 
 use commonware_utils::{NZU32, NZUsize};
 use dmdl::node::{Backing, Node, Posts, Secrets, SharedNode};
 use dmdl_audit_ledger::{
+    channel::Latest,
     mdca::{
         self, Engine, EngineBlock, Links, Post, Seats, Timing, WIRE_BYTES_MAX, WireReceiver, WireSender,
         message_bytes_max,
@@ -33,7 +34,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 pub(crate) const NODES: usize = 4;
 pub(crate) const ORGS: [&str; NODES] = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
@@ -53,7 +54,7 @@ pub(crate) struct Cluster {
 pub(crate) struct Seat {
     pub(crate) store: MemoryStore,
     /// The node, while it runs.
-    pub(crate) up: watch::Sender<Option<SimNode>>,
+    pub(crate) up: Latest<Option<SimNode>>,
     seed: [u8; 32],
     cosigning: [u8; 32],
     secrets: Arc<Mutex<MemoryKeys>>,
@@ -138,7 +139,7 @@ impl Cluster {
             let halt = engine.stopped().await;
             panic!("node {position} stopped by itself: {halt}");
         });
-        seat.up.send_replace(Some(node.await.unwrap()));
+        seat.up.set(Some(node.await.unwrap()));
         seat.task.replace(Some(task));
     }
 
@@ -147,7 +148,7 @@ impl Cluster {
         let seat = &self.seats[position];
         let task = seat.task.take().unwrap();
         task.abort();
-        seat.up.send_replace(None);
+        seat.up.set(None);
         let _ = task.await;
         // The aborted tasks let go of their files when they are next polled.
         self.runtime.sleep(Duration::from_millis(10)).await;
@@ -194,7 +195,7 @@ impl Seat {
     fn new(runtime: &Runtime) -> Self {
         Self {
             store: MemoryStore::new(),
-            up: watch::Sender::new(None),
+            up: Latest::new(None),
             seed: secret(runtime),
             cosigning: secret(runtime),
             secrets: Arc::default(),

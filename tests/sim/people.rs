@@ -73,13 +73,14 @@ impl Person<'_> {
         seat: usize,
         act: impl AsyncFn(&SimClient) -> Result<T, E>,
     ) -> Option<Result<T, E>> {
-        let mut up = self.cluster.seats[seat % NODES].up.subscribe();
-        let node = up.borrow_and_update().clone()?;
+        let up = &self.cluster.seats[seat % NODES].up;
+        let changed = up.changed();
+        let node = up.get()?;
         let rng = self.cluster.runtime().child("person");
         let client = Client::new(self.cluster.genesis.clone(), self.key(), node, rng, PATIENCE);
         tokio::select! {
             biased;
-            _ = up.changed() => None,
+            () = changed => None,
             done = act(&client) => Some(done),
         }
     }

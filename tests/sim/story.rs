@@ -168,7 +168,7 @@ impl Pair<'_> {
         assert!(self.decrypt(record, grant).await.is_none(), "a revoked grant allows nothing");
         let cluster = self.owner.cluster;
         let behind = || {
-            let nodes = cluster.seats.iter().filter_map(|seat| seat.up.borrow().clone());
+            let nodes = cluster.seats.iter().filter_map(|seat| seat.up.get());
             nodes.into_iter().any(|node| node.channel().tip().height < revoked.event.height)
         };
         while behind() {
@@ -204,7 +204,7 @@ pub(crate) async fn settle(cluster: &Cluster, checker: &Checker, told: &Told, pa
         .await;
     let (height, state) = checker.all_equal_from(target).unwrap();
     for seat in &cluster.seats {
-        let node = seat.up.borrow().clone().unwrap();
+        let node = seat.up.get().unwrap();
         for done in told.finals.borrow().iter() {
             let found = node.channel().event_of(done.transaction).unwrap();
             assert_eq!(found, Some((done.position, done.event.clone())), "what was called final is gone or changed");
@@ -253,7 +253,7 @@ async fn open_all(pair: &Pair<'_>, checker: &Checker) {
 
 /// The exported trail verifies from the pinned genesis alone, and says what the nodes say.
 async fn verify_trail(cluster: &Cluster, checker: &Checker) {
-    let node = cluster.seats[NODES - 1].up.borrow().clone().unwrap();
+    let node = cluster.seats[NODES - 1].up.get().unwrap();
     let size = node.log_size();
     let bundle = node.export(None, size, Duration::from_secs(60)).await.unwrap();
     let report = bundle::verify(&bundle.to_bytes(), &cluster.genesis).unwrap();

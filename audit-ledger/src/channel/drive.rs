@@ -80,7 +80,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
                 waiting.cosignatures.settle(anchor.checkpoint.height);
             }
         }
-        self.shared.tip.send_replace(executed.tip);
+        self.shared.tip.set(executed.tip);
         // A node that has stopped listening is shutting down; the block is durable all the same.
         let _ = self.shared.notices.send(Notice::Executed(Arc::new(executed))).await;
         Ok(())

@@ -7,8 +7,10 @@
 //! taken into the pool will be ordered; only its event in the log says so.
 
 mod drive;
+mod latest;
 mod view;
 
+pub use latest::Latest;
 pub use view::{RecordView, ViewError};
 
 use crate::{
@@ -29,7 +31,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, futures::Notified, mpsc};
 
 /// Executed blocks that may wait for the node to take notice of them.
 const NOTICES: usize = 64;
@@ -106,7 +108,7 @@ struct Shared<E, S: Store> {
     executor: Mutex<Executor<S>>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
-    tip: watch::Sender<Tip>,
+    tip: Latest<Tip>,
     notices: mpsc::Sender<Notice>,
 }
 
@@ -142,7 +144,7 @@ impl<E, S: Store> Channel<E, S> {
     ) -> Result<(Self, mpsc::Receiver<Notice>), ExecuteError> {
         let executor = Executor::open(store.clone(), genesis.clone(), judge)?;
         let (notices, inbox) = mpsc::channel(NOTICES);
-        let (tip, _) = watch::channel(*executor.tip());
+        let tip = Latest::new(*executor.tip());
         let shared = Shared {
             clock,
             store,
@@ -180,13 +182,12 @@ impl<E, S: Store> Channel<E, S> {
     /// The last executed block.
     #[must_use]
     pub fn tip(&self) -> Tip {
-        *self.shared.tip.borrow()
+        self.shared.tip.get()
     }
 
-    /// Follows the tip.
-    #[must_use]
-    pub fn follow(&self) -> watch::Receiver<Tip> {
-        self.shared.tip.subscribe()
+    /// Waits for the next executed block after this call, polled or not.
+    pub fn executed_next(&self) -> Notified<'_> {
+        self.shared.tip.changed()
     }
 
     /// The configuration of an epoch, once it is decided.
