@@ -19,7 +19,7 @@ CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 DMDL   := $(CARGO_TARGET_DIR)/debug/dmdl
 
-.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check sim wasm bench
+.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check sim model wasm bench
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,9 @@ vectors-check: vectors ## do the vectors equal what the code writes, and does a 
 
 sim: ## the whole cluster in the simulator, twenty seeds; SEED=42 replays one
 	$(if $(SEED),DMDL_SIM_SEED=$(SEED)) $(CARGO) test $(LOCKED) --workspace $(if $(SEED),,--test engine_sim) --test sim -- --nocapture
+
+model: ## the model of the release rule, explored to its full bounds
+	$(CARGO) test $(LOCKED) --workspace --test release_model -- --ignored --nocapture
 
 wasm: ## build the crates that browsers use
 	$(CARGO) build $(LOCKED) -p dmdl-types -p dmdl-vault --target wasm32-unknown-unknown

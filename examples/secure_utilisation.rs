@@ -11,8 +11,8 @@
 //! ```
 
 use dmdl::{
-    client::{Client, Draft, OpenError, reasons},
-    local::{Identity, LocalNetwork, os_rng},
+    client::{Draft, OpenError, reasons},
+    local::{Identity, LocalClient, LocalNetwork, Shape},
 };
 use dmdl_policies::templates::Template;
 use dmdl_types::{
@@ -35,30 +35,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     let researcher = Identity::new("west-institute", "dr-baker", Role::Researcher)?;
     let now = UnixMillis::new(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis().try_into()?);
     let orgs = ["north-hospital", "south-clinic", "west-institute", "east-registry"];
-    let mut network = LocalNetwork::create(dir.path(), &orgs, &[&owner, &researcher], now)?;
+    let mut network = LocalNetwork::create(dir.path(), &orgs, &[&owner, &researcher], now, Shape::default())?;
     network.start_all()?;
     network.wait_ready(PATIENCE)?;
-    let at = |position: usize, who: &Identity| {
-        let gateway = network.node(position).map(|node| node.node().clone());
-        gateway.map(|gateway| Client::new(network.genesis().clone(), who.key(), gateway, os_rng(), PATIENCE))
-    };
+    let at = |position: usize, who: &Identity| network.client(position, who, PATIENCE);
     let (Some(owner), Some(researcher)) = (at(0, &owner), at(2, &researcher)) else {
         return Err("a node is down".into());
     };
     tokio::runtime::Runtime::new()?.block_on(story(&owner, &researcher))
 }
 
-type Person = Client<commonware_runtime::tokio::Context, dmdl_audit_ledger::store::RocksStore, Rng>;
-type Rng = rand_core::UnwrapErr<getrandom::SysRng>;
-
-async fn story(owner: &Person, researcher: &Person) -> Result<(), Box<dyn Error>> {
+async fn story(owner: &LocalClient, researcher: &LocalClient) -> Result<(), Box<dyn Error>> {
     // The owner seals the record on their own machine; the gateway sees ciphertext and sealed shares.
     let record = b"HbA1c 48 mmol/mol, 2026-01";
     let permission = Permission { code: DuoCode::Hmb, diseases: Vec::new() };
     let metadata = Metadata { media_type: "text/plain".into(), subject: None, listed: true };
-    let draft = Draft { metadata, policy: Some(Template::ResearchAuto.document(permission)) };
-    let registered = owner.register(&record[..], Cursor::new(Vec::new()), draft).await?;
-    if !owner.wait_active(registered.record, registered.version).await? {
+    let draft = Draft::new(metadata, Some(Template::ResearchAuto.document(permission)));
+    let registered = owner.register(&record[..], Cursor::new(Vec::new()), draft, &|_| ()).await?;
+    if !owner.wait_active(registered.record, registered.version, PATIENCE).await? {
         return Err("the record is not active yet".into());
     }
     say("registered and active");

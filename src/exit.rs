@@ -1,5 +1,7 @@
 //! Exit codes, and the one place where errors meet them.
 
+use std::borrow::Cow;
+
 /// How the program ends; scripts rely on these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -31,14 +33,14 @@ pub struct Failure {
     /// How the program ends.
     pub exit: Exit,
     /// The stable code.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// The sentence.
     pub detail: String,
 }
 
 impl Failure {
     /// A failure.
-    pub fn new(exit: Exit, code: &'static str, detail: impl ToString) -> Self {
-        Self { exit, code, detail: detail.to_string() }
+    pub fn new(exit: Exit, code: impl Into<Cow<'static, str>>, detail: impl ToString) -> Self {
+        Self { exit, code: code.into(), detail: detail.to_string() }
     }
 }

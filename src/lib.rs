@@ -5,6 +5,10 @@
 pub mod client;
 pub mod commands;
 pub mod exit;
+pub mod gateway;
+pub mod http;
+pub mod keyfile;
 pub mod local;
 pub mod network_file;
 pub mod node;
+pub mod problem;

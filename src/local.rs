@@ -1,8 +1,13 @@
 //! A network of several organisations on this machine, in one process: real nodes, real TCP on
-//! loopback, real stores. What `dmdl demo` runs on.
+//! loopback, real stores. What `dmdl demo` and `dmdl up` run on.
 
-use crate::node::{Handle, NodeConfig, StartError};
-use dmdl_audit_ledger::mdca::Peer;
+use crate::{
+    client::{Client, Trust},
+    keyfile::{self, KeyFileError},
+    node::{Handle, NodeConfig, SharedNode, StartError},
+};
+use commonware_runtime::tokio as runtime;
+use dmdl_audit_ledger::{mdca::Peer, store::RocksStore};
 use dmdl_types::{
     checkpoint::CosigningKey,
     genesis::{ChannelConfig, Genesis, MdcaConfig, Member, NodeRoles, Person, Role, faults},
@@ -19,8 +24,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Blocks an epoch of a local network.
-const EPOCH_BLOCKS: u64 = 1000;
+/// The files of a node's secrets, in its folder.
+const NODE_KEY: &str = "node.key";
+const COSIGNING_KEY: &str = "cosigning.key";
 
 /// The operating system's generator; without randomness there is no secret, so a failure panics.
 #[must_use]
@@ -35,6 +41,20 @@ pub enum LocalError {
     /// A name is none.
     #[error(transparent)]
     Name(#[from] IdError),
+    /// A node's secret cannot be kept, or found again.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// A folder cannot be made.
+    #[error("`{path}`: {source}")]
+    Folder {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The folder holds the nodes of another network.
+    #[error("`{0}` holds the nodes of another network than the genesis document names")]
+    OtherNetwork(String),
     /// No port is free.
     #[error("no port is free on the loopback address: {0}")]
     Port(std::io::Error),
@@ -49,6 +69,21 @@ pub enum LocalError {
         /// Why.
         source: StartError,
     },
+}
+
+/// What may differ from one local network to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// How many shares open a record; one more than the organisations that may fail, otherwise.
+    pub threshold: Option<u8>,
+    /// Blocks an epoch.
+    pub epoch_blocks: u64,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { threshold: None, epoch_blocks: 1000 }
+    }
 }
 
 /// An organisation's node, while it is down.
@@ -72,6 +107,9 @@ impl std::fmt::Debug for LocalNetwork {
         write!(f, "LocalNetwork({})", self.genesis.id())
     }
 }
+
+/// A person at a node in this process.
+pub type LocalClient = Client<SharedNode<runtime::Context, RocksStore>, UnwrapErr<SysRng>>;
 
 /// A person of a local network, with the key that others only see half of.
 #[derive(Debug)]
@@ -105,11 +143,18 @@ impl LocalNetwork {
     ///
     /// # Errors
     /// [`LocalError`].
-    pub fn create(dir: &Path, orgs: &[&str], people: &[&Identity], now: UnixMillis) -> Result<Self, LocalError> {
+    pub fn create(
+        dir: &Path,
+        orgs: &[&str],
+        people: &[&Identity],
+        now: UnixMillis,
+        shape: Shape,
+    ) -> Result<Self, LocalError> {
         let mut seats = Vec::new();
         let mut members = Vec::new();
         for (org, address) in orgs.iter().zip(free_addresses(orgs.len())?) {
             let seat = Seat { org: OrgId::new(*org)?, key: random_secret(), cosigning: random_secret(), address };
+            seat.keep(dir)?;
             members.push(Member {
                 node: seat.node(),
                 cosigning_key: seat.cosigning_key().public(),
@@ -133,13 +178,30 @@ impl LocalNetwork {
             people,
             channel: ChannelConfig {
                 name: ChannelName::new("main")?,
-                epoch_blocks: EPOCH_BLOCKS,
+                epoch_blocks: shape.epoch_blocks,
                 endorsements: small(tolerated + 1),
-                custody_threshold: small(tolerated + 1),
+                custody_threshold: shape.threshold.unwrap_or(small(tolerated + 1)),
                 policy_engine: dmdl_policies::POLICY_ENGINE,
                 mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 500_000 },
             },
         };
+        let nodes = seats.iter().map(|_| None).collect();
+        Ok(Self { genesis, dir: dir.to_owned(), seats, nodes })
+    }
+
+    /// Finds a network again that was made in `dir`; no node runs yet.
+    ///
+    /// # Errors
+    /// [`LocalError`] when a node's secrets are not there, or not those of the genesis document.
+    pub fn open(dir: &Path, genesis: Genesis) -> Result<Self, LocalError> {
+        let mut seats = Vec::new();
+        for (member, address) in genesis.members.iter().zip(free_addresses(genesis.members.len())?) {
+            let seat = Seat::find(dir, &member.org, address)?;
+            if seat.node() != member.node || seat.cosigning_key().public() != member.cosigning_key {
+                return Err(LocalError::OtherNetwork(dir.display().to_string()));
+            }
+            seats.push(seat);
+        }
         let nodes = seats.iter().map(|_| None).collect();
         Ok(Self { genesis, dir: dir.to_owned(), seats, nodes })
     }
@@ -216,6 +278,20 @@ impl LocalNetwork {
         self.nodes.get(position)?.as_ref()
     }
 
+    /// An organisation whose node has stopped by itself.
+    #[must_use]
+    pub fn stopped(&self) -> Option<&OrgId> {
+        let mut seats = self.seats.iter().zip(&self.nodes);
+        seats.find(|(_, node)| node.as_ref().is_some_and(Handle::has_stopped)).map(|(seat, _)| &seat.org)
+    }
+
+    /// A person at the node of one organisation, if it runs.
+    #[must_use]
+    pub fn client(&self, position: usize, identity: &Identity, patience: Duration) -> Option<LocalClient> {
+        let gateway = self.node(position)?.node().clone();
+        Some(Client::new(Trust::new(self.genesis.clone()), identity.key(), gateway, os_rng(), patience))
+    }
+
     fn peers(&self) -> Vec<Peer> {
         let peer =
             |seat: &Seat| Peer { node: seat.node(), host: seat.address.ip().to_string(), port: seat.address.port() };
@@ -224,6 +300,22 @@ impl LocalNetwork {
 }
 
 impl Seat {
+    /// Keeps the node's secrets where [`Seat::find`] finds them.
+    fn keep(&self, dir: &Path) -> Result<(), LocalError> {
+        let folder = dir.join(self.org.as_str());
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| LocalError::Folder { path: folder.display().to_string(), source })?;
+        keyfile::write_secret(&folder.join(NODE_KEY), &self.key)?;
+        Ok(keyfile::write_secret(&folder.join(COSIGNING_KEY), &self.cosigning)?)
+    }
+
+    fn find(dir: &Path, org: &OrgId, address: SocketAddr) -> Result<Self, LocalError> {
+        let folder = dir.join(org.as_str());
+        let key = keyfile::read_secret(&folder.join(NODE_KEY))?;
+        let cosigning = keyfile::read_secret(&folder.join(COSIGNING_KEY))?;
+        Ok(Self { org: org.clone(), key, cosigning, address })
+    }
+
     fn node(&self) -> NodeId {
         NodeId::of_key(self.signing_key().public())
     }
@@ -241,7 +333,8 @@ fn copy(secret: &Secret32) -> Secret32 {
     secret.expose(|bytes| Secret32::new(*bytes))
 }
 
-fn random_secret() -> Secret32 {
+/// 32 bytes of the operating system's randomness.
+pub(crate) fn random_secret() -> Secret32 {
     let mut bytes = [0; 32];
     os_rng().fill_bytes(&mut bytes);
     Secret32::new(bytes)

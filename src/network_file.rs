@@ -1,4 +1,4 @@
-//! The network file: the pinned genesis, as people keep it.
+//! The network file: the pinned genesis, and where gateways are, as people keep it.
 //!
 //! # Source
 //! docs/spec/genesis.md
@@ -46,6 +46,23 @@ pub enum NetworkFileError {
     Genesis(#[from] GenesisError),
 }
 
+/// Where a gateway is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Its address: `https://HOST:PORT`, or `http://` on the loopback address.
+    pub url: String,
+    /// Its certificate, which is then the only one that is taken: the system's authorities are never
+    /// asked. None for plain HTTP on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_sha256: Option<CertificateDigest>,
+}
+
+/// SHA-256 of a certificate, as hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CertificateDigest(#[serde(with = "hex::serde")] pub [u8; 32]);
+
 /// A network file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,13 +71,23 @@ pub struct NetworkFile {
     pub network: NetworkId,
     /// The document behind it.
     pub genesis: Genesis,
+    /// Gateways, the first one to be asked first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<Endpoint>,
 }
 
 impl NetworkFile {
     /// The file that pins a genesis document.
     #[must_use]
     pub fn of(genesis: Genesis) -> Self {
-        Self { network: genesis.id(), genesis }
+        Self { network: genesis.id(), genesis, gateways: Vec::new() }
+    }
+
+    /// The same file with a gateway.
+    #[must_use]
+    pub fn with_gateway(mut self, gateway: Endpoint) -> Self {
+        self.gateways.push(gateway);
+        self
     }
 
     /// The file's text.
@@ -76,7 +103,7 @@ impl NetworkFile {
     ///
     /// # Errors
     /// [`NetworkFileError`].
-    pub fn read(path: &Path) -> Result<Genesis, NetworkFileError> {
+    pub fn read(path: &Path) -> Result<Self, NetworkFileError> {
         let name = path.display().to_string();
         let unreadable = |source| NetworkFileError::Read { path: name.clone(), source };
         let mut text = String::new();
@@ -89,6 +116,6 @@ impl NetworkFile {
             return Err(NetworkFileError::GenesisMismatch { pinned: file.network, actual });
         }
         file.genesis.check()?;
-        Ok(file.genesis)
+        Ok(file)
     }
 }

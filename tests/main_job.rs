@@ -14,7 +14,7 @@ use common::{
     TestNetwork, allowed, assert_no_release, denial, denied, done, granted, open, plaintext, random_bytes, register,
     register_open, research_policy, samples::samples, terms,
 };
-use dmdl::client::OpenError;
+use dmdl::client::{CallError, OpenError};
 use dmdl_types::{
     access::{DuoCode, ReasonCode},
     custody::SealedBytes,
@@ -89,17 +89,22 @@ fn without_a_policy_the_committee_decides() {
         };
 
         let refused = ask().await;
-        let own = researcher.review(refused, true).await.unwrap();
-        assert_eq!(own.event.outcome.verdict, Verdict::Rejected, "nobody approves their own request");
+        let own = researcher.review(refused, true).await.unwrap_err();
+        assert_eq!(code(&own), "role", "nobody approves their own request");
         let denied = done(committee.review(refused, false).await.unwrap());
         assert_eq!(denied.event.outcome.grant, None);
-        let late = committee.review(refused, true).await.unwrap();
-        assert_eq!(late.event.outcome.verdict, Verdict::Rejected, "a decision is not taken twice");
+        let late = committee.review(refused, true).await.unwrap_err();
+        assert_eq!(code(&late), "already_decided", "a decision is not taken twice");
 
         let approved = done(committee.review(ask().await, true).await.unwrap());
         let grant = approved.event.outcome.grant.expect("an approval gives a grant");
         assert_eq!(open(&researcher, &registered, Authority::Grant(grant)).await, b"by review only");
     });
+}
+
+/// What endorsers refuse a call for, before it is ordered.
+fn code(error: &CallError) -> &str {
+    error.problem().map_or("", |problem| &problem.code)
 }
 
 #[test]
@@ -114,8 +119,8 @@ fn a_revoked_grant_opens_nothing_not_even_what_was_ordered_before() {
         assert_eq!(plaintext(&researcher, &opening).await.unwrap(), b"revoked");
 
         let stranger = network.at(1, &network.neighbour);
-        let not_theirs = stranger.revoke(grant).await.unwrap();
-        assert_eq!(not_theirs.event.outcome.verdict, Verdict::Rejected, "only the owner's side revokes");
+        let not_theirs = stranger.revoke(grant).await.unwrap_err();
+        assert_eq!(code(&not_theirs), "role", "only the owner's side revokes");
         let revoked = done(owner.revoke(grant).await.unwrap());
         let everywhere = |network: &TestNetwork| {
             (0..common::NODES).all(|position| network.tip(position).height >= revoked.event.height)

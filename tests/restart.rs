@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{NODES, TestNetwork, allowed, done, granted, open, plaintext, register, register_open, terms};
+use common::{NODES, PATIENCE, TestNetwork, allowed, done, granted, open, plaintext, register, register_open, terms};
 use dmdl::{local::LocalError, node::StartError};
 use dmdl_audit_ledger::store::{Entry, Space};
 use dmdl_types::{
@@ -100,4 +100,17 @@ fn a_network_that_was_stopped_as_a_whole_goes_on_where_it_was() {
     let trail_after = trail(&network, 1);
     assert!(trail_after.events.len() > trail_before.events.len());
     assert!(trail_after.events.starts_with(&trail_before.events), "the trail only grew");
+}
+
+#[test]
+fn an_outcome_is_shown_again_after_all_nodes_restart_with_nothing_new_to_say() {
+    let mut network = TestNetwork::start();
+    let done = network.run(async { register_open(&network.at(0, &network.owner), b"shown again").await.done });
+    (0..NODES).for_each(|position| network.nodes.stop(position));
+    (0..NODES).for_each(|position| network.nodes.start(position).unwrap());
+    for position in 0..NODES {
+        let owner = network.at(position, &network.owner);
+        let shown = network.run(owner.outcome(done.transaction, PATIENCE)).unwrap();
+        assert_eq!(shown.as_ref(), Some(&done), "node {position} shows what it has executed");
+    }
 }

@@ -11,7 +11,7 @@
 mod common;
 
 use common::{NODES, PATIENCE, TestNetwork, allowed, assert_no_release, granted, plaintext, register_open};
-use dmdl::{client::OpenError, node::GatewayError};
+use dmdl::client::OpenError;
 use dmdl_audit_ledger::store::Space;
 use dmdl_types::{
     event::Action,
@@ -42,15 +42,15 @@ fn a_decryption_fails_closed_in_time_and_succeeds_once_when_the_nodes_are_back()
     let before = custody(&network);
 
     let researcher = network.patient(GATEWAY, &network.researcher, DEADLINE);
-    let prepared = researcher.prepare(registered.record, registered.version, Authority::Grant(grant)).unwrap();
+    let prepared =
+        network.run(researcher.prepare(registered.record, registered.version, Authority::Grant(grant))).unwrap();
     network.run(async {
         let begun = Instant::now();
         let error = researcher.order(&prepared).await.expect_err("two of four order nothing");
         assert!(begun.elapsed() < DEADLINE + SLACK, "it took {:?}", begun.elapsed());
-        assert!(
-            matches!(&error, OpenError::Gateway(GatewayError::NotFinal(_) | GatewayError::NotEndorsed { .. })),
-            "{error:?}"
-        );
+        let OpenError::Call(call) = &error else { panic!("{error:?}") };
+        let code = call.problem().map(|problem| problem.code.as_ref());
+        assert!(matches!(code, Some("not_final" | "not_endorsed")), "{error:?}");
         let text = error.to_string();
         assert!(text.contains("not final in time") || text.contains("endorsed in time"), "`{text}` says what is wrong");
         assert_no_release(&network, prepared.id()).await;

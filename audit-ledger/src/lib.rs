@@ -16,6 +16,7 @@ pub mod finalized;
 pub mod log;
 pub mod mdca;
 pub mod order;
+pub mod process;
 pub mod store;
 pub mod world;
 

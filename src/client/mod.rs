@@ -1,25 +1,30 @@
 //! What people do: owners register, researchers ask and open, committees review, officers export.
 //!
-//! Everything secret happens here, on the person's own machine: sealing, dealing, and opening. The
-//! gateway gets ciphertext, sealed shares and signed transactions.
+//! A client seals and opens on its own machine, and signs what it asks of the ledger. What the gateway
+//! says is checked against the pinned genesis wherever it decides something.
 
+mod gateway;
+mod http;
 mod open;
 mod register;
+mod trust;
 
+pub use gateway::{AskGatewayError, Ciphertext, Gateway};
+pub use http::{HttpGateway, PinError};
 pub use open::{OpenError, Opened, Opening, Prepared};
-pub use register::{Draft, RegisterError, Registered};
+pub use register::{Draft, Progress, RegisterError, Registered};
+pub use trust::{BelieveError, Trust, Unproved};
 
-use crate::node::{Final, GatewayError, SharedNode};
-use commonware_runtime::Clock;
-use dmdl_audit_ledger::store::Store;
+use crate::{node::Final, problem::Problem};
 use dmdl_types::{
     access::{PolicyDocument, Reason, Terms},
-    codec,
-    event::Event,
+    custody_proof::VerifiedCustody,
+    event::{Action, Verdict},
     genesis::Genesis,
-    id::{Epoch, GrantId, Height, NoteCommitment, RecordId, TransactionId},
+    hash,
+    id::{GrantId, Height, NoteCommitment, RecordId, RecordVersion, SubjectId, TransactionId},
     invocation::{Access, Invocation},
-    limits,
+    label,
     sign::{PublicKey, SigningKey},
     transaction::{Transaction, TransactionBody},
 };
@@ -28,32 +33,65 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
+use zeroize::Zeroizing;
 
 /// Blocks after which a transaction that was not ordered is void.
 const EXPIRES_AFTER: u64 = 200;
 
+/// Why a call came to nothing that can be believed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The gateway refuses, cannot, or does not answer.
+    #[error(transparent)]
+    Gateway(#[from] AskGatewayError),
+    /// What the gateway shows is not proved, so it is not believed.
+    #[error(transparent)]
+    Unproved(#[from] Unproved),
+}
+
+impl From<BelieveError> for CallError {
+    fn from(error: BelieveError) -> Self {
+        match error {
+            BelieveError::Unproved(error) => Self::Unproved(error),
+            BelieveError::Gateway(error) => Self::Gateway(error),
+        }
+    }
+}
+
+impl CallError {
+    /// The gateway's problem, if that is what it is.
+    #[must_use]
+    pub const fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Gateway(AskGatewayError::Problem(problem)) => Some(problem),
+            _ => None,
+        }
+    }
+}
+
 /// A person at a gateway of the pinned network.
-pub struct Client<E, S: Store, R> {
-    genesis: Genesis,
+pub struct Client<G, R> {
+    trust: Trust,
     key: SigningKey,
-    gateway: SharedNode<E, S>,
+    gateway: G,
     rng: Mutex<R>,
     patience: Duration,
 }
 
-impl<E, S: Store, R> std::fmt::Debug for Client<E, S, R> {
+impl<G, R> std::fmt::Debug for Client<G, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Client({})", self.key.public())
     }
 }
 
-impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
+impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     /// A person with this key, who trusts the pinned genesis and nothing that the gateway says of it.
     ///
     /// # Security
     /// `rng` draws every secret: it must be the operating system's, or a test's.
-    pub const fn new(genesis: Genesis, key: SigningKey, gateway: SharedNode<E, S>, rng: R, patience: Duration) -> Self {
-        Self { genesis, key, gateway, rng: Mutex::new(rng), patience }
+    pub const fn new(trust: Trust, key: SigningKey, gateway: G, rng: R, patience: Duration) -> Self {
+        Self { trust, key, gateway, rng: Mutex::new(rng), patience }
     }
 
     /// The person's key.
@@ -64,42 +102,94 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
 
     /// The gateway.
     #[must_use]
-    pub const fn gateway(&self) -> &SharedNode<E, S> {
+    pub const fn gateway(&self) -> &G {
         &self.gateway
+    }
+
+    /// What the person believes.
+    #[must_use]
+    pub const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// The id under which this owner's patient with a pseudonym appears on the ledger.
+    ///
+    /// # Security
+    /// Derived under a secret of the owner's key, so that nobody else can confirm a guess.
+    pub fn subject(&self, pseudonym: &str) -> SubjectId {
+        let secret = self.key.seed().expose(|seed| hash::labelled(label::SUBJECT_SECRET, &[seed]));
+        SubjectId::derive(&Zeroizing::new(secret), pseudonym)
+    }
+
+    fn genesis(&self) -> &Genesis {
+        self.trust.genesis()
     }
 
     /// Signs a call, has it ordered, and waits for its outcome.
     ///
     /// # Errors
-    /// [`GatewayError`] when the gateway could not help.
-    pub async fn call(&self, invocation: Invocation) -> Result<Final, GatewayError> {
-        self.submit(self.body(invocation).sign(&[&self.key])).await
+    /// [`CallError`] when nothing can be believed of it.
+    pub async fn call(&self, invocation: Invocation) -> Result<Final, CallError> {
+        let body = self.body(invocation).await?;
+        self.submit(body.sign(&[&self.key])).await
     }
 
     /// Has a transaction ordered, and believes its outcome only with a receipt that committers of the
     /// pinned network have cosigned.
-    async fn submit(&self, transaction: Transaction) -> Result<Final, GatewayError> {
+    async fn submit(&self, transaction: Transaction) -> Result<Final, CallError> {
         let id = transaction.body.id();
-        let done = self.gateway.submit(transaction, self.patience).await?;
-        let receipt = self.gateway.receipt(&done, self.patience).await?;
-        let config = self.genesis.epoch_config(Epoch::new(0));
-        let unproved = |what: &dyn std::fmt::Display| GatewayError::Unproved(what.to_string());
-        let leaf = receipt
-            .verify(&self.genesis.domain(), &config.cosigners(), config.cosigners_needed())
-            .map_err(|error| unproved(&error))?;
-        let event: Event = codec::decode(leaf.bytes(), limits::EVENT_BYTES).map_err(|error| unproved(&error))?;
-        if event.transaction == id && event == done.event && leaf.index() == done.position {
-            Ok(done)
+        let receipt = self.gateway.submit(transaction, self.patience).await?;
+        let (position, event) = self.trust.event_of(id, &receipt, &self.gateway).await?;
+        Ok(Final { transaction: id, position, event })
+    }
+
+    /// What became of a transaction, proved; none when it is not executed in time.
+    ///
+    /// # Errors
+    /// [`CallError`] when nothing can be believed of it.
+    pub async fn outcome(&self, id: TransactionId, patience: Duration) -> Result<Option<Final>, CallError> {
+        let Some(receipt) = self.gateway.receipt(id, patience).await? else { return Ok(None) };
+        let (position, event) = self.trust.event_of(id, &receipt, &self.gateway).await?;
+        Ok(Some(Final { transaction: id, position, event }))
+    }
+
+    /// The decision of a request that was left to review, proved; none when it is not decided in time.
+    ///
+    /// # Errors
+    /// [`CallError`] when nothing can be believed of it.
+    pub async fn decision(&self, request: TransactionId, patience: Duration) -> Result<Option<Final>, CallError> {
+        let Some(receipt) = self.gateway.decision(request, patience).await? else { return Ok(None) };
+        let (position, event) = self.trust.event(&receipt, &self.gateway).await?;
+        let decides = matches!(event.action, Action::Approve | Action::DenyRequest)
+            && event.outcome.verdict == Verdict::Applied
+            && event.refers_to == Some(request);
+        if decides {
+            Ok(Some(Final { transaction: event.transaction, position, event }))
         } else {
-            Err(unproved(&"the receipt is of another event"))
+            Err(Unproved::OtherEvent.into())
         }
+    }
+
+    /// The registration of a version, proved, after waiting for it to become active no longer than
+    /// `patience`; none when the gateway shows no such version.
+    ///
+    /// # Errors
+    /// [`CallError`] when nothing can be believed of it.
+    pub async fn custody(
+        &self,
+        record: RecordId,
+        version: RecordVersion,
+        patience: Duration,
+    ) -> Result<Option<VerifiedCustody>, CallError> {
+        let Some(proof) = self.gateway.custody(record, version, patience).await? else { return Ok(None) };
+        Ok(Some(self.trust.custody((record, version), &proof, &self.gateway).await?))
     }
 
     /// Asks for a grant.
     ///
     /// # Errors
-    /// [`GatewayError`] when the gateway could not help; a denial is an outcome, no error.
-    pub async fn request(&self, record: RecordId, terms: Terms, reason: &str) -> Result<Final, GatewayError> {
+    /// [`CallError`]; a denial is an outcome, no error.
+    pub async fn request(&self, record: RecordId, terms: Terms, reason: &str) -> Result<Final, CallError> {
         let mut salt = [0; 32];
         self.random(|rng| rng.fill_bytes(&mut salt));
         let reason = NoteCommitment::of(&salt, reason);
@@ -109,8 +199,8 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
     /// Approves or denies a request that a policy left to review.
     ///
     /// # Errors
-    /// [`GatewayError`] when the gateway could not help.
-    pub async fn review(&self, request: TransactionId, approve: bool) -> Result<Final, GatewayError> {
+    /// [`CallError`].
+    pub async fn review(&self, request: TransactionId, approve: bool) -> Result<Final, CallError> {
         let call = if approve { Access::Approve { request } } else { Access::Deny { request } };
         self.call(Invocation::Access(call)).await
     }
@@ -118,30 +208,31 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
     /// Ends a grant.
     ///
     /// # Errors
-    /// [`GatewayError`] when the gateway could not help.
-    pub async fn revoke(&self, grant: GrantId) -> Result<Final, GatewayError> {
+    /// [`CallError`].
+    pub async fn revoke(&self, grant: GrantId) -> Result<Final, CallError> {
         self.call(Invocation::Access(Access::Revoke { grant })).await
     }
 
     /// Sets the policy of a record.
     ///
     /// # Errors
-    /// [`GatewayError`] when the gateway could not help.
-    pub async fn set_policy(&self, record: RecordId, policy: PolicyDocument) -> Result<Final, GatewayError> {
+    /// [`CallError`].
+    pub async fn set_policy(&self, record: RecordId, policy: PolicyDocument) -> Result<Final, CallError> {
         self.call(Invocation::Access(Access::SetPolicy { record, policy })).await
     }
 
     /// A transaction of this person.
-    fn body(&self, invocation: Invocation) -> TransactionBody {
+    async fn body(&self, invocation: Invocation) -> Result<TransactionBody, CallError> {
         let mut nonce = [0; 16];
         self.random(|rng| rng.fill_bytes(&mut nonce));
-        TransactionBody {
-            domain: self.genesis.domain(),
+        let height = self.gateway.height().await?;
+        Ok(TransactionBody {
+            domain: self.genesis().domain(),
             authors: vec![self.key.public()],
             nonce,
-            expires: Height::new(self.gateway.channel().tip().height.get().saturating_add(EXPIRES_AFTER)),
+            expires: Height::new(height.get().saturating_add(EXPIRES_AFTER)),
             invocation,
-        }
+        })
     }
 
     fn random<T>(&self, draw: impl FnOnce(&mut R) -> T) -> T {

@@ -1,15 +1,11 @@
 //! Opening: an ordered decryption, k verified shares, and the plaintext.
 
-use super::{Client, reasons};
-use crate::node::{Final, GatewayError};
+use super::{AskGatewayError, CallError, Client, Gateway, reasons};
+use crate::node::Final;
 use bytes::Bytes;
-use commonware_runtime::Clock;
-use dmdl_audit_ledger::{
-    store::{Store, StoreError},
-    world::VersionRow,
-};
 use dmdl_types::{
     context::{DataContext, ReleaseContext},
+    custody_proof::VerifiedCustody,
     event::Verdict,
     id::{NodeId, RecordId, RecordVersion, ShareIndex, TransactionId},
     invocation::{Access, Authority, Invocation, OpeningKey},
@@ -24,14 +20,10 @@ use dmdl_vault::{
     },
     seal::{self, ReleasedShare},
     share::{self, CheckedDealing, CombineError, DealingError, VerifiedShare},
-    store::GetError,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
 use rand_core::CryptoRng;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Write,
-};
+use std::{collections::BTreeSet, io::Write, time::Duration};
 use zeroize::Zeroizing;
 
 /// Ciphertext that is opened at a time.
@@ -47,9 +39,9 @@ pub enum OpenError {
     /// The ledger denied it.
     #[error("denied: {0}")]
     Denied(String),
-    /// The gateway could not help.
+    /// The gateway could not help, or is not believed.
     #[error(transparent)]
-    Gateway(#[from] GatewayError),
+    Call(#[from] CallError),
     /// Too few custodians released their shares; the transaction stays usable.
     #[error(
         "custodians unavailable: {} of {needed} shares came, none from {}; transaction `{transaction}` stays usable",
@@ -66,24 +58,36 @@ pub enum OpenError {
         /// Who did not answer, or refused.
         missing: Vec<NodeId>,
     },
+    /// Too many custodians sent shares that are not theirs to send.
+    #[error("only {got} of {needed} shares verify; what custodians {} sent is false", list(culprits))]
+    BadShares {
+        /// The decryption: asking again with it takes no second use.
+        transaction: TransactionId,
+        /// How many verified shares came.
+        got: usize,
+        /// How many are needed.
+        needed: usize,
+        /// Who sent a share that does not verify.
+        culprits: Vec<NodeId>,
+    },
     /// The shares do not combine.
     #[error(transparent)]
     Combine(#[from] CombineError),
     /// The dealing on the ledger is not one.
     #[error(transparent)]
     Dealing(#[from] DealingError),
-    /// The payload cannot be fetched.
-    #[error(transparent)]
-    Fetch(#[from] GetError),
     /// The payload does not open.
     #[error(transparent)]
     Payload(#[from] payload::OpenError),
     /// The payload's plaintext is padded in a way that this program does not know.
     #[error(transparent)]
     Padding(#[from] payload::UnsupportedPadding),
-    /// The state cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+}
+
+impl From<AskGatewayError> for OpenError {
+    fn from(error: AskGatewayError) -> Self {
+        Self::Call(error.into())
+    }
 }
 
 /// A decryption that is signed and not yet known to be ordered, with the secret to receive its shares
@@ -99,10 +103,29 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// A decryption that was signed before, and the secret that was kept with it; none when the
+    /// transaction is no decryption.
+    #[must_use]
+    pub fn restore(transaction: Transaction, seed: Secret32) -> Option<Self> {
+        let Invocation::Access(Access::Decrypt { record, version, .. }) = transaction.body.invocation else {
+            return None;
+        };
+        Some(Self { transaction, record, version, seed })
+    }
+
     /// The decryption's id.
     #[must_use]
     pub fn id(&self) -> TransactionId {
         self.transaction.body.id()
+    }
+
+    /// What [`Prepared::restore`] takes.
+    ///
+    /// # Security
+    /// With the seed, whoever gets the released shares can open the payload: it is kept like a key.
+    #[must_use]
+    pub const fn parts(&self) -> (&Transaction, &Secret32) {
+        (&self.transaction, &self.seed)
     }
 }
 
@@ -130,7 +153,7 @@ pub struct Opened {
     pub culprits: Vec<NodeId>,
 }
 
-impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
+impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     /// Orders a decryption of a record's version: [`Client::prepare`] and [`Client::order`] in one.
     ///
     /// # Errors
@@ -141,25 +164,25 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
         version: RecordVersion,
         authority: Authority,
     ) -> Result<Opening, OpenError> {
-        self.order(&self.prepare(record, version, authority)?).await
+        self.order(&self.prepare(record, version, authority).await?).await
     }
 
     /// Signs a decryption of a record's version; nobody else knows of it yet.
     ///
     /// # Errors
     /// [`OpenError::NoRecord`] when the gateway shows no such version.
-    pub fn prepare(
+    pub async fn prepare(
         &self,
         record: RecordId,
         version: RecordVersion,
         authority: Authority,
     ) -> Result<Prepared, OpenError> {
-        let row = self.version_row(record, version)?;
+        let custody = self.registered(record, version).await?;
         let seed = self.random(keys::random_secret);
         let mut opening_keys = Vec::new();
         let call = |keys| Invocation::Access(Access::Decrypt { record, version, authority, keys });
-        let mut body = self.body(call(Vec::new()));
-        for share in &row.shares {
+        let mut body = self.body(call(Vec::new())).await?;
+        for share in &custody.registration().dealing.shares {
             let custodian = share.key.custodian;
             let secret = keys::opening_secret(&seed, &body.nonce, custodian);
             opening_keys.push(OpeningKey { custodian, key: keys::x25519_public(&secret) });
@@ -193,20 +216,21 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
     ///
     /// # Errors
     /// [`OpenError`]; after [`OpenError::TooFewShares`] the opening stays usable.
-    pub async fn open(&self, opening: &Opening, plaintext: impl Write) -> Result<Opened, OpenError> {
-        let row = self.version_row(opening.record, opening.version)?;
-        self.check_row(opening, &row)?;
-        let domain = self.genesis.domain();
+    pub async fn open(&self, opening: &Opening, plaintext: impl Write + Send) -> Result<Opened, OpenError> {
+        let custody = self.registered(opening.record, opening.version).await?;
+        let registration = custody.registration();
+        let domain = self.genesis().domain();
         let data = DataContext {
             network: domain.network,
             channel: domain.channel,
             record: opening.record,
             version: opening.version,
         };
-        let threshold = self.checked(&data, &row)?;
-        let gathered = self.gather(opening, &row, &threshold).await?;
-        let data_key = share::combine(&threshold, &gathered.shares)?;
-        let entry = PayloadEntry::try_from(&row.payload)?;
+        let checked = CheckedDealing::of_dealing(&registration.dealing, data)?;
+        let custodians = registration.dealing.shares.iter().map(|share| share.key.custodian).collect();
+        let gathered = self.gather(opening, custodians, &checked).await?;
+        let data_key = share::combine(&checked, &gathered.shares)?;
+        let entry = PayloadEntry::try_from(&registration.payload)?;
         let plaintext_len_bytes = self.stream(&entry, &data_key, &data, plaintext).await?;
         Ok(Opened {
             transaction: opening.done.transaction,
@@ -216,66 +240,36 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
         })
     }
 
-    fn version_row(&self, record: RecordId, version: RecordVersion) -> Result<VersionRow, OpenError> {
-        self.gateway.channel().version(record, version)?.ok_or(OpenError::NoRecord)
-    }
-
-    fn checked(&self, data: &DataContext, row: &VersionRow) -> Result<CheckedDealing, OpenError> {
-        let first = row.shares.first().ok_or(OpenError::NoRecord)?;
-        let context = dmdl_audit_ledger::contract::share_context(data, row, first.key.custodian);
-        Ok(CheckedDealing::of_context(&context.ok_or(OpenError::NoRecord)?, &row.commitments)?)
-    }
-
-    /// Believes what the gateway shows of a version only if it can be the registered one: the record's
-    /// id commits to the first version's commitments, and nobody holds two shares.
-    fn check_row(&self, opening: &Opening, row: &VersionRow) -> Result<(), OpenError> {
-        let unproved = |what: &str| Err(GatewayError::Unproved(what.to_owned()).into());
-        let custodians: BTreeSet<NodeId> = row.shares.iter().map(|share| share.key.custodian).collect();
-        if custodians.len() != row.shares.len() {
-            return unproved("a custodian stands twice in the dealing");
-        }
-        if opening.version == RecordVersion::new(1) {
-            let domain = self.genesis.domain();
-            let first = self.gateway.channel().history(opening.record, 0, 1)?.into_iter().next();
-            let owner = first.ok_or(OpenError::NoRecord)?.owner;
-            if RecordId::derive(domain.network, domain.channel, owner, &row.commitments) != opening.record {
-                return unproved("the dealing is not the one that the record's id commits to");
-            }
-        }
-        Ok(())
+    /// What was registered, believed because it is proved.
+    async fn registered(&self, record: RecordId, version: RecordVersion) -> Result<VerifiedCustody, OpenError> {
+        self.custody(record, version, Duration::ZERO).await?.ok_or(OpenError::NoRecord)
     }
 
     async fn gather(
         &self,
         opening: &Opening,
-        row: &VersionRow,
+        custodians: Vec<NodeId>,
         checked: &CheckedDealing,
     ) -> Result<Gathered, OpenError> {
-        let needed = row.commitments.len();
+        let needed = checked.commitments().as_bytes().len();
         let mut asked: FuturesUnordered<_> = (1..=u8::MAX)
-            .zip(&row.shares)
-            .map(|(index, share)| async move {
-                let custodian = share.key.custodian;
+            .zip(custodians)
+            .map(|(index, custodian)| async move {
                 let released = self.gateway.release(custodian, opening.done.transaction).await;
                 (index, custodian, released)
             })
             .collect();
         let mut gathered = Gathered::default();
-        let mut missing = BTreeMap::new();
+        let mut missing = BTreeSet::new();
         while gathered.shares.len() < needed {
             let Some((index, custodian, released)) = asked.next().await else {
-                return Err(OpenError::TooFewShares {
-                    transaction: opening.done.transaction,
-                    got: gathered.shares.len(),
-                    needed,
-                    missing: missing.into_keys().chain(gathered.culprits).collect(),
-                });
+                return Err(gathered.too_few(opening.done.transaction, needed, missing.into_iter().collect()));
             };
             let bytes = match released {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     tracing::warn!(%custodian, %error, "no share");
-                    missing.insert(custodian, ());
+                    missing.insert(custodian);
                     continue;
                 }
             };
@@ -319,9 +313,9 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
         entry: &PayloadEntry,
         data_key: &Secret32,
         data: &DataContext,
-        mut plaintext: impl Write,
+        mut plaintext: impl Write + Send,
     ) -> Result<u64, OpenError> {
-        let (_, mut parts) = self.gateway.payloads().get(entry.digest).await?;
+        let mut parts = self.gateway.download(entry.digest).await?;
         let mut head = Vec::new();
         while head.len() < HEADER_LEN {
             let Some(part) = parts.try_next().await? else { break };
@@ -359,6 +353,19 @@ struct Gathered {
     shares: Vec<VerifiedShare>,
     from: Vec<NodeId>,
     culprits: Vec<NodeId>,
+}
+
+impl Gathered {
+    /// Whose fault it is that shares are missing: liars are named when honest custodians would do.
+    fn too_few(self, transaction: TransactionId, needed: usize, missing: Vec<NodeId>) -> OpenError {
+        let Self { shares, culprits, .. } = self;
+        let got = shares.len();
+        if got + missing.len() < needed && !culprits.is_empty() {
+            return OpenError::BadShares { transaction, got, needed, culprits };
+        }
+        let missing = missing.into_iter().chain(culprits).collect();
+        OpenError::TooFewShares { transaction, got, needed, missing }
+    }
 }
 
 fn list(nodes: &[NodeId]) -> String {

@@ -1,13 +1,7 @@
 //! Registration: seal, store, deal, register, hand out the shares.
 
-use super::Client;
-use crate::node::{Final, GatewayError};
-use bytes::Bytes;
-use commonware_runtime::Clock;
-use dmdl_audit_ledger::{
-    store::{Store, StoreError},
-    world::VersionState,
-};
+use super::{AskGatewayError, CallError, Client, Gateway};
+use crate::node::Final;
 use dmdl_types::{
     access::PolicyDocument,
     context::DataContext,
@@ -20,14 +14,13 @@ use dmdl_vault::{
     payload::{self, SealError},
     seal::{self, SealedShare},
     share::{self, CheckedDealing, DealError, Dealt, Threshold, ThresholdError},
-    store::PutError,
 };
 use futures::{StreamExt as _, stream};
 use rand_core::CryptoRng;
-use std::io::{self, Read, Seek, Write};
-
-/// Bytes that are uploaded at a time.
-const UPLOAD_BYTES: usize = 1 << 20;
+use std::{
+    io::{self, Read, Seek, Write},
+    time::Duration,
+};
 
 /// How often a share is handed to a custodian that is slow or behind.
 const HAND_OUT_TRIES: usize = 3;
@@ -44,6 +37,9 @@ pub enum RegisterError {
         /// How many must.
         needed: usize,
     },
+    /// The pinned network has no such custodian.
+    #[error("`{0}` is no custodian of the pinned network")]
+    UnknownCustodian(NodeId),
     /// The threshold does not fit the custodians.
     #[error(transparent)]
     Threshold(#[from] ThresholdError),
@@ -59,18 +55,18 @@ pub enum RegisterError {
     /// The sealed payload could not be kept on the way.
     #[error("the sealed payload could not be kept on the way: {0}")]
     Spool(#[from] io::Error),
-    /// The vault did not take the payload.
+    /// The gateway could not help, or is not believed.
     #[error(transparent)]
-    Upload(#[from] PutError),
-    /// The gateway could not help.
-    #[error(transparent)]
-    Gateway(#[from] GatewayError),
+    Call(#[from] CallError),
     /// The ledger rejected it.
     #[error("the ledger rejected the registration: {0}")]
     Rejected(String),
-    /// The state cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+}
+
+impl From<AskGatewayError> for RegisterError {
+    fn from(error: AskGatewayError) -> Self {
+        Self::Call(error.into())
+    }
 }
 
 /// What is to be registered, beside the bytes.
@@ -80,6 +76,31 @@ pub struct Draft {
     pub metadata: Metadata,
     /// Who may open it; none is the channel's default.
     pub policy: Option<PolicyDocument>,
+    /// The record that it is a new version of, with the version's number; a new record otherwise.
+    pub replaces: Option<(RecordId, RecordVersion)>,
+    /// How many shares open it; the channel's default otherwise.
+    pub threshold: Option<u8>,
+    /// Whom to share the key among; every custodian of the channel otherwise.
+    pub custodians: Vec<NodeId>,
+}
+
+impl Draft {
+    /// A new record on the channel's defaults.
+    #[must_use]
+    pub const fn new(metadata: Metadata, policy: Option<PolicyDocument>) -> Self {
+        Self { metadata, policy, replaces: None, threshold: None, custodians: Vec::new() }
+    }
+}
+
+/// What registration has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many bytes are sealed.
+    Sealed(u64),
+    /// So many sealed bytes are stored, of so many.
+    Stored(u64, u64),
+    /// The shares are handed out.
+    Registered,
 }
 
 /// A registered record.
@@ -99,8 +120,9 @@ pub struct Registered {
     pub threshold: u8,
 }
 
-impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
-    /// Seals what `plaintext` yields, stores it and registers it as a new record.
+impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
+    /// Seals what `plaintext` yields, stores it and registers it as a new record, or as a new version of
+    /// one.
     ///
     /// `spool` keeps the ciphertext until it is uploaded: a file, or memory for what is small.
     /// Returns once the registration is executed and the shares are handed out; the record becomes
@@ -110,26 +132,31 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
     /// [`RegisterError`].
     pub async fn register(
         &self,
-        plaintext: impl Read,
+        plaintext: impl Read + Send,
         mut spool: impl Read + Write + Seek + Send,
         draft: Draft,
+        progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Registered, RegisterError> {
-        let k = self.genesis.channel.custody_threshold;
-        let keys = self.dealing_keys(k).await?;
+        let k = draft.threshold.unwrap_or(self.genesis().channel.custody_threshold);
+        let keys = self.dealing_keys(k, &draft.custodians).await?;
         let threshold = Threshold::new(k, u8::try_from(keys.len()).unwrap_or(u8::MAX))?;
         let dealt = self.random(|rng| share::deal(rng, threshold))?;
-        let domain = self.genesis.domain();
+        let domain = self.genesis().domain();
         let commitments = dealt.commitments().as_bytes().to_vec();
-        let record = RecordId::derive(domain.network, domain.channel, self.id(), &commitments);
-        let version = RecordVersion::new(1);
+        let (record, version) = draft.replaces.unwrap_or_else(|| {
+            let record = RecordId::derive(domain.network, domain.channel, self.id(), &commitments);
+            (record, RecordVersion::new(1))
+        });
         let data = DataContext { network: domain.network, channel: domain.channel, record, version };
 
         let data_key = dealt.data_key(&data);
-        let sealed = self.random(|rng| payload::seal(plaintext, &mut spool, &data_key, &data, rng))?;
+        let counted = Counted { inner: plaintext, count: 0, progress };
+        let sealed = self.random(|rng| payload::seal(counted, &mut spool, &data_key, &data, rng))?;
         drop(data_key);
         let info = PayloadInfo::from(sealed.entry());
         spool.rewind()?;
-        self.upload(&info, spool).await?;
+        let stored = |bytes| progress(Progress::Stored(bytes, info.ciphertext_len_bytes));
+        self.gateway.upload(&info, spool, &stored).await?;
 
         let (dealing, shares) = self.seal_shares(&dealt, &data, &keys)?;
         drop(dealt);
@@ -146,27 +173,34 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
             return Err(RegisterError::Rejected(super::reasons(&done.event.outcome.reasons)));
         }
         self.hand_out(record, version, shares).await;
+        progress(Progress::Registered);
         let custodians = keys.iter().map(|key| key.custodian).collect();
         Ok(Registered { record, version, done, payload: info, custodians, threshold: k })
     }
 
-    /// Waits until enough custodians have acknowledged; `false` when they have not in time.
+    /// Waits until enough custodians are proved to have acknowledged; `false` when they have not in time.
     ///
     /// # Errors
-    /// [`StoreError`] when the gateway's state cannot be read.
-    pub async fn wait_active(&self, record: RecordId, version: RecordVersion) -> Result<bool, StoreError> {
-        let active = || {
-            let row = self.gateway.channel().version(record, version)?;
-            Ok(row.filter(|row| row.state == VersionState::Active))
-        };
-        Ok(self.gateway.when(self.patience, active).await?.is_some())
+    /// [`CallError`] when nothing can be believed of it.
+    pub async fn wait_active(
+        &self,
+        record: RecordId,
+        version: RecordVersion,
+        patience: Duration,
+    ) -> Result<bool, CallError> {
+        Ok(self.custody(record, version, patience).await?.is_some_and(|custody| custody.is_active()))
     }
 
     /// One dealing key of each custodian that answers, verified against the pinned genesis.
-    async fn dealing_keys(&self, k: u8) -> Result<Vec<DealingKey>, RegisterError> {
-        let config = self.genesis.epoch_config(dmdl_types::id::Epoch::new(0));
-        let (domain, dealer) = (self.genesis.domain(), self.id());
+    async fn dealing_keys(&self, k: u8, wanted: &[NodeId]) -> Result<Vec<DealingKey>, RegisterError> {
+        let config = self.genesis().epoch_config(dmdl_types::id::Epoch::new(0));
+        let (domain, dealer) = (self.genesis().domain(), self.id());
         let custodians: Vec<NodeId> = config.custodians().map(|member| member.node).collect();
+        if let Some(unknown) = wanted.iter().find(|node| !custodians.contains(node)) {
+            return Err(RegisterError::UnknownCustodian(*unknown));
+        }
+        let chosen = |node: &NodeId| wanted.is_empty() || wanted.contains(node);
+        let custodians: Vec<NodeId> = custodians.into_iter().filter(chosen).collect();
         let asked = custodians.iter().map(|node| async {
             let answer = self.gateway.dealing_keys(*node, dealer, 1).await;
             let key = answer.ok()?.into_iter().next()?;
@@ -180,21 +214,6 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
             return Err(RegisterError::TooFewCustodians { got: keys.len(), needed });
         }
         Ok(keys)
-    }
-
-    async fn upload(&self, info: &PayloadInfo, spool: impl Read + Send) -> Result<(), RegisterError> {
-        let parts = stream::unfold(spool, |mut spool| async move {
-            let mut part = vec![0; UPLOAD_BYTES];
-            match spool.read(&mut part) {
-                Ok(0) => None,
-                Ok(len) => {
-                    part.truncate(len);
-                    Some((Ok::<_, io::Error>(Bytes::from(part)), spool))
-                }
-                Err(error) => Some((Err(error), spool)),
-            }
-        });
-        Ok(self.gateway.payloads().put(info.digest, info.ciphertext_len_bytes, parts).await?)
     }
 
     /// Seals each share to its custodian's one-time key.
@@ -238,5 +257,21 @@ impl<E: Clock + CryptoRng, S: Store, R: CryptoRng> Client<E, S, R> {
             }
         });
         futures::future::join_all(deliveries).await;
+    }
+}
+
+/// Counts what is read.
+struct Counted<'a, R> {
+    inner: R,
+    count: u64,
+    progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.inner.read(buf)?;
+        self.count = self.count.saturating_add(len as u64);
+        (self.progress)(Progress::Sealed(self.count));
+        Ok(len)
     }
 }

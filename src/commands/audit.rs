@@ -1,21 +1,48 @@
-//! `dmdl audit`: verification without a network.
+//! `dmdl audit`: the trail, asked for, followed, exported, and verified without a network.
 
-use super::Report;
+mod export;
+mod filter;
+mod tail;
+
+pub(super) use export::proved;
+
+use super::{Report, failure, output, session::Globals, text};
 use crate::{
+    client::{CallError, Gateway as _},
     exit::{Exit, Failure},
-    network_file::{NetworkFile, NetworkFileError},
 };
-use clap::Subcommand;
-use dmdl_types::{bundle, index_proof::HeadKey, limits};
-use serde_json::json;
-use std::{
-    fs::File,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use clap::{Args as ClapArgs, Subcommand};
+use dmdl_types::{bundle, id::TransactionId, index_proof::HeadKey, limits};
+use filter::Filter;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Follows the trail: one line an event, as it happens, until it is interrupted.
+    #[command(after_help = "Example:\n  dmdl --as officer.key audit tail --outcome deny")]
+    Tail(Filter),
+    /// Asks for events of the trail, as the gateway has them; `audit export` proves them.
+    #[command(after_help = "Example:\n  dmdl --as officer.key audit query --outcome deny --from 2026-11-01T00:00:00Z")]
+    Query(Query),
+    /// Fetches the receipt of a transaction, verifies it, and writes it to a file.
+    #[command(after_help = "Example:\n  dmdl audit receipt TX --out decision.tlog-proof")]
+    Receipt {
+        /// The transaction.
+        transaction: TransactionId,
+        /// The new file; nothing is replaced.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Exports events, with all that it takes to verify them offline. What does not verify is not written.
+    ///
+    /// A bundle covers the whole channel, or one record, actor or subject, completely. Lines of csv and ndjson are
+    /// made from a verified bundle, and may be narrowed further.
+    #[command(after_help = "Examples:
+  dmdl --as officer.key audit export --out trail.bundle
+  dmdl --as owner.key audit export --record RECORD --out record.bundle
+  dmdl --as officer.key audit export --format csv --outcome deny --out denials.csv")]
+    Export(export::Export),
     /// Verifies an exported bundle offline: needs the pinned network and nothing else.
     ///
     /// Ends with 0 when every event is proved, with 5 when anything is not as it should be.
@@ -26,43 +53,105 @@ pub(super) enum Command {
     },
 }
 
-pub(super) fn run(command: &Command, pin: Option<&Path>) -> Result<Report, Failure> {
+#[derive(Debug, ClapArgs)]
+pub(super) struct Query {
+    #[command(flatten)]
+    filter: Filter,
+    /// How many at a time.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    limit: u16,
+    /// Where the last page ended.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failure> {
     match command {
-        Command::Verify { file } => verify(file, pin),
+        Command::Tail(filter) => tail::run(filter, globals),
+        Command::Query(args) => query(args, globals),
+        Command::Receipt { transaction, out } => receipt(*transaction, out, globals),
+        Command::Export(args) => export::run(args, globals),
+        Command::Verify { file } => verify(file, globals),
     }
 }
 
-fn verify(file: &Path, pin: Option<&Path>) -> Result<Report, Failure> {
-    let pin = pin.ok_or_else(|| {
-        let hint = "a bundle is verified against a pinned network: give its file with --network or DMDL_NETWORK";
-        Failure::new(Exit::Configuration, "no_pin", hint)
+fn query(args: &Query, globals: &Globals) -> Result<Report, Failure> {
+    args.filter.check()?;
+    let mut query = vec![("limit", args.limit.to_string())];
+    query.extend(args.filter.query());
+    query.extend(args.cursor.clone().map(|cursor| ("cursor", cursor)));
+    let session = globals.connect()?;
+    let route = format!("audit/events?{}", text::query(&query));
+    let mut page = session.run(session.client.gateway().get(&route)).map_err(|error| failure::gateway(&error))?;
+    let items = page.get_mut("items").and_then(Value::as_array_mut).map(Vec::as_mut_slice).unwrap_or_default();
+    for item in items.iter_mut() {
+        if let Some(event) = item.get_mut("event") {
+            text::stamp(event, "time");
+        }
+    }
+    let rows = items.iter().map(columns);
+    let shown = text::with_more(text::table(&COLUMNS, rows), &page);
+    Ok(Report { text: shown, json: page, exit: Exit::Ok })
+}
+
+/// What a line about an event shows; the transaction is whole, for `audit receipt`.
+const COLUMNS: [&str; 8] = ["POSITION", "TIME", "ACTION", "OUTCOME", "ACTOR", "RECORD", "WHY", "TRANSACTION"];
+
+/// An item of the trail as [`COLUMNS`]; its time is text already.
+fn columns(item: &Value) -> Vec<String> {
+    let at = |path: &str| text::clean(item.pointer(path));
+    let short = |path: &str| text::short(&at(path));
+    let reasons = item.pointer("/event/outcome/reasons").and_then(Value::as_array).map(Vec::as_slice);
+    let reasons: Vec<String> =
+        reasons.unwrap_or_default().iter().map(|reason| text::clean(reason.get("code"))).collect();
+    let why = if reasons.is_empty() { "-".to_owned() } else { reasons.join(",") };
+    vec![
+        at("/position"),
+        at("/event/time"),
+        at("/event/action"),
+        at("/event/outcome/verdict"),
+        short("/event/actor"),
+        short("/event/record"),
+        why,
+        at("/event/transaction"),
+    ]
+}
+
+fn receipt(id: TransactionId, out: &Path, globals: &Globals) -> Result<Report, Failure> {
+    let session = globals.connect()?;
+    let file = output::NewFile::create(out)?;
+    let (client, gateway) = (&session.client, session.client.gateway());
+    let proved = session.run(async {
+        let Some(receipt) = gateway.receipt(id, session.patience).await? else { return Ok(None) };
+        let (position, event) = client.trust().event_of(id, &receipt, gateway).await?;
+        Ok::<_, CallError>(Some((receipt, position, event)))
+    });
+    let (receipt, position, event) = proved.map_err(|error| failure::call(&error))?.ok_or_else(|| {
+        Failure::new(Exit::NotFound, "unknown_transaction", format!("there is no transaction {id}, or not yet"))
     })?;
-    let genesis = NetworkFile::read(pin).map_err(|error| {
-        let code = match error {
-            NetworkFileError::GenesisMismatch { .. } => "genesis_mismatch",
-            _ => "bad_network_file",
-        };
-        Failure::new(Exit::Configuration, code, error)
-    })?;
-    let bytes = read(file)?;
+    file.whole(receipt.to_text().as_bytes())?;
+    let root = hex::encode(receipt.checkpoint.checkpoint().root);
+    let verdict = json!(event.outcome.verdict);
+    let text = format!(
+        "{}: {} at position {position} of the trail, {}",
+        out.display(),
+        json!(event.action).as_str().unwrap_or_default(),
+        verdict.as_str().unwrap_or_default(),
+    );
+    let json = json!({
+        "file": out, "transaction": id, "position": position, "height": event.height, "verdict": verdict,
+        "size": receipt.checkpoint.checkpoint().size, "root": root,
+    });
+    Ok(Report { text, json, exit: Exit::Ok })
+}
+
+fn verify(file: &Path, globals: &Globals) -> Result<Report, Failure> {
+    let genesis = globals.pin()?.genesis;
+    let bytes = output::read(file, limits::BUNDLE_BYTES)?;
     Ok(match bundle::verify(&bytes, &genesis) {
         Ok(report) => accepted(&report),
         Err(error) => refused(&error),
     })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let unreadable = |error: std::io::Error| {
-        let (exit, code) = match error.kind() {
-            std::io::ErrorKind::NotFound => (Exit::NotFound, "not_found"),
-            _ => (Exit::Usage, "unreadable"),
-        };
-        Failure::new(exit, code, format!("cannot read `{}`: {error}", path.display()))
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(limits::BUNDLE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
 }
 
 fn accepted(report: &bundle::Report) -> Report {

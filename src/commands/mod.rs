@@ -1,30 +1,38 @@
 //! The command line.
 
+mod access;
 mod audit;
+mod completions;
+mod contract;
+mod custodian;
 mod demo;
+mod failure;
+mod id;
+mod output;
+mod policy;
+mod progress;
+mod record;
+mod session;
+mod status;
 mod story;
+mod text;
+mod up;
 
 use crate::exit::{Exit, Failure};
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use session::Globals;
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 /// Shares medical records without trusting any single party with them.
 #[derive(Debug, Parser)]
 #[command(name = "dmdl", version, about, arg_required_else_help = true)]
-struct Cli {
-    /// Print one JSON document on stdout, for errors too.
-    #[arg(long, global = true)]
-    json: bool,
-    /// The pinned network, as `dmdl demo` writes it.
-    #[arg(long, global = true, value_name = "FILE", env = "DMDL_NETWORK")]
-    network: Option<PathBuf>,
-    /// Say nothing but the result.
-    #[arg(short, long, global = true)]
-    quiet: bool,
-    /// Say more; twice for everything.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    verbose: u8,
+pub(crate) struct Cli {
+    #[command(flatten)]
+    globals: Globals,
     #[command(subcommand)]
     command: Command,
 }
@@ -37,9 +45,43 @@ enum Command {
         after_help = "Example:\n  dmdl demo --dir demo\n  dmdl audit verify demo/trail.bundle --network demo/network.toml"
     )]
     Demo(demo::Args),
+    /// Runs a network of several organisations on this machine, with a gateway, until it is stopped; the same
+    /// command resumes it.
+    #[command(after_help = "Example:\n  dmdl up --dir hospital-network")]
+    Up(up::Args),
+    /// Says who acts, and what the ledger knows of them.
+    #[command(after_help = "Example:\n  dmdl --as owner.key whoami")]
+    Whoami,
+    /// Key files of people, and their life on the ledger.
+    #[command(subcommand)]
+    Id(id::Command),
+    /// Medical records: sealing, registering, finding.
+    #[command(subcommand)]
+    Record(record::Command),
+    /// Who may open a record, and for what.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Asking for access, deciding, opening.
+    #[command(subcommand)]
+    Access(access::Command),
     /// The audit trail.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The contracts of the channel.
+    #[command(subcommand)]
+    Contract(contract::Command),
+    /// Who keeps the shares of keys.
+    #[command(subcommand)]
+    Custodian(custodian::Command),
+    /// How the network stands.
+    #[command(after_help = "Example:\n  dmdl status --json")]
+    Status,
+    /// Prints completions for a shell.
+    #[command(after_help = "Example:\n  source <(dmdl completions bash)")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Runs the program with the arguments of the process.
@@ -49,15 +91,25 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    start_log(cli.verbose, cli.quiet);
-    let pin = cli.network.as_deref();
+    let globals = &cli.globals;
+    start_log(globals.verbose, globals.quiet);
     let result = match &cli.command {
-        Command::Demo(args) => demo::run(args, cli.quiet || cli.json),
-        Command::Audit(command) => audit::run(command, pin),
+        Command::Demo(args) => demo::run(args, globals.quiet || globals.json),
+        Command::Up(args) => up::run(args, globals.quiet, globals.json),
+        Command::Whoami => id::whoami(globals),
+        Command::Id(command) => id::run(command, globals),
+        Command::Record(command) => record::run(command, globals),
+        Command::Policy(command) => policy::run(command, globals),
+        Command::Access(command) => access::run(command, globals),
+        Command::Audit(command) => audit::run(command, globals),
+        Command::Contract(command) => contract::run(command, globals),
+        Command::Custodian(command) => custodian::run(command, globals),
+        Command::Status => status::run(globals),
+        Command::Completions { shell } => Ok(completions::run(*shell)),
     };
     match result {
-        Ok(report) => finish(&report.text, &report.json, cli.json, report.exit),
-        Err(failure) => fail(&failure, cli.json),
+        Ok(report) => finish(&report.text, &report.json, globals.json, report.exit),
+        Err(failure) => fail(&failure, globals.json),
     }
 }
 
@@ -80,11 +132,20 @@ fn start_log(verbose: u8, quiet: bool) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("DMDL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
 }
 
 fn finish(text: &str, json: &Value, as_json: bool, exit: Exit) -> ExitCode {
-    let text = if as_json { json.to_string() } else { text.to_owned() };
+    let text = match (as_json, json) {
+        // Standard output was the command's own.
+        (true, Value::Null) => String::new(),
+        (true, json) => json.to_string(),
+        (false, _) => text.to_owned(),
+    };
     if !text.is_empty() {
         // A reader that has gone away, as in `dmdl … | head -1`, is no failure of ours.
         let _ = writeln!(std::io::stdout(), "{text}");

@@ -5,13 +5,11 @@ mod records;
 pub(crate) use records::{Record, records};
 
 use crate::{
-    client::{Client, Draft, OpenError, RegisterError, Registered},
-    local::{Identity, LocalError, LocalNetwork, os_rng},
+    client::{CallError, Draft, OpenError, RegisterError, Registered},
+    local::{Identity, LocalClient, LocalError, LocalNetwork, Shape},
     network_file::NetworkFile,
     node::{Final, GatewayError},
 };
-use commonware_runtime::tokio::Context;
-use dmdl_audit_ledger::store::{RocksStore, StoreError};
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     access::{DuoCode, Permission, Purpose, Terms},
@@ -21,8 +19,6 @@ use dmdl_types::{
     id::{GrantId, IdError, UnixMillis},
     invocation::{Authority, Metadata},
 };
-use getrandom::SysRng;
-use rand_core::UnwrapErr;
 use std::{
     fs,
     io::{Cursor, Write as _},
@@ -59,15 +55,15 @@ pub(crate) enum StoryError {
     /// A gateway could not help.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// A call came to nothing.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// A record was not registered.
     #[error(transparent)]
     Register(#[from] RegisterError),
     /// A record was not opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The state cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
     /// A file cannot be written.
     #[error("cannot write: {0}")]
     Storage(#[from] std::io::Error),
@@ -89,13 +85,11 @@ pub(crate) struct Told {
     pub events: usize,
 }
 
-type Person = Client<Context, RocksStore, UnwrapErr<SysRng>>;
-
 /// The people of the story, each at a gateway of their own organisation.
 struct People {
-    owner: Person,
-    researcher: Person,
-    officer: Person,
+    owner: LocalClient,
+    researcher: LocalClient,
+    officer: LocalClient,
 }
 
 /// Tells the story in `dir`, line by line, and leaves its evidence there.
@@ -114,7 +108,7 @@ pub(crate) fn tell(dir: &Path, records: Vec<Record>, say: &dyn Fn(&str)) -> Resu
     let officer = Identity::new(ORGS[OFFICER], "officer", Role::Officer)?;
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    let mut network = LocalNetwork::create(&nodes, &ORGS, &[&owner, &researcher, &officer], now)?;
+    let mut network = LocalNetwork::create(&nodes, &ORGS, &[&owner, &researcher, &officer], now, Shape::default())?;
 
     let begun = Instant::now();
     network.start_all()?;
@@ -131,9 +125,9 @@ pub(crate) fn tell(dir: &Path, records: Vec<Record>, say: &dyn Fn(&str)) -> Resu
     let text = NetworkFile::of(network.genesis().clone()).to_text();
     fs::write(&pin, text.map_err(|error| StoryError::Surprise(error.to_string()))?)?;
 
-    let at = |position: usize, identity: &Identity| -> Result<Person, StoryError> {
-        let node = network.node(position).ok_or_else(|| StoryError::Surprise("a node is down".to_owned()))?;
-        Ok(Client::new(network.genesis().clone(), identity.key(), node.node().clone(), os_rng(), PATIENCE))
+    let at = |position: usize, identity: &Identity| {
+        let down = || StoryError::Surprise("a node is down".to_owned());
+        network.client(position, identity, PATIENCE).ok_or_else(down)
     };
     let people =
         People { owner: at(OWNER, &owner)?, researcher: at(RESEARCHER, &researcher)?, officer: at(OFFICER, &officer)? };
@@ -173,7 +167,7 @@ impl People {
                 registered.threshold,
                 registered.custodians.len(),
             ));
-            if !self.owner.wait_active(registered.record, registered.version).await? {
+            if !self.owner.wait_active(registered.record, registered.version, PATIENCE).await? {
                 return Err(StoryError::Surprise("a record did not become active".to_owned()));
             }
             shared.push(registered);
@@ -213,8 +207,8 @@ impl People {
     async fn register(&self, record: &Record) -> Result<Registered, RegisterError> {
         let permission = Permission { code: DuoCode::Hmb, diseases: Vec::new() };
         let metadata = Metadata { media_type: record.media_type.to_owned(), subject: None, listed: true };
-        let draft = Draft { metadata, policy: Some(Template::ResearchAuto.document(permission)) };
-        self.owner.register(&record.bytes[..], Cursor::new(Vec::new()), draft).await
+        let draft = Draft::new(metadata, Some(Template::ResearchAuto.document(permission)));
+        self.owner.register(&record.bytes[..], Cursor::new(Vec::new()), draft, &|_| ()).await
     }
 
     /// A purpose outside the permission: denied, and the denial is on the ledger.

@@ -227,9 +227,16 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             // The view is read under the custodian's lock: what this node has executed before, it has
             // either observed already or will find in the view.
             let mut keeper = lock(&self.keeper.0);
-            let view = self.channel.release_view(self.id(), decryption);
-            let view = view.map_err(|error| Refused::new("unavailable", error))?;
-            Ok(keeper.release(rng, decryption, &view, self.channel.now()))
+            loop {
+                let view = self.channel.release_view(self.id(), decryption);
+                let view = view.map_err(|error| Refused::new("unavailable", error))?;
+                let released = keeper.release(rng, decryption, &view, self.channel.now());
+                // A block that was executed meanwhile may have ended the right: then it is asked again, and
+                // while the right lasts the answer is the same.
+                if self.channel.tip().height == view.tip {
+                    break Ok(released);
+                }
+            }
         });
         let entry = released?.map_err(|error| match error {
             AskError::Refused(error) => Refused::new(release_code(&error), error),

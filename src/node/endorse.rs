@@ -7,10 +7,16 @@ use dmdl_audit_ledger::{
     store::Store,
 };
 use dmdl_types::{
-    id::NodeId,
+    access::ReasonCode,
+    event::{Outcome, Verdict},
+    id::{Height, NodeId},
     transaction::{Endorsement, Transaction},
 };
 use rand_core::CryptoRng;
+use std::time::Duration;
+
+/// How long an endorser waits to see what the author has seen.
+const CATCH_UP_PATIENCE: Duration = Duration::from_millis(1000);
 
 impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// Audits a transaction and signs what was found.
@@ -18,7 +24,12 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         &self,
         transaction: &Transaction,
         passed_over: Vec<NodeId>,
+        seen: Height,
     ) -> Result<Endorsement, Refused> {
+        // What the author has seen done must be done here too, or a call that follows from it would look
+        // as if it made no sense. A node that is far behind judges by what it has.
+        let caught_up = || Ok::<_, std::convert::Infallible>((self.channel.tip().height >= seen).then_some(()));
+        let Ok(_) = self.when(CATCH_UP_PATIENCE, caught_up).await;
         let found = match endorse::payload_of(transaction) {
             Some(payload) => {
                 let stored = self.payloads.has(payload.digest, payload.ciphertext_len_bytes).await;
@@ -29,12 +40,28 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let tip = self.channel.tip().height;
         let id = endorse::audit(self.channel.store(), &self.channel.domain(), tip, transaction, found)
             .map_err(|refusal| refused(&refusal))?;
+        let outcome = self.channel.rehearse(transaction).map_err(|error| refused(&Refusal::Store(error)))?;
+        if let Some(reason) = senseless(&outcome) {
+            let reasons = outcome.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            return Err(Refused::new(&reason.as_str(), reasons));
+        }
         // Only who has signed can use up a quota: it is taken after the audit.
         let now = self.channel.now();
         if let Some(author) = transaction.body.authors.first() {
             lock(&self.quota).take(*author, now).map_err(|error| refused(&Refusal::Quota(error)))?;
         }
         Ok(Endorsement::sign(&self.key, &self.channel.domain(), id, tip, passed_over))
+    }
+}
+
+/// Why a call makes no sense in any state near this one, if that is so. A denial is no such reason: it is
+/// evidence, and is ordered.
+fn senseless(outcome: &Outcome) -> Option<ReasonCode> {
+    let reason = outcome.reasons.first()?.code;
+    match outcome.verdict {
+        Verdict::Rejected => Some(reason),
+        Verdict::Deny => matches!(reason, ReasonCode::BadArgument | ReasonCode::BadOpeningKey).then_some(reason),
+        _ => None,
     }
 }
 

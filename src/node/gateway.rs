@@ -23,7 +23,6 @@ use dmdl_types::{
     genesis::EpochConfig,
     id::{NodeId, OrgId, RecordId, RecordVersion, TransactionId},
     index_proof::HeadKey,
-    receipt::Receipt,
     sign::PublicKey,
     transaction::{EndorsedTransaction, Endorsement, Transaction},
 };
@@ -71,9 +70,6 @@ pub enum GatewayError {
         /// Why.
         refused: Refused,
     },
-    /// What it shows is not proved: it is not believed.
-    #[error("the gateway's answer does not verify: {0}")]
-    Unproved(String),
     /// No bundle or receipt could be made.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -183,11 +179,12 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         transaction: Transaction,
         passed_over: Vec<NodeId>,
     ) -> (NodeId, Result<Endorsement, Option<Refused>>) {
+        let seen = self.channel.tip().height;
         if node == self.id() {
-            return (node, self.endorse(&transaction, passed_over).await.map_err(Some));
+            return (node, self.endorse(&transaction, passed_over, seen).await.map_err(Some));
         }
         let id = transaction.body.id();
-        let ask = Ask::Endorse(Box::new(transaction), passed_over);
+        let ask = Ask::Endorse(Box::new(transaction), passed_over, seen);
         let answer = self.asker.ask(&self.runtime, node, ask, PATIENCE).await;
         let result = match answer {
             Ok(Answer::Endorsed(e)) if e.endorser == node && e.verify(&self.channel.domain(), id) => Ok(*e),
@@ -250,25 +247,6 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         }
         let answer = self.asker.ask(&self.runtime, node, ask, PATIENCE).await;
         answer.map_err(|source| GatewayError::Ask { node, source })
-    }
-
-    /// The receipt of an executed transaction, once enough committers have cosigned a checkpoint that
-    /// covers it.
-    ///
-    /// # Errors
-    /// [`GatewayError::NotFinal`] when that does not happen in time.
-    pub async fn receipt(&self, done: &Final, patience: Duration) -> Result<Receipt, GatewayError> {
-        let deadline = self.runtime.current() + patience;
-        loop {
-            if let Some(checkpoint) = self.channel.cosigned(done.position + 1)? {
-                return Ok(audit::receipt(self.channel.store(), done.position, checkpoint)?);
-            }
-            // Cosignatures come by gossip, a few milliseconds after execution.
-            if self.runtime.current() >= deadline {
-                return Err(GatewayError::NotFinal(done.transaction));
-            }
-            self.runtime.sleep(Duration::from_millis(5)).await;
-        }
     }
 
     /// A bundle of everything, or of what concerns one record, actor or subject, that covers at least

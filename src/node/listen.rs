@@ -49,8 +49,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             return Answer::Refused(Refused::new("role", "only members may ask"));
         }
         let result = match ask {
-            Ask::Endorse(transaction, passed_over) => {
-                self.endorse(&transaction, passed_over).await.map(|e| Answer::Endorsed(Box::new(e)))
+            Ask::Endorse(transaction, passed_over, seen) => {
+                self.endorse(&transaction, passed_over, seen).await.map(|e| Answer::Endorsed(Box::new(e)))
             }
             Ask::DealingKeys(dealer, count) => self.mint_dealing_keys(dealer, count).map(Answer::DealingKeys),
             Ask::Keep(record, version, sealed) => self.keep(record, version, sealed).await.map(|()| Answer::Kept),
@@ -83,7 +83,16 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     }
 
     async fn executed(&self, executed: &Executed) {
-        if let Some(checkpoint) = &executed.checkpoint {
+        // What was said once may not have come to all, or they restarted since: it is said again with each
+        // block until enough are known to agree.
+        let due = match executed.checkpoint {
+            Some(checkpoint) => Some(checkpoint),
+            None => self.channel.uncosigned().unwrap_or_else(|error| {
+                tracing::error!(%error, "the newest checkpoint cannot be read");
+                None
+            }),
+        };
+        if let Some(checkpoint) = &due {
             let seconds = executed.tip.time.get() / 1000;
             let cosignature = self.cosigning.sign(checkpoint, self.id(), seconds);
             let message = Message::Cosignature(checkpoint.height, cosignature);

@@ -34,8 +34,9 @@ pub(crate) enum Message {
 /// A question to another node.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) enum Ask {
-    /// Endorse a transaction, knowing who was asked before and did not answer.
-    Endorse(Box<Transaction>, Vec<NodeId>),
+    /// Endorse a transaction, knowing who was asked before and did not answer, and what height the asking
+    /// node has executed: the author may rely on what happened there.
+    Endorse(Box<Transaction>, Vec<NodeId>, Height),
     /// One-time dealing keys of a custodian, for this dealer to use.
     DealingKeys(PublicKey, u16),
     /// Keep this share of a registered version.

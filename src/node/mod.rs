@@ -6,6 +6,7 @@
 mod ask;
 mod custody;
 mod endorse;
+mod evidence;
 mod gateway;
 mod listen;
 mod message;

@@ -11,16 +11,17 @@ use dmdl_audit_ledger::{
     channel::{Channel, Notice, Pace},
     endorse::Quota,
     execute::ExecuteError,
-    mdca::{self, Chain, Engine, EngineBlock, Network, NetworkConfig, Peer, PeerError, Post, Seats, Timing},
+    mdca::{Chain, Engine, NetworkConfig, Peer, PeerError, Post},
+    process::{self, ProcessError},
     store::{MemoryBudget, RocksStore, Store, StoreError},
 };
-use dmdl_types::{block::Block, checkpoint::CosigningKey, genesis::Genesis, id::Height, sign::SigningKey};
+use dmdl_types::{checkpoint::CosigningKey, genesis::Genesis, id::Height, sign::SigningKey};
 use dmdl_vault::store::PayloadStore;
 use rand_core::CryptoRng;
 use std::{
     fs::DirEntry,
     net::SocketAddr,
-    num::{NonZeroU64, NonZeroUsize},
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
     thread,
@@ -84,10 +85,7 @@ pub enum StartError {
     Peer(#[from] PeerError),
     /// The engine did not start.
     #[error(transparent)]
-    Engine(#[from] mdca::StartError),
-    /// The genesis block cannot be made.
-    #[error("the genesis block cannot be made: {0}")]
-    Genesis(#[from] mdca::BlockError),
+    Engine(#[from] ProcessError),
     /// The node ended before it was ready.
     #[error("the node ended before it was ready")]
     Ended,
@@ -241,6 +239,12 @@ impl Handle {
         &self.node
     }
 
+    /// Whether the node has stopped by itself.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
+    }
+
     /// Stops the node and waits until its folder is free.
     pub fn stop(mut self) {
         self.halt();
@@ -279,10 +283,9 @@ async fn run(
     let members = NonZeroUsize::new(genesis.members.len()).unwrap_or(NonZeroUsize::MIN);
     let network = NetworkConfig { network: genesis.id(), listen, members_max: members, block_duration: BLOCK_DURATION };
     let engine_key = SigningKey::from_seed(key.seed().expose(|seed| dmdl_types::secret::Secret32::new(*seed)));
-    let mut network = Network::start(context, &engine_key, &network);
     let (orderers, followers): (Vec<Peer>, Vec<Peer>) =
         peers.into_iter().partition(|peer| genesis.members.iter().any(|m| m.node == peer.node && m.roles.orderer));
-    network.peers.set(0, &orderers, &followers)?;
+    let connections = process::connect(context, &engine_key, &network, &orderers, &followers)?;
 
     let unusable = |path: &PathBuf, source| StartError::Folder { path: path.display().to_string(), source };
     let backing = Backing {
@@ -290,25 +293,13 @@ async fn run(
         secrets: super::custody::open_secrets(&dir.join("custodian"))?,
         payloads: PayloadStore::in_folder(&vault).map_err(|source| unusable(&vault, source))?,
     };
-    let posts =
-        Posts { gossip: Post::carry(context, network.gossip), requests: Post::carry(context, network.requests) };
+    let posts = Posts { gossip: connections.gossip, requests: connections.requests };
     let node = Node::assemble(context.child("dmdl"), &genesis, (key, cosigning), backing, posts)?;
     if !voted && node.channel().tip().height > Height::new(0) {
         return Err(StartError::Incomplete(dir.display().to_string()));
     }
 
-    let mut seats = Seats::new(context, network.links);
-    let links = seats.seat(genesis.channel_id()).await.map_err(|_| StartError::Ended)?;
-    let engine = mdca::Config {
-        domain: genesis.domain(),
-        epoch_length: NonZeroU64::new(genesis.channel.epoch_blocks).unwrap_or(NonZeroU64::MIN),
-        genesis: EngineBlock::new(Block::genesis(&genesis))?,
-        partition_prefix: String::from("dmdl"),
-        timing: Timing::default(),
-        ledger: node.channel().clone(),
-        blocker: network.peers.blocker(),
-    };
-    let engine = Engine::start(context.child("engine"), &engine_key, engine, links).await?;
+    let engine = process::start(context, &engine_key, &genesis, node.channel().clone(), connections.wires).await?;
     node.drive(engine.chain().clone());
     Ok((node, engine))
 }

@@ -5,15 +5,14 @@
 
 pub(crate) mod samples;
 
-use commonware_runtime::tokio::Context;
 use dmdl::{
-    client::{Client, Draft, OpenError, Opening, Registered},
-    local::{Identity, LocalNetwork, os_rng},
+    client::{Draft, OpenError, Opening, Registered},
+    local::{Identity, LocalClient, LocalNetwork, Shape, os_rng},
     node::{Final, Handle},
 };
 use dmdl_audit_ledger::{
     execute::Tip,
-    store::{Entry, Reader as _, RocksStore, Space},
+    store::{Entry, Reader as _, Space},
 };
 use dmdl_policies::templates::Template;
 use dmdl_types::{
@@ -23,8 +22,7 @@ use dmdl_types::{
     id::{GrantId, NodeId, RecordId, TransactionId, UnixMillis},
     invocation::{Authority, Metadata},
 };
-use getrandom::SysRng;
-use rand_core::{Rng as _, UnwrapErr};
+use rand_core::Rng as _;
 use std::{
     future::Future,
     io::Cursor,
@@ -46,7 +44,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const ORGS: [&str; NODES] = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
 
 /// A person at a gateway.
-pub(crate) type Person = Client<Context, RocksStore, UnwrapErr<SysRng>>;
+pub(crate) type Person = LocalClient;
 
 /// A running network. What holds a node's store must go before the node can start again: clients too.
 pub(crate) struct TestNetwork {
@@ -80,7 +78,7 @@ impl TestNetwork {
         let dir = tempfile::tempdir().unwrap();
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let now = UnixMillis::new(u64::try_from(since.as_millis()).unwrap());
-        let mut nodes = LocalNetwork::create(dir.path(), &ORGS, &people, now).unwrap();
+        let mut nodes = LocalNetwork::create(dir.path(), &ORGS, &people, now, Shape::default()).unwrap();
         nodes.start_all().unwrap();
         nodes.wait_ready(PATIENCE).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -104,8 +102,7 @@ impl TestNetwork {
 
     /// A person who waits no longer than this.
     pub(crate) fn patient(&self, position: usize, identity: &Identity, patience: Duration) -> Person {
-        let gateway = self.node(position).node().clone();
-        Client::new(self.nodes.genesis().clone(), identity.key(), gateway, os_rng(), patience)
+        self.nodes.client(position, identity, patience).expect("the node runs")
     }
 
     pub(crate) fn node(&self, position: usize) -> &Handle {
@@ -212,8 +209,9 @@ pub(crate) fn terms(code: DuoCode, uses: u32) -> Terms {
 /// Registers bytes as a record and waits until it is active.
 pub(crate) async fn register(owner: &Person, bytes: &[u8], policy: Option<PolicyDocument>) -> Registered {
     let metadata = Metadata { media_type: "application/octet-stream".to_owned(), subject: None, listed: true };
-    let registered = owner.register(bytes, Cursor::new(Vec::new()), Draft { metadata, policy }).await.unwrap();
-    let active = owner.wait_active(registered.record, registered.version).await.unwrap();
+    let registered =
+        owner.register(bytes, Cursor::new(Vec::new()), Draft::new(metadata, policy), &|_| ()).await.unwrap();
+    let active = owner.wait_active(registered.record, registered.version, PATIENCE).await.unwrap();
     assert!(active, "enough custodians acknowledge");
     registered
 }
@@ -259,7 +257,7 @@ pub(crate) async fn denied(
     registered: &Registered,
     authority: Authority,
 ) -> ReasonCode {
-    let prepared = person.prepare(registered.record, registered.version, authority).unwrap();
+    let prepared = person.prepare(registered.record, registered.version, authority).await.unwrap();
     let id = prepared.id();
     let error = person.order(&prepared).await.expect_err("the ledger denies it");
     assert!(matches!(&error, OpenError::Denied(_)), "{error}");

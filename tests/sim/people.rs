@@ -2,7 +2,10 @@
 
 use super::cluster::{Cluster, NODES, Runtime, Seat};
 use commonware_runtime::{Clock as _, Supervisor as _};
-use dmdl::{client::Client, node::Final};
+use dmdl::{
+    client::{Client, Trust},
+    node::{Final, SharedNode},
+};
 use dmdl_audit_ledger::{
     log,
     store::{MemoryStore, Reader},
@@ -16,11 +19,11 @@ use dmdl_types::{
 use std::{cell::RefCell, collections::BTreeMap, fmt::Display, time::Duration};
 
 /// How long a gateway may take for one thing.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often somebody tries one thing.
 const ATTEMPTS: usize = 60;
 
-pub(crate) type SimClient = Client<Runtime, MemoryStore, Runtime>;
+pub(crate) type SimClient = Client<SharedNode<Runtime, MemoryStore>, Runtime>;
 
 /// What people were told and may hold the network to.
 #[derive(Default)]
@@ -77,7 +80,7 @@ impl Person<'_> {
         let changed = up.changed();
         let node = up.get()?;
         let rng = self.cluster.runtime().child("person");
-        let client = Client::new(self.cluster.genesis.clone(), self.key(), node, rng, PATIENCE);
+        let client = Client::new(Trust::new(self.cluster.genesis.clone()), self.key(), node, rng, PATIENCE);
         tokio::select! {
             biased;
             () = changed => None,

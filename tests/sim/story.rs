@@ -3,6 +3,7 @@
 use super::{
     checks::{Checker, untold},
     cluster::{Cluster, NODES},
+    people::PATIENCE,
     people::{Person, SimClient, Told},
     plan::Plan,
 };
@@ -67,11 +68,12 @@ impl Pair<'_> {
     async fn register_at(&self, client: &SimClient) -> Result<(RecordId, bool), String> {
         let permission = Permission { code: DuoCode::Hmb, diseases: Vec::new() };
         let metadata = Metadata { media_type: "application/dicom".to_owned(), subject: None, listed: true };
-        let draft = Draft { metadata, policy: Some(Template::ResearchAuto.document(permission)) };
-        let done = client.register(&self.plaintext[..], Cursor::new(Vec::new()), draft).await;
+        let draft = Draft::new(metadata, Some(Template::ResearchAuto.document(permission)));
+        let done = client.register(&self.plaintext[..], Cursor::new(Vec::new()), draft, &|_| ()).await;
         let done = done.map_err(|error| error.to_string())?;
         self.owner.told.is_final(&done.done);
-        let active = client.wait_active(done.record, done.version).await.map_err(|error| error.to_string())?;
+        let active =
+            client.wait_active(done.record, done.version, PATIENCE).await.map_err(|error| error.to_string())?;
         Ok((done.record, active))
     }
 
@@ -97,7 +99,7 @@ impl Pair<'_> {
 
     /// One decryption, handed to two gateways at once: it is executed once. None is a denial.
     async fn decrypt(&self, record: RecordId, grant: GrantId) -> Option<Opening> {
-        let sign = async |client: &SimClient| client.prepare(record, VERSION, Authority::Grant(grant));
+        let sign = async |client: &SimClient| client.prepare(record, VERSION, Authority::Grant(grant)).await;
         let prepared = self.researcher.insist("sign", sign).await;
         let order = async |client: &SimClient| match client.order(&prepared).await {
             Ok(opening) => Ok(Some(opening)),
@@ -234,8 +236,8 @@ async fn open_all(pair: &Pair<'_>, checker: &Checker) {
     assert!(active.iter().any(|record| registered.contains(record)), "an owner has an active record");
     for record in registered {
         let open = async |client: &SimClient| {
-            let row = client.gateway().channel().version(record, VERSION)?.ok_or(OpenError::NoRecord)?;
-            if row.state != dmdl_audit_ledger::world::VersionState::Active {
+            let custody = client.custody(record, VERSION, Duration::ZERO).await?.ok_or(OpenError::NoRecord)?;
+            if !custody.is_active() {
                 return Ok(None);
             }
             let opening = client.decrypt(record, VERSION, Authority::Owner).await?;

@@ -49,6 +49,8 @@ labels! {
     POLICY_ID = "policy-id";
     /// Pseudonym of a subject.
     SUBJECT_ID = "subject-id";
+    /// Secret of an owner's key that pseudonyms are derived under.
+    SUBJECT_SECRET = "subject-secret";
     /// Commitment to off-chain text.
     NOTE_COMMITMENT = "note-commitment";
     /// Digest of a dealing's public part.
@@ -85,6 +87,8 @@ labels! {
     INDEX_LINK = "index-link";
     /// Choice of the endorsers that are asked.
     ENDORSER_PANEL = "endorser-panel";
+    /// What a list's cursor belongs to.
+    CURSOR = "cursor";
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod codec;
 pub mod context;
 pub mod custody;
+pub mod custody_proof;
 pub mod event;
 pub mod genesis;
 pub mod hash;

@@ -8,20 +8,23 @@
 
 mod drive;
 mod latest;
+mod lists;
+mod rehearse;
 mod view;
 
 pub use latest::Latest;
+pub use lists::{EventFilter, Page, Reading, RecordFilter, RequestFilter, RequestView};
 pub use view::{RecordView, ViewError};
 
 use crate::{
     audit::ExportError,
-    contract::Judge,
+    contract::{Judge, Policies},
     execute::{Anchor, ExecuteError, Executed, Executor, Tip},
     order::{Checked, CosignPool, Pool},
     store::{HistoryView, Store, StoreError},
 };
 use dmdl_types::{
-    checkpoint::{Cosignature, CosignedCheckpoint},
+    checkpoint::{Checkpoint, Cosignature, CosignedCheckpoint},
     genesis::{EpochConfig, Genesis},
     id::{Epoch, Height, TransactionId},
     sign::Domain,
@@ -105,6 +108,8 @@ struct Shared<E, S: Store> {
     genesis: Genesis,
     pace: Pace,
     checked: Checked,
+    judge: Judge,
+    policies: Arc<Policies>,
     executor: Mutex<Executor<S>>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
@@ -143,6 +148,7 @@ impl<E, S: Store> Channel<E, S> {
         pace: Pace,
     ) -> Result<(Self, mpsc::Receiver<Notice>), ExecuteError> {
         let executor = Executor::open(store.clone(), genesis.clone(), judge)?;
+        let newest = executor.newest_checkpoint()?;
         let (notices, inbox) = mpsc::channel(NOTICES);
         let tip = Latest::new(*executor.tip());
         let shared = Shared {
@@ -152,13 +158,21 @@ impl<E, S: Store> Channel<E, S> {
             genesis,
             pace,
             checked: Checked::default(),
+            judge,
+            policies: executor.policies(),
             executor: Mutex::new(executor),
             waiting: Mutex::default(),
             arrived: Notify::new(),
             tip,
             notices,
         };
-        Ok((Self { shared: Arc::new(shared) }, inbox))
+        let channel = Self { shared: Arc::new(shared) };
+        if let Some(checkpoint) = newest {
+            // Cosignatures are not kept: after a restart they are gathered again.
+            let config = channel.config()?;
+            channel.waiting().cosignatures.open(checkpoint, &config);
+        }
+        Ok((channel, inbox))
     }
 
     /// The network and channel.
@@ -260,6 +274,19 @@ impl<E, S: Store> Channel<E, S> {
     pub fn cosigned(&self, size: u64) -> Result<Option<CosignedCheckpoint>, StoreError> {
         let config = self.config()?;
         Ok(self.waiting().cosignatures.at_least(size, &config))
+    }
+
+    /// What this node came to last, while not enough organisations are known to have cosigned it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn uncosigned(&self) -> Result<Option<Checkpoint>, StoreError> {
+        let tip = self.tip();
+        let anchored = tip.anchor.is_some_and(|anchor| anchor.checkpoint.size == tip.size);
+        if anchored || self.cosigned(tip.size)?.is_some() {
+            return Ok(None);
+        }
+        self.executor().newest_checkpoint()
     }
 
     /// Reads the index as it was at the newest final checkpoint.

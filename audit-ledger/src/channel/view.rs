@@ -20,7 +20,7 @@ use dmdl_types::{
 };
 
 /// Most items of one page.
-const PAGE_MAX: usize = 500;
+pub(super) const PAGE_MAX: usize = 500;
 
 /// Why a view cannot be given.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ mod medical;
 mod membership;
 mod policies;
 
-pub use access::{assignment, share_context};
+pub use access::{assignment, decides, may_read, share_context};
 pub use policies::Policies;
 
 use crate::{

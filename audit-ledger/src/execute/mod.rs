@@ -31,6 +31,7 @@ use dmdl_types::{
     merkle::Frontier,
     sign::Domain,
 };
+use std::sync::Arc;
 
 /// How far back the index can be read. Checkpoints are final within a few blocks; where cosignatures
 /// fail to come, memory must not grow with the chain.
@@ -102,7 +103,7 @@ pub struct Executor<S: Store> {
     frontier: Frontier,
     history: History,
     alarm: bool,
-    policies: Policies,
+    policies: Arc<Policies>,
 }
 
 impl<S: Store> Executor<S> {
@@ -133,7 +134,7 @@ impl<S: Store> Executor<S> {
             frontier,
             history: History::new(),
             alarm,
-            policies: Policies::default(),
+            policies: Arc::default(),
         })
     }
 
@@ -153,6 +154,20 @@ impl<S: Store> Executor<S> {
     #[must_use]
     pub const fn genesis(&self) -> &Genesis {
         &self.genesis
+    }
+
+    /// The policies that were parsed so far, to share with whoever looks at calls before they are ordered.
+    #[must_use]
+    pub fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies)
+    }
+
+    /// What this node came to after the last block that had events.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn newest_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
+        tip::newest_checkpoint(&self.store)
     }
 
     /// The configuration of an epoch, once it is decided.

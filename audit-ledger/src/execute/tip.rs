@@ -13,6 +13,8 @@ const TIP_KEY: &[u8] = b"tip";
 const TIP_BYTES: usize = 1024;
 /// There once a contradiction was seen; nothing takes it away but a new folder.
 const ALARM_KEY: &[u8] = b"alarm";
+/// The height of the newest checkpoint.
+const NEWEST_CHECKPOINT_KEY: &[u8] = b"newest-checkpoint";
 /// Checkpoints by height, most significant byte first.
 const CHECKPOINT_PREFIX: &[u8] = b"checkpoint/";
 
@@ -45,7 +47,7 @@ pub struct Anchor {
 }
 
 impl Tip {
-    pub(super) fn load(reader: &impl Reader) -> Result<Option<Self>, StoreError> {
+    pub(crate) fn load(reader: &impl Reader) -> Result<Option<Self>, StoreError> {
         let damaged = |e| StoreError::Corrupt(format!("the tip: {e}"));
         reader.get(Space::Meta, TIP_KEY)?.map(|bytes| codec::decode(&bytes, TIP_BYTES).map_err(damaged)).transpose()
     }
@@ -57,6 +59,14 @@ impl Tip {
 
 pub(super) fn remember_checkpoint<R: Reader>(block: &mut Overlay<R>, checkpoint: &Checkpoint) {
     block.put(Space::Meta, checkpoint_key(checkpoint.height), codec::encode(checkpoint));
+    block.put(Space::Meta, NEWEST_CHECKPOINT_KEY, codec::encode(&checkpoint.height));
+}
+
+/// The checkpoint of the last block that had events.
+pub(super) fn newest_checkpoint(reader: &impl Reader) -> Result<Option<Checkpoint>, StoreError> {
+    let damaged = |e| StoreError::Corrupt(format!("the newest checkpoint: {e}"));
+    let Some(bytes) = reader.get(Space::Meta, NEWEST_CHECKPOINT_KEY)? else { return Ok(None) };
+    recall_checkpoint(reader, codec::decode(&bytes, TIP_BYTES).map_err(damaged)?)
 }
 
 pub(super) fn recall_checkpoint(reader: &impl Reader, height: Height) -> Result<Option<Checkpoint>, StoreError> {

@@ -28,7 +28,7 @@ pub use block::{BlockError, EngineBlock};
 pub use engine::{Chain, Config, Engine, Runtime, StartError, message_bytes_max};
 pub use ledger::{Halt, Ledger, Turn};
 pub use links::{Links, SeatError, Seats};
-pub use network::{Network, NetworkConfig, Peer, PeerError, Peers, WIRE_BYTES_MAX};
+pub use network::{Network, NetworkConfig, NetworkSender, Peer, PeerError, Peers, WIRE_BYTES_MAX};
 pub use post::Post;
 pub use timing::{CLOCK_BOUND_MS, Timing, TimingError};
 pub use wire::{WireReceiver, WireSender};

@@ -105,17 +105,18 @@ pub enum PeerError {
     Twice,
 }
 
-type Sender<E> = lookup::Sender<PublicKey, E>;
+/// What a message is sent to other nodes with.
+pub type NetworkSender<E> = lookup::Sender<PublicKey, E>;
 type Receiver = lookup::Receiver<PublicKey>;
 
 /// A running network and its ends.
 pub struct Network<E: Clock> {
     /// For [`Seats`](super::Seats): what the engines talk over.
-    pub links: Links<Sender<E>, Receiver>,
+    pub links: Links<NetworkSender<E>, Receiver>,
     /// Transactions and endorsements on their way to the others.
-    pub gossip: (WireSender<Sender<E>>, WireReceiver<Receiver>),
+    pub gossip: (WireSender<NetworkSender<E>>, WireReceiver<Receiver>),
     /// Requests of one node to another, and their answers.
-    pub requests: (WireSender<Sender<E>>, WireReceiver<Receiver>),
+    pub requests: (WireSender<NetworkSender<E>>, WireReceiver<Receiver>),
     /// Who is connected.
     pub peers: Peers,
     /// Ends when the network does.

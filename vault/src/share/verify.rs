@@ -8,6 +8,7 @@ use super::{
 };
 use dmdl_types::{
     context::{DataContext, ShareContext},
+    custody::Dealing,
     id::{DealingId, NodeId, ShareEpoch, ShareIndex},
 };
 use std::fmt;
@@ -104,6 +105,16 @@ impl CheckedDealing {
         let commitments = Commitments::parse(Threshold::new(context.k, context.n)?, commitments)?;
         let dealing = Self::new(commitments, context.data, context.epoch);
         if dealing.id() == context.dealing { Ok(dealing) } else { Err(DealingError::OtherDealing) }
+    }
+
+    /// A registered dealing of a record version.
+    ///
+    /// # Errors
+    /// [`DealingError`] when its numbers are no threshold or its commitments none.
+    pub fn of_dealing(dealing: &Dealing, data: DataContext) -> Result<Self, DealingError> {
+        let small = |len: usize| u8::try_from(len).unwrap_or(u8::MAX);
+        let threshold = Threshold::new(small(dealing.commitments.len()), small(dealing.shares.len()))?;
+        Ok(Self::new(Commitments::parse(threshold, &dealing.commitments)?, data, dealing.epoch))
     }
 
     /// The dealing's id.

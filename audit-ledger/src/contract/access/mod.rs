@@ -93,7 +93,18 @@ fn visible_record<R: Reader>(
     Ok(row)
 }
 
-/// Whether the author decides about the record: its owner, or its organisation's committee.
-fn decides(author: &PersonRow, row: &RecordRow) -> bool {
+/// Whether a person decides about a record: its owner, or its organisation's committee.
+#[must_use]
+pub fn decides(author: &PersonRow, row: &RecordRow) -> bool {
     row.owner == author.person.key || (row.org == author.person.org && author.person.role == Role::Committee)
+}
+
+/// Whether a person may read of a record without having asked for it: one that is listed, one that they
+/// decide about, and every record for an officer.
+///
+/// Narrower than who may ask: a colleague of the owner may ask for an unlisted record that they were told
+/// of, and reads of it once they have.
+#[must_use]
+pub fn may_read(person: &PersonRow, row: &RecordRow) -> bool {
+    row.metadata.listed || person.person.role == Role::Officer || decides(person, row)
 }

@@ -1,49 +1,16 @@
 //! The program itself: what it prints, and how it ends.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
+use super::harness::{code, dmdl, json, run, str, text};
 use dmdl_types::id::NetworkId;
 use serde_json::Value;
 use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::Stdio,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 use tempfile::TempDir;
-
-/// The program, with nothing of this process's settings.
-fn dmdl() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dmdl"));
-    for setting in ["DMDL_NETWORK", "DMDL_SAMPLES", "DMDL_LOG"] {
-        command.env_remove(setting);
-    }
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    dmdl().args(args).stdin(Stdio::null()).output().unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("the program ends by itself")
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-/// The one JSON document on stdout.
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: `{}`", text(&output.stdout)))
-}
 
 /// Asserts that a command fails alike for people and for machines.
 fn assert_fails(args: &[&str], exit: i32, stable_code: &str) {
@@ -96,10 +63,6 @@ fn demo() -> Arc<Demo> {
         *shared = Arc::downgrade(&demo);
         demo
     })
-}
-
-fn str(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]

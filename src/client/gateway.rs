@@ -1,0 +1,237 @@
+//! What a client asks a gateway for.
+//!
+//! Two kinds of gateway answer: a node in this process ([`SharedNode`]), and one across the network
+//! ([`HttpGateway`](super::HttpGateway)). Neither is believed: whatever decides something comes with a
+//! proof, and [`Trust`](super::Trust) checks it.
+
+use crate::{
+    node::{GatewayError, SharedNode},
+    problem::Problem,
+};
+use bytes::Bytes;
+use commonware_runtime::Clock;
+use dmdl_audit_ledger::store::Store;
+use dmdl_types::{
+    codec,
+    custody::{DealingKey, SealedBytes},
+    custody_proof::CustodyProof,
+    id::{Height, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
+    invocation::PayloadInfo,
+    merkle::ConsistencyProof,
+    receipt::Receipt,
+    sign::PublicKey,
+    transaction::Transaction,
+};
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use rand_core::CryptoRng;
+use std::{
+    future::Future,
+    io::{self, Read, Seek},
+    time::Duration,
+};
+
+/// Bytes that are uploaded at a time.
+const UPLOAD_BYTES: usize = 1 << 20;
+
+/// Why a gateway did not help.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskGatewayError {
+    /// It refuses, or cannot.
+    #[error("{0}")]
+    Problem(Problem),
+    /// It does not answer.
+    #[error("the gateway does not answer: {0}")]
+    Unreachable(String),
+    /// What it shows is not the gateway that the network file names.
+    #[error("the gateway's certificate is not the pinned one: {0}")]
+    Certificate(String),
+    /// What it answers makes no sense.
+    #[error("the gateway's answer makes no sense: {0}")]
+    Nonsense(String),
+    /// What was to be sent cannot be read.
+    #[error("what was to be sent cannot be read: {0}")]
+    Source(#[from] io::Error),
+}
+
+impl From<Problem> for AskGatewayError {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// The ciphertext of a payload as it comes.
+pub type Ciphertext = BoxStream<'static, Result<Bytes, AskGatewayError>>;
+
+/// A gateway, as a client sees it.
+pub trait Gateway: Send + Sync {
+    /// The height that new transactions count their expiry from.
+    fn height(&self) -> impl Future<Output = Result<Height, AskGatewayError>> + Send;
+
+    /// Has a transaction ordered and shows what became of it, whatever that is.
+    fn submit(
+        &self,
+        transaction: Transaction,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Receipt, AskGatewayError>> + Send;
+
+    /// Shows what became of a transaction; none when it is not executed in time.
+    fn receipt(
+        &self,
+        id: TransactionId,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Option<Receipt>, AskGatewayError>> + Send;
+
+    /// Shows the decision of a request that was left to review; none when it is not decided in time.
+    fn decision(
+        &self,
+        request: TransactionId,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Option<Receipt>, AskGatewayError>> + Send;
+
+    /// Shows that the log of one size begins with that of another.
+    fn consistency(&self, old: u64, new: u64)
+    -> impl Future<Output = Result<ConsistencyProof, AskGatewayError>> + Send;
+
+    /// Shows the registration of a version and its acknowledgements, after waiting for enough of them
+    /// no longer than `patience`; none for a record that is not there or not to be seen.
+    fn custody(
+        &self,
+        record: RecordId,
+        version: RecordVersion,
+        patience: Duration,
+    ) -> impl Future<Output = Result<Option<CustodyProof>, AskGatewayError>> + Send;
+
+    /// Passes on one-time dealing keys of a custodian, for this dealer.
+    fn dealing_keys(
+        &self,
+        custodian: NodeId,
+        dealer: PublicKey,
+        count: u16,
+    ) -> impl Future<Output = Result<Vec<DealingKey>, AskGatewayError>> + Send;
+
+    /// Hands a sealed share to its custodian.
+    fn deliver(
+        &self,
+        custodian: NodeId,
+        record: RecordId,
+        version: RecordVersion,
+        sealed: SealedBytes,
+    ) -> impl Future<Output = Result<(), AskGatewayError>> + Send;
+
+    /// Passes on a custodian's released share for a decryption.
+    fn release(
+        &self,
+        custodian: NodeId,
+        decryption: TransactionId,
+    ) -> impl Future<Output = Result<Vec<u8>, AskGatewayError>> + Send;
+
+    /// Stores a sealed payload; `progress` is told how many bytes are there.
+    fn upload(
+        &self,
+        payload: &PayloadInfo,
+        ciphertext: impl Read + Seek + Send,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> impl Future<Output = Result<(), AskGatewayError>> + Send;
+
+    /// The ciphertext of a payload.
+    fn download(&self, digest: PayloadDigest) -> impl Future<Output = Result<Ciphertext, AskGatewayError>> + Send;
+}
+
+impl<E: Clock + CryptoRng, S: Store> Gateway for SharedNode<E, S> {
+    async fn height(&self) -> Result<Height, AskGatewayError> {
+        Ok(self.channel().tip().height)
+    }
+
+    async fn submit(&self, transaction: Transaction, patience: Duration) -> Result<Receipt, AskGatewayError> {
+        let done = (**self).submit(transaction, patience).await.map_err(Problem::from)?;
+        Ok((**self).receipt(&done, patience).await.map_err(Problem::from)?)
+    }
+
+    async fn receipt(&self, id: TransactionId, patience: Duration) -> Result<Option<Receipt>, AskGatewayError> {
+        Ok(self.receipt_of(id, patience).await.map_err(Problem::from)?)
+    }
+
+    async fn decision(&self, request: TransactionId, patience: Duration) -> Result<Option<Receipt>, AskGatewayError> {
+        Ok((**self).decision(request, patience).await.map_err(Problem::from)?)
+    }
+
+    async fn consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, AskGatewayError> {
+        Ok((**self).consistency(old, new).map_err(Problem::from)?)
+    }
+
+    async fn custody(
+        &self,
+        record: RecordId,
+        version: RecordVersion,
+        patience: Duration,
+    ) -> Result<Option<CustodyProof>, AskGatewayError> {
+        Ok((**self).custody(record, version, patience).await.map_err(Problem::from)?)
+    }
+
+    async fn dealing_keys(
+        &self,
+        custodian: NodeId,
+        dealer: PublicKey,
+        count: u16,
+    ) -> Result<Vec<DealingKey>, AskGatewayError> {
+        Ok((**self).dealing_keys(custodian, dealer, count).await.map_err(Problem::from)?)
+    }
+
+    async fn deliver(
+        &self,
+        custodian: NodeId,
+        record: RecordId,
+        version: RecordVersion,
+        sealed: SealedBytes,
+    ) -> Result<(), AskGatewayError> {
+        Ok((**self).deliver(custodian, record, version, sealed).await.map_err(Problem::from)?)
+    }
+
+    async fn release(&self, custodian: NodeId, decryption: TransactionId) -> Result<Vec<u8>, AskGatewayError> {
+        Ok((**self).release(custodian, decryption).await.map_err(Problem::from)?)
+    }
+
+    async fn upload(
+        &self,
+        payload: &PayloadInfo,
+        ciphertext: impl Read + Seek + Send,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), AskGatewayError> {
+        let parts = stream::unfold((ciphertext, 0), |(mut ciphertext, sent)| async move {
+            let mut part = vec![0; UPLOAD_BYTES];
+            match ciphertext.read(&mut part) {
+                Ok(0) => None,
+                Ok(len) => {
+                    part.truncate(len);
+                    let sent = sent + len as u64;
+                    progress(sent);
+                    Some((Ok::<_, io::Error>(Bytes::from(part)), (ciphertext, sent)))
+                }
+                Err(error) => Some((Err(error), (ciphertext, sent))),
+            }
+        });
+        let put = self.payloads().put(payload.digest, payload.ciphertext_len_bytes, parts).await;
+        Ok(put.map_err(Problem::from)?)
+    }
+
+    async fn download(&self, digest: PayloadDigest) -> Result<Ciphertext, AskGatewayError> {
+        let lost = |error: dmdl_vault::store::GetError| AskGatewayError::from(Problem::from(error));
+        let (_, bytes) = self.payloads().get(digest).await.map_err(lost)?;
+        Ok(bytes.map(move |item| item.map_err(lost)).boxed())
+    }
+}
+
+/// A decoded blob, or nonsense.
+pub(super) fn decode<T: borsh::BorshDeserialize + borsh::BorshSerialize>(
+    bytes: &[u8],
+    bytes_max: usize,
+) -> Result<T, AskGatewayError> {
+    codec::decode(bytes, bytes_max).map_err(|error| AskGatewayError::Nonsense(error.to_string()))
+}
+
+impl From<GatewayError> for AskGatewayError {
+    fn from(error: GatewayError) -> Self {
+        Self::Problem(error.into())
+    }
+}

@@ -1,0 +1,504 @@
+//! A gateway across the network: HTTP over TLS, to the certificate that the network file pins.
+//!
+//! # Source
+//! docs/api.md; docs/spec/http-signature.md
+
+mod pinned;
+
+pub use pinned::PinError;
+
+use super::{
+    AskGatewayError, Gateway,
+    gateway::{Ciphertext, decode},
+};
+use crate::{
+    http::{
+        signature::{self, Body, Nonce},
+        target::{Authority, Target},
+    },
+    local::os_rng,
+    problem::Problem,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use dmdl_types::{
+    codec,
+    custody::{DealingKey, SealedBytes},
+    custody_proof::CustodyProof,
+    genesis::Genesis,
+    id::{Height, NetworkId, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
+    invocation::PayloadInfo,
+    limits,
+    merkle::ConsistencyProof,
+    receipt::Receipt,
+    secret::Secret32,
+    sign::{PublicKey, SigningKey},
+    transaction::Transaction,
+};
+use futures::{StreamExt as _, stream};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rand_core::Rng as _;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use std::{
+    error::Error,
+    io::{Read, Seek, SeekFrom},
+    time::{Duration, SystemTime},
+};
+
+/// Longest JSON answer that is read.
+const ANSWER_BYTES: usize = 8 << 20;
+/// Bytes that are uploaded at a time.
+const PART_BYTES: usize = 4 << 20;
+/// What an answer may take beyond what was asked for.
+const SLACK: Duration = Duration::from_secs(10);
+/// How long a gateway may be asked to wait with its answer; longer waits are asked for again.
+const WAIT_MAX: Duration = Duration::from_secs(20);
+/// Longest released share, in the format of the share spec.
+const RELEASED_BYTES: usize = 4096;
+
+/// A gateway of a pinned network, asked as one person.
+pub struct HttpGateway {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    base: Uri,
+    authority: String,
+    signed_authority: Authority,
+    network: NetworkId,
+    channel: String,
+    key: SigningKey,
+    signs: bool,
+}
+
+impl std::fmt::Debug for HttpGateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HttpGateway({})", self.base)
+    }
+}
+
+impl HttpGateway {
+    /// A gateway at `url`, whose certificate has this SHA-256; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`PinError`] when the address is none, or is plain HTTP to another machine.
+    pub fn new(
+        url: &str,
+        certificate_sha256: Option<[u8; 32]>,
+        genesis: &Genesis,
+        key: &SigningKey,
+    ) -> Result<Self, PinError> {
+        let base = pinned::address(url, certificate_sha256.is_some())?;
+        let authority = base.authority().map(ToString::to_string).unwrap_or_default();
+        let tls = pinned::tls(certificate_sha256.unwrap_or_default())?;
+        let connector =
+            hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            base,
+            signed_authority: authority.parse().map_err(|_| PinError::Address(url.to_owned()))?,
+            authority,
+            network: genesis.id(),
+            channel: genesis.channel.name.to_string(),
+            key: key.seed().expose(|seed| SigningKey::from_seed(Secret32::new(*seed))),
+            signs: true,
+        })
+    }
+
+    /// The same gateway, asked as nobody: requests are not signed.
+    #[must_use]
+    pub fn unsigned(mut self) -> Self {
+        self.signs = false;
+        self
+    }
+
+    /// Reads what a route of the channel answers, as JSON.
+    ///
+    /// # Errors
+    /// [`AskGatewayError`].
+    pub async fn get(&self, route: &str) -> Result<Value, AskGatewayError> {
+        self.get_as(route, Duration::ZERO).await
+    }
+
+    /// Reads what a route of the channel answers, as bytes.
+    ///
+    /// # Errors
+    /// [`AskGatewayError`].
+    pub async fn get_bytes(&self, route: &str, bytes_max: usize) -> Result<Vec<u8>, AskGatewayError> {
+        let response = self.send(Method::GET, &self.route(route), HeaderMap::new(), None, Duration::ZERO).await?;
+        let response = expect(response).await?;
+        whole(response, bytes_max).await
+    }
+
+    /// Asks a read-only question of a contract.
+    ///
+    /// # Errors
+    /// [`AskGatewayError`].
+    pub async fn query(&self, question: &Value) -> Result<Value, AskGatewayError> {
+        self.post("query", question).await
+    }
+
+    /// The answer to a route as it streams, for following.
+    ///
+    /// # Errors
+    /// [`AskGatewayError`].
+    pub async fn follow(&self, route: &str) -> Result<Ciphertext, AskGatewayError> {
+        let response = self.send(Method::GET, &self.route(route), HeaderMap::new(), None, Duration::ZERO).await?;
+        Ok(streamed(expect(response).await?))
+    }
+
+    fn route(&self, route: &str) -> String {
+        format!("/v1/channels/{}/{route}", self.channel)
+    }
+
+    async fn get_as<T: DeserializeOwned>(&self, route: &str, patience: Duration) -> Result<T, AskGatewayError> {
+        let response = self.send(Method::GET, &self.route(route), HeaderMap::new(), None, patience).await?;
+        parsed(expect(response).await?).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, route: &str, body: &Value) -> Result<T, AskGatewayError> {
+        let response =
+            self.send(Method::POST, &self.route(route), json_headers(), Some(encoded(body)), Duration::ZERO).await?;
+        parsed(expect(response).await?).await
+    }
+
+    /// Sends one signed request; `patience` is what the gateway was asked to wait.
+    async fn send(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        mut headers: HeaderMap,
+        body: Option<Bytes>,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, AskGatewayError> {
+        let nonsense = |what: &dyn std::fmt::Display| AskGatewayError::Nonsense(what.to_string());
+        let body = body.unwrap_or_default();
+        let (path, query) = path_and_query.split_once('?').map_or((path_and_query, None), |(p, q)| (p, Some(q)));
+        let target = Target::new(method.as_str(), self.signed_authority.clone(), path, query);
+        let target = target.map_err(|error| nonsense(&error))?;
+        if self.signs {
+            let mut nonce = [0; 16];
+            os_rng().fill_bytes(&mut nonce);
+            let covered = Body::of(&body);
+            headers.extend(signature::sign(&target, covered, &self.key, self.network, now_s(), Nonce::new(nonce)));
+        }
+        let uri = Uri::builder()
+            .scheme(self.base.scheme_str().unwrap_or("https"))
+            .authority(self.authority.as_str())
+            .path_and_query(path_and_query)
+            .build()
+            .map_err(|error| nonsense(&error))?;
+        let mut request = Request::builder().method(method).uri(uri).body(Full::new(body)).map_err(|e| nonsense(&e))?;
+        *request.headers_mut() = headers;
+        let answer = tokio::time::timeout(patience + SLACK, self.client.request(request)).await;
+        let answer = answer.map_err(|_| AskGatewayError::Unreachable("no answer in time".to_owned()))?;
+        answer.map_err(|error| unreachable(&error))
+    }
+}
+
+impl Gateway for HttpGateway {
+    async fn height(&self) -> Result<Height, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Status {
+            height: u64,
+        }
+        let status: Status = self.get_as("status", Duration::ZERO).await?;
+        Ok(Height::new(status.height))
+    }
+
+    async fn submit(&self, transaction: Transaction, patience: Duration) -> Result<Receipt, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Done {
+            receipt: String,
+        }
+        let id = transaction.body.id();
+        let body = encoded(&json!({ "transaction": BASE64.encode(codec::encode(&transaction)) }));
+        let path = self.route(&format!("transactions?wait=final&timeout={}", patience.min(WAIT_MAX).as_millis()));
+        let response = self.send(Method::POST, &path, json_headers(), Some(body), patience.min(WAIT_MAX)).await?;
+        if response.status() == StatusCode::OK {
+            let done: Done = parsed(response).await?;
+            return receipt(&done.receipt);
+        }
+        let (problem, members) = problem(response).await?;
+        // What the ledger denied or rejected comes with its receipt: the problem is only how it is told.
+        match members.get("receipt").and_then(Value::as_str) {
+            Some(text) => receipt(text),
+            None if problem.code == "not_final" && patience > WAIT_MAX => {
+                let rest = patience.saturating_sub(WAIT_MAX);
+                Gateway::receipt(self, id, rest).await?.ok_or(AskGatewayError::Problem(problem))
+            }
+            None => Err(problem.into()),
+        }
+    }
+
+    async fn receipt(&self, id: TransactionId, patience: Duration) -> Result<Option<Receipt>, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Shown {
+            receipt: String,
+        }
+        let mut left = patience;
+        loop {
+            let wait = left.min(WAIT_MAX);
+            left = left.saturating_sub(WAIT_MAX);
+            let route = format!("transactions/{id}?wait={}", wait.as_millis());
+            match self.get_as::<Shown>(&route, wait).await {
+                Ok(shown) => return receipt(&shown.receipt).map(Some),
+                Err(AskGatewayError::Problem(problem)) if problem.status == 404 && left.is_zero() => return Ok(None),
+                Err(AskGatewayError::Problem(problem)) if problem.status == 404 => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn decision(&self, request: TransactionId, patience: Duration) -> Result<Option<Receipt>, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Shown {
+            decision: Option<String>,
+        }
+        let mut left = patience;
+        loop {
+            let wait = left.min(WAIT_MAX);
+            left = left.saturating_sub(WAIT_MAX);
+            let shown: Shown = self.get_as(&format!("requests/{request}?wait={}", wait.as_millis()), wait).await?;
+            match shown.decision {
+                Some(text) => return receipt(&text).map(Some),
+                None if left.is_zero() => return Ok(None),
+                None => {}
+            }
+        }
+    }
+
+    async fn consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Proof {
+            old: u64,
+            new: u64,
+            hashes: Vec<String>,
+        }
+        let proof: Proof = self.get_as(&format!("audit/proof?old={old}&new={new}"), Duration::ZERO).await?;
+        let hash = |text: &String| {
+            let mut hash = [0; 32];
+            hex::decode_to_slice(text, &mut hash).map(|()| hash)
+        };
+        let hashes = proof.hashes.iter().map(hash).collect::<Result<_, _>>();
+        let hashes = hashes.map_err(|error| AskGatewayError::Nonsense(error.to_string()))?;
+        Ok(ConsistencyProof { old_size: proof.old, new_size: proof.new, hashes })
+    }
+
+    async fn custody(
+        &self,
+        record: RecordId,
+        version: RecordVersion,
+        patience: Duration,
+    ) -> Result<Option<CustodyProof>, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Shown {
+            state: String,
+            registration: String,
+            receipt: String,
+            acknowledgements: Vec<String>,
+        }
+        let mut left = patience;
+        let shown: Shown = loop {
+            let wait = left.min(WAIT_MAX);
+            left = left.saturating_sub(WAIT_MAX);
+            let route = format!("records/{record}/custody?version={version}&wait={}", wait.as_millis());
+            match self.get_as::<Shown>(&route, wait).await {
+                Ok(shown) if shown.state == "PENDING" && !left.is_zero() => {}
+                Ok(shown) => break shown,
+                Err(AskGatewayError::Problem(problem)) if problem.status == 404 => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        };
+        let registration = decode(&blob(&shown.registration)?, limits::TRANSACTION_BYTES)?;
+        let acknowledgements = shown.acknowledgements.iter().map(|text| receipt(text)).collect::<Result<_, _>>()?;
+        Ok(Some(CustodyProof { registration, receipt: receipt(&shown.receipt)?, acknowledgements }))
+    }
+
+    async fn dealing_keys(
+        &self,
+        custodian: NodeId,
+        _dealer: PublicKey,
+        count: u16,
+    ) -> Result<Vec<DealingKey>, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Keys {
+            keys: Vec<String>,
+        }
+        let route = format!("custodians/{custodian}/dealing-keys");
+        let keys: Keys = self.post(&route, &json!({ "count": count })).await?;
+        keys.keys.iter().map(|key| decode(&blob(key)?, 1024)).collect()
+    }
+
+    async fn deliver(
+        &self,
+        custodian: NodeId,
+        record: RecordId,
+        version: RecordVersion,
+        sealed: SealedBytes,
+    ) -> Result<(), AskGatewayError> {
+        let path = self.route(&format!("records/{record}/versions/{version}/shares/{custodian}"));
+        let body = encoded(&json!({ "sealed": BASE64.encode(codec::encode(&sealed)) }));
+        let response = self.send(Method::PUT, &path, json_headers(), Some(body), Duration::ZERO).await?;
+        expect(response).await.map(drop)
+    }
+
+    async fn release(&self, custodian: NodeId, decryption: TransactionId) -> Result<Vec<u8>, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Shares {
+            shares: Vec<Share>,
+            missing: Vec<Missing>,
+        }
+        #[derive(Deserialize)]
+        struct Share {
+            custodian: NodeId,
+            share: String,
+        }
+        #[derive(Deserialize)]
+        struct Missing {
+            code: String,
+            detail: String,
+        }
+        let answer: Shares =
+            self.get_as(&format!("releases/{decryption}?custodian={custodian}"), Duration::ZERO).await?;
+        if let Some(share) = answer.shares.iter().find(|share| share.custodian == custodian) {
+            let bytes = blob(&share.share)?;
+            return if bytes.len() <= RELEASED_BYTES {
+                Ok(bytes)
+            } else {
+                Err(AskGatewayError::Nonsense("a share is too long".to_owned()))
+            };
+        }
+        let missing = answer.missing.into_iter().next();
+        let missing = missing.ok_or_else(|| AskGatewayError::Nonsense("neither a share nor a reason".to_owned()))?;
+        Err(Problem::new(503, missing.code, missing.detail).into())
+    }
+
+    async fn upload(
+        &self,
+        payload: &PayloadInfo,
+        mut ciphertext: impl Read + Seek + Send,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), AskGatewayError> {
+        let path = format!("/v1/payloads/{}", payload.digest);
+        let total = payload.ciphertext_len_bytes;
+        let response = self.send(Method::HEAD, &path, HeaderMap::new(), None, Duration::ZERO).await?;
+        if response.status() == StatusCode::OK {
+            progress(total);
+            return Ok(());
+        }
+        // What an upload that broke off has left there need not be sent again.
+        let mut offset = upload_offset(response.headers()).filter(|offset| *offset < total).unwrap_or(0);
+        ciphertext.seek(SeekFrom::Start(offset))?;
+        while offset < total {
+            let len = PART_BYTES.min(usize::try_from(total - offset).unwrap_or(PART_BYTES));
+            let mut part = vec![0; len];
+            ciphertext.read_exact(&mut part)?;
+            let mut headers = HeaderMap::new();
+            let range = format!("bytes {offset}-{}/{total}", offset + len as u64 - 1);
+            let range = HeaderValue::from_str(&range).map_err(|e| AskGatewayError::Nonsense(e.to_string()))?;
+            headers.insert(header::CONTENT_RANGE, range);
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            let response = self.send(Method::PUT, &path, headers, Some(part.into()), WAIT_MAX).await?;
+            expect(response).await?;
+            offset += len as u64;
+            progress(offset);
+        }
+        Ok(())
+    }
+
+    async fn download(&self, digest: PayloadDigest) -> Result<Ciphertext, AskGatewayError> {
+        let path = format!("/v1/payloads/{digest}");
+        let response = self.send(Method::GET, &path, HeaderMap::new(), None, Duration::ZERO).await?;
+        Ok(streamed(expect(response).await?))
+    }
+}
+
+fn upload_offset(headers: &HeaderMap) -> Option<u64> {
+    headers.get("upload-offset")?.to_str().ok()?.parse().ok()
+}
+
+fn json_headers() -> HeaderMap {
+    HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))])
+}
+
+fn encoded(body: &Value) -> Bytes {
+    body.to_string().into()
+}
+
+fn blob(text: &str) -> Result<Vec<u8>, AskGatewayError> {
+    BASE64.decode(text).map_err(|error| AskGatewayError::Nonsense(error.to_string()))
+}
+
+fn receipt(text: &str) -> Result<Receipt, AskGatewayError> {
+    Receipt::parse(text.as_bytes()).map_err(|error| AskGatewayError::Nonsense(error.to_string()))
+}
+
+/// The response, if it says that things went well.
+async fn expect(response: Response<Incoming>) -> Result<Response<Incoming>, AskGatewayError> {
+    if response.status().is_success() { Ok(response) } else { Err(problem(response).await?.0.into()) }
+}
+
+/// The problem that a response tells of, with its other members.
+async fn problem(response: Response<Incoming>) -> Result<(Problem, Value), AskGatewayError> {
+    let status = response.status().as_u16();
+    let members: Value = parsed(response).await.unwrap_or_default();
+    let text = |name| members.get(name).and_then(Value::as_str).map(str::to_owned);
+    let code = text("code").unwrap_or_else(|| "http".to_owned());
+    let detail = text("detail").unwrap_or_else(|| format!("the gateway answers with status {status}"));
+    Ok((Problem::new(status, code, detail), members))
+}
+
+async fn parsed<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, AskGatewayError> {
+    let bytes = whole(response, ANSWER_BYTES).await?;
+    serde_json::from_slice(&bytes).map_err(|error| AskGatewayError::Nonsense(error.to_string()))
+}
+
+async fn whole(response: Response<Incoming>, bytes_max: usize) -> Result<Vec<u8>, AskGatewayError> {
+    let body = Limited::new(response.into_body(), bytes_max).collect();
+    match tokio::time::timeout(SLACK.saturating_mul(6), body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes().into()),
+        Ok(Err(error)) => Err(AskGatewayError::Unreachable(error.to_string())),
+        Err(_) => Err(AskGatewayError::Unreachable("the answer did not end in time".to_owned())),
+    }
+}
+
+fn streamed(response: Response<Incoming>) -> Ciphertext {
+    stream::unfold(response.into_body(), |mut body| async {
+        loop {
+            match body.frame().await? {
+                Ok(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some((Ok(data), body));
+                    }
+                }
+                Err(error) => return Some((Err(AskGatewayError::Unreachable(error.to_string())), body)),
+            }
+        }
+    })
+    .boxed()
+}
+
+fn unreachable(error: &(dyn Error + 'static)) -> AskGatewayError {
+    let mut cause = error;
+    loop {
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return AskGatewayError::Certificate(tls.to_string());
+        }
+        // An I/O error that wraps another one does not name it as its source.
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        match wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| cause.source()) {
+            Some(inner) => cause = inner,
+            None => return AskGatewayError::Unreachable(cause.to_string()),
+        }
+    }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}

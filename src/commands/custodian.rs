@@ -1,0 +1,33 @@
+//! `dmdl custodian`: who keeps the shares.
+
+use super::{Report, session::Globals, text};
+use crate::exit::{Exit, Failure};
+use clap::Subcommand;
+use dmdl_types::id::Epoch;
+use serde_json::{Value, json};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Lists the custodians of the pinned network, by the ids that `record register --custodian` takes.
+    #[command(after_help = "Example:\n  dmdl custodian list --network network.toml")]
+    List,
+}
+
+pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failure> {
+    match command {
+        Command::List => list(globals),
+    }
+}
+
+fn list(globals: &Globals) -> Result<Report, Failure> {
+    let config = globals.pin()?.genesis.epoch_config(Epoch::new(0));
+    let rows = config.custodians().map(|member| vec![member.node.to_string(), member.org.to_string()]);
+    let threshold = config.channel.custody_threshold;
+    let text = format!(
+        "{}\n{threshold} shares open a record, unless its owner asked for more",
+        text::table(&["CUSTODIAN", "ORGANISATION"], rows)
+    );
+    let items: Vec<Value> =
+        config.custodians().map(|member| json!({ "custodian": member.node, "org": member.org })).collect();
+    Ok(Report { text, json: json!({ "items": items, "threshold": threshold }), exit: Exit::Ok })
+}

@@ -1,0 +1,94 @@
+//! Where errors of a client meet exit codes.
+
+use crate::{
+    client::{AskGatewayError, CallError, OpenError, RegisterError, Unproved},
+    exit::{Exit, Failure},
+    keyfile::KeyFileError,
+    problem::Problem,
+};
+use dmdl_vault::payload;
+
+/// A key file that cannot be used.
+pub(super) fn key_file(error: &KeyFileError) -> Failure {
+    let (exit, code) = match error {
+        KeyFileError::NotFound { .. } => (Exit::NotFound, "not_found"),
+        KeyFileError::Permissions { .. } => (Exit::Configuration, "key_permissions"),
+        KeyFileError::WrongPassphrase { .. } => (Exit::Denied, "passphrase"),
+        KeyFileError::Exists { .. } => (Exit::Usage, "exists"),
+        KeyFileError::EmptyPassphrase => (Exit::Usage, "passphrase"),
+        KeyFileError::Write { .. } => (Exit::Storage, "storage"),
+        _ => (Exit::Configuration, "key_file"),
+    };
+    Failure::new(exit, code, error)
+}
+
+/// A gateway that did not help.
+pub(super) fn gateway(error: &AskGatewayError) -> Failure {
+    match error {
+        AskGatewayError::Problem(problem) => told(problem),
+        AskGatewayError::Unreachable(_) => Failure::new(Exit::Unavailable, "unreachable", error),
+        AskGatewayError::Certificate(_) => Failure::new(Exit::Unavailable, "tls", error),
+        AskGatewayError::Source(_) => Failure::new(Exit::Usage, "unreadable", error),
+        _ => Failure::new(Exit::Integrity, "gateway_answer", error),
+    }
+}
+
+/// What a gateway told.
+pub(super) fn told(problem: &Problem) -> Failure {
+    let exit = match problem.status {
+        401 | 403 => Exit::Denied,
+        404 | 410 => Exit::NotFound,
+        502 => Exit::Integrity,
+        408 | 425 | 429 | 500.. => Exit::Unavailable,
+        _ => Exit::Usage,
+    };
+    Failure::new(exit, problem.code.clone(), &problem.detail)
+}
+
+/// What is not believed.
+pub(super) fn unproved(error: &Unproved) -> Failure {
+    let (exit, code) = match error {
+        Unproved::Fork { .. } => (Exit::Integrity, "fork"),
+        Unproved::Behind { .. } => (Exit::Unavailable, "gateway_behind"),
+        Unproved::Memory { .. } => (Exit::Storage, "storage"),
+        _ => (Exit::Integrity, "unproved"),
+    };
+    Failure::new(exit, code, error)
+}
+
+/// A call that came to nothing.
+pub(super) fn call(error: &CallError) -> Failure {
+    match error {
+        CallError::Gateway(error) => gateway(error),
+        CallError::Unproved(error) => unproved(error),
+    }
+}
+
+/// A registration that came to nothing.
+pub(super) fn register(error: &RegisterError) -> Failure {
+    let (exit, code) = match error {
+        RegisterError::Call(error) => return call(error),
+        RegisterError::TooFewCustodians { .. } => (Exit::Unavailable, "custodians_unavailable"),
+        RegisterError::UnknownCustodian(_) => (Exit::NotFound, "unknown_custodian"),
+        RegisterError::Threshold(_) => (Exit::Usage, "bad_threshold"),
+        RegisterError::Seal(payload::SealError::Read(_)) => (Exit::Usage, "unreadable"),
+        RegisterError::Seal(_) | RegisterError::Spool(_) => (Exit::Storage, "storage"),
+        RegisterError::Rejected(_) => (Exit::Denied, "rejected"),
+        _ => (Exit::Internal, "internal"),
+    };
+    Failure::new(exit, code, error)
+}
+
+/// A record that was not opened.
+pub(super) fn open(error: &OpenError) -> Failure {
+    let (exit, code) = match error {
+        OpenError::Call(error) => return call(error),
+        OpenError::NoRecord => (Exit::NotFound, "unknown_record"),
+        OpenError::Denied(_) => (Exit::Denied, "denied"),
+        OpenError::TooFewShares { .. } => (Exit::Unavailable, "custodians_unavailable"),
+        OpenError::BadShares { .. } => (Exit::Integrity, "bad_shares"),
+        OpenError::Payload(payload::OpenError::Write(_)) => (Exit::Storage, "storage"),
+        _ => (Exit::Integrity, "integrity"),
+    };
+    Failure::new(exit, code, error)
+}

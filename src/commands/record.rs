@@ -1,0 +1,420 @@
+//! `dmdl record`: sealing and registering, and what became of it.
+
+use super::{
+    Report, failure, policy,
+    progress::Bar,
+    session::{Globals, Remote, Session},
+    text,
+};
+use crate::{
+    client::{AskGatewayError, CallError, Draft, Gateway as _, Progress, RegisterError, Registered},
+    exit::{Exit, Failure},
+    node::Final,
+};
+use clap::{Args as ClapArgs, Subcommand};
+use dmdl_types::{
+    access::{DuoCode, MondoId, PolicyDocument},
+    event::Verdict,
+    id::{NodeId, PayloadDigest, RecordId, RecordVersion},
+    invocation::{Access, Invocation, Medical, Metadata},
+    sign::PublicKey,
+};
+use serde_json::{Value, json};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Seals files on this machine, shares their keys among custodians, and registers them.
+    ///
+    /// Prints one record id a file. Nothing about a file but its sealed bytes, media type and length leaves this
+    /// machine; its name is not sent.
+    #[command(after_help = "Examples:
+  dmdl record register scan.dcm --policy research-auto --duo HMB
+  dmdl record register *.json --policy rules.cedar --subject P-1734 --type application/fhir+json
+  dmdl record register scan-corrected.dcm --replaces RECORD")]
+    Register(Box<Register>),
+    /// Lists the records of the channel that one may see.
+    #[command(after_help = "Example:\n  dmdl record list --duo HMB --type application/dicom")]
+    List(List),
+    /// Shows one record.
+    Show {
+        /// The record.
+        id: RecordId,
+    },
+    /// Shows where a record comes from and whose it was.
+    History {
+        /// The record.
+        id: RecordId,
+    },
+    /// Gives a record to another owner.
+    Transfer {
+        /// The record.
+        id: RecordId,
+        /// The new owner's key.
+        #[arg(long, value_name = "KEY")]
+        to: PublicKey,
+    },
+    /// Erases a record: its grants end, and its custodians destroy their shares.
+    Erase {
+        /// The record.
+        id: RecordId,
+    },
+    /// Compares the stored bytes of a record with what the ledger says of them.
+    Verify {
+        /// The record.
+        id: RecordId,
+        /// Which version; the last otherwise.
+        #[arg(long)]
+        version: Option<u32>,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Register {
+    /// The files.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Who may open them: a policy of the library (`dmdl policy list`) or a file in Cedar. Without one, nobody
+    /// but those whom the owner or the committee approves.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<String>,
+    /// What the data may be used for, as a DUO code; HMB unless the policy's file says otherwise.
+    #[arg(long, value_name = "CODE", requires = "policy")]
+    duo: Option<DuoCode>,
+    /// A disease that DS is limited to, as MONDO:0005148; may be repeated.
+    #[arg(long, value_name = "MONDO", requires = "duo")]
+    disease: Vec<MondoId>,
+    /// How many shares open them.
+    #[arg(long, value_name = "K")]
+    threshold: Option<u8>,
+    /// A custodian to share the keys among; may be repeated. All of them otherwise.
+    #[arg(long, value_name = "ID")]
+    custodian: Vec<NodeId>,
+    /// The patient's pseudonym. Only its keyed digest leaves this machine.
+    #[arg(long, value_name = "PSEUDONYM")]
+    subject: Option<String>,
+    /// The media type; guessed from the name otherwise.
+    #[arg(long = "type", value_name = "MEDIA")]
+    media_type: Option<String>,
+    /// Hide them from members who may not open them.
+    #[arg(long)]
+    unlisted: bool,
+    /// Register a new version of this record.
+    #[arg(long, value_name = "ID")]
+    replaces: Option<RecordId>,
+    /// Do not wait until the custodians have acknowledged.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct List {
+    /// Only of this media type.
+    #[arg(long = "type", value_name = "MEDIA")]
+    media_type: Option<String>,
+    /// Only with this permission.
+    #[arg(long, value_name = "CODE")]
+    duo: Option<DuoCode>,
+    /// Only of this owner.
+    #[arg(long, value_name = "KEY")]
+    owner: Option<PublicKey>,
+    /// Only whose id or media type contains this.
+    #[arg(long, value_name = "TEXT")]
+    query: Option<String>,
+    /// Only registered at or after this time, RFC 3339.
+    #[arg(long, value_name = "TIME", value_parser = text::parse_time)]
+    since: Option<u64>,
+    /// How many at a time.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    limit: u16,
+    /// Where the last page ended.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failure> {
+    match command {
+        Command::Register(args) => register(args, globals),
+        Command::List(args) => list(args, globals),
+        Command::Show { id } => show(*id, globals),
+        Command::History { id } => history(*id, globals),
+        Command::Transfer { id, to } => {
+            let call = Invocation::Medical(Medical::Transfer { record: *id, to: *to });
+            changed(globals, call, &format!("record {id} belongs to {to}"), json!({ "record": id, "owner": to }))
+        }
+        Command::Erase { id } => {
+            let call = Invocation::Access(Access::Erase { record: *id });
+            changed(globals, call, &format!("record {id} is erased"), json!({ "record": id, "state": "ERASED" }))
+        }
+        Command::Verify { id, version } => verify(*id, *version, globals),
+    }
+}
+
+fn register(args: &Register, globals: &Globals) -> Result<Report, Failure> {
+    let policy = args.policy.as_deref().map(|name| policy::document(name, args.duo, &args.disease)).transpose()?;
+    let session = globals.connect()?;
+    let (mut lines, mut results, mut first) = (Vec::new(), Vec::new(), None);
+    for file in &args.files {
+        match one(args, file, policy.clone(), &session, globals) {
+            Ok((line, result)) => {
+                lines.push(line);
+                results.push(result);
+            }
+            Err(error) if args.files.len() == 1 => return Err(error),
+            Err(error) => {
+                if !globals.json {
+                    text::warn(&format!("{}: {}", file.display(), error.detail));
+                }
+                let Failure { exit, code, detail } = error;
+                results.push(json!({ "error": { "code": code, "detail": detail, "exit": exit as u8 } }));
+                first.get_or_insert(exit);
+            }
+        }
+    }
+    let json = match <[Value; 1]>::try_from(results) {
+        Ok([only]) => only,
+        Err(results) => json!({ "items": results }),
+    };
+    Ok(Report { text: lines.join("\n"), json, exit: first.unwrap_or(Exit::Ok) })
+}
+
+fn one(
+    args: &Register,
+    path: &Path,
+    policy: Option<PolicyDocument>,
+    session: &Session,
+    globals: &Globals,
+) -> Result<(String, Value), Failure> {
+    let (file, len) = input(path)?;
+    let media_type = match &args.media_type {
+        Some(given) => given.clone(),
+        None => guessed(path).to_owned(),
+    };
+    let subject = args.subject.as_deref().map(|name| session.client.subject(name));
+    let metadata = Metadata { media_type, subject, listed: !args.unlisted };
+    let draft = Draft {
+        threshold: args.threshold,
+        custodians: args.custodian.clone(),
+        replaces: args.replaces.map(|id| next_version(session, id)).transpose()?,
+        ..Draft::new(metadata, policy)
+    };
+    // The sealed bytes wait in a file: a payload may be larger than memory.
+    let spool = tempfile::tempfile().map_err(|error| Failure::new(Exit::Storage, "storage", error))?;
+    let bar = Bar::new(globals, path, len);
+    let progress = |step| match step {
+        Progress::Sealed(bytes) => bar.at("sealing", bytes, len),
+        Progress::Stored(bytes, of) => bar.at("storing", bytes, Some(of)),
+        Progress::Registered => bar.note("waiting for the custodians"),
+    };
+    let registered = session.run(session.client.register(file, spool, draft, &progress));
+    let registered = registered.map_err(|error: RegisterError| failure::register(&error))?;
+    let Registered { record, version, done, payload, custodians, threshold } = registered;
+    let active = !args.no_wait && {
+        let waited = session.run(session.client.wait_active(record, version, session.patience));
+        waited.map_err(|error| failure::call(&error))?
+    };
+    bar.end();
+    let state = if active { "ACTIVE" } else { "PENDING" };
+    if !active && !globals.json && !globals.quiet {
+        text::warn(&format!(
+            "record {record} is PENDING; it becomes active by itself when enough custodians acknowledge"
+        ));
+    }
+    let json = json!({
+        "record": record,
+        "version": version,
+        "state": state,
+        "transaction": done.transaction,
+        "payload": payload.digest,
+        "custodians": custodians,
+        "threshold": threshold,
+    });
+    Ok((record.to_string(), json))
+}
+
+/// A file to register. A pipe or a device has no end that anyone could wait for.
+fn input(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure> {
+    let unreadable = |error: io::Error| {
+        let (exit, code) = match error.kind() {
+            io::ErrorKind::NotFound => (Exit::NotFound, "not_found"),
+            _ => (Exit::Usage, "unreadable"),
+        };
+        Failure::new(exit, code, format!("cannot read `{}`: {error}", path.display()))
+    };
+    if path == Path::new("-") {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        let detail = format!("`{}` is not a regular file; use `-` for standard input", path.display());
+        return Err(Failure::new(Exit::Usage, "not_a_file", detail));
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    Ok((Box::new(io::BufReader::with_capacity(1 << 20, file)), Some(metadata.len())))
+}
+
+fn next_version(session: &Session, record: RecordId) -> Result<(RecordId, RecordVersion), Failure> {
+    let shown = row(session, record)?;
+    let last = shown.get("last_version").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    let next = last.and_then(|last| last.checked_add(1)).map(RecordVersion::new);
+    let nonsense = || failure::gateway(&AskGatewayError::Nonsense("the record has no version".to_owned()));
+    Ok((record, next.ok_or_else(nonsense)?))
+}
+
+/// What the gateway says of a record.
+pub(super) fn row(session: &Session, record: RecordId) -> Result<Value, Failure> {
+    let shown = session.run(session.client.gateway().get(&format!("records/{record}")));
+    shown.map_err(|error| failure::gateway(&error))
+}
+
+fn list(args: &List, globals: &Globals) -> Result<Report, Failure> {
+    let session = globals.connect()?;
+    let mut query = vec![("limit", args.limit.to_string())];
+    query.extend(args.media_type.clone().map(|value| ("type", value)));
+    query.extend(args.duo.map(|value| ("duo", value.to_string())));
+    query.extend(args.owner.map(|value| ("owner", value.to_string())));
+    query.extend(args.query.clone().map(|value| ("query", value)));
+    query.extend(args.since.map(|value| ("since", value.to_string())));
+    query.extend(args.cursor.clone().map(|value| ("cursor", value)));
+    let route = format!("records?{}", text::query(&query));
+    let page = session.run(session.client.gateway().get(&route)).map_err(|error| failure::gateway(&error))?;
+    let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let field = |item: &Value, name: &str| text::clean(item.get(name));
+    let rows = items.iter().map(|item| {
+        let permission = item.pointer("/permission/code").and_then(Value::as_str).unwrap_or("-").to_owned();
+        let registered = item.get("registered").and_then(Value::as_u64).map(text::time).unwrap_or_default();
+        vec![field(item, "record"), field(item, "state"), permission, field(item, "media_type"), registered]
+    });
+    let mut shown = text::table(&["RECORD", "STATE", "DUO", "TYPE", "REGISTERED"], rows);
+    if let Some(cursor) = page.get("next_cursor").and_then(Value::as_str) {
+        shown.push_str(&format!("\nmore: --cursor {cursor}"));
+    }
+    Ok(Report { text: shown, json: page, exit: Exit::Ok })
+}
+
+fn show(record: RecordId, globals: &Globals) -> Result<Report, Failure> {
+    let session = globals.connect()?;
+    let mut shown = row(&session, record)?;
+    // What can be proved is proved: who registered it, what payload, and that its custodians hold its key.
+    let last = shown.get("last_version").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    if last > 0 {
+        let version = RecordVersion::new(last);
+        let custody = session.run(session.client.custody(record, version, std::time::Duration::ZERO));
+        if let Some(custody) = custody.map_err(|error| failure::call(&error))?
+            && let Some(members) = shown.as_object_mut()
+        {
+            let proved = json!({
+                "version": version, "registrant": custody.registrant(), "transaction": custody.transaction(),
+                "payload": custody.registration().payload.digest, "active": custody.is_active(),
+            });
+            members.insert("proved".to_owned(), proved);
+        }
+    }
+    Ok(Report { text: text::fields(&shown), json: shown, exit: Exit::Ok })
+}
+
+fn history(record: RecordId, globals: &Globals) -> Result<Report, Failure> {
+    let session = globals.connect()?;
+    let page = session.run(session.client.gateway().get(&format!("records/{record}/history?limit=500")));
+    let page = page.map_err(|error| failure::gateway(&error))?;
+    let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let rows = items.iter().map(|item| {
+        let time = item.get("time").and_then(Value::as_u64).map(text::time).unwrap_or_default();
+        vec![time, text::clean(item.get("kind")), text::clean(item.get("owner")), text::clean(item.get("transaction"))]
+    });
+    Ok(Report { text: text::table(&["TIME", "EVENT", "OWNER", "TRANSACTION"], rows), json: page, exit: Exit::Ok })
+}
+
+/// Orders a call that either applies or is refused.
+pub(super) fn changed(globals: &Globals, call: Invocation, done: &str, mut json: Value) -> Result<Report, Failure> {
+    let session = globals.connect()?;
+    let result = session.run(session.client.call(call)).map_err(|error: CallError| failure::call(&error))?;
+    applied(&result)?;
+    if let Some(members) = json.as_object_mut() {
+        members.insert("transaction".to_owned(), json!(result.transaction));
+        members.insert("height".to_owned(), json!(result.event.height));
+    }
+    Ok(Report { text: done.to_owned(), json, exit: Exit::Ok })
+}
+
+/// A call that the ledger has applied; its refusal otherwise.
+pub(super) fn applied(done: &Final) -> Result<(), Failure> {
+    let outcome = &done.event.outcome;
+    if matches!(outcome.verdict, Verdict::Applied | Verdict::Allow | Verdict::Pending) {
+        return Ok(());
+    }
+    Err(failure::told(&crate::problem::Problem::of_outcome(outcome)))
+}
+
+fn verify(record: RecordId, version: Option<u32>, globals: &Globals) -> Result<Report, Failure> {
+    let session = globals.connect()?;
+    let version = match version {
+        Some(version) => version,
+        None => {
+            let shown = row(&session, record)?;
+            let last = shown.get("last_version").and_then(Value::as_u64);
+            last.and_then(|n| u32::try_from(n).ok()).unwrap_or(1)
+        }
+    };
+    let version = RecordVersion::new(version);
+    let custody = session.run(session.client.custody(record, version, std::time::Duration::ZERO));
+    let custody = custody.map_err(|error| failure::call(&error))?.ok_or_else(|| {
+        Failure::new(Exit::NotFound, "unknown_record", format!("there is no version {version} of record {record}"))
+    })?;
+    let payload = &custody.registration().payload;
+    let (digest, len) = session.run(digest_of(&session.client, payload.digest)).map_err(|e| failure::gateway(&e))?;
+    let intact = digest == payload.digest && len == payload.ciphertext_len_bytes;
+    let json =
+        json!({ "record": record, "version": version, "payload": payload.digest, "bytes": len, "intact": intact });
+    if intact {
+        let text = format!("intact: {len} sealed bytes are those that were registered");
+        return Ok(Report { text, json, exit: Exit::Ok });
+    }
+    let detail = format!("the stored bytes of record {record} are not those that were registered");
+    Err(Failure::new(Exit::Integrity, "blob_corrupt", detail))
+}
+
+async fn digest_of(client: &Remote, digest: PayloadDigest) -> Result<(PayloadDigest, u64), AskGatewayError> {
+    use futures::TryStreamExt as _;
+    let mut bytes = client.gateway().download(digest).await?;
+    let (mut hasher, mut len) = (blake3::Hasher::new(), 0);
+    while let Some(part) = bytes.try_next().await? {
+        hasher.update(&part);
+        len += part.len() as u64;
+    }
+    Ok((PayloadDigest::new(*hasher.finalize().as_bytes()), len))
+}
+
+/// The media type that a file's name suggests.
+fn guessed(path: &Path) -> &'static str {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    const TYPES: [(&str, &str); 22] = [
+        (".nii.gz", "application/gzip"),
+        (".vcf.gz", "application/gzip"),
+        (".fhir.json", "application/fhir+json"),
+        (".dcm", "application/dicom"),
+        (".nii", "application/octet-stream"),
+        (".json", "application/json"),
+        (".ndjson", "application/x-ndjson"),
+        (".xml", "application/xml"),
+        (".pdf", "application/pdf"),
+        (".edf", "application/edf"),
+        (".vcf", "text/x-vcf"),
+        (".bam", "application/x-bam"),
+        (".fa", "text/x-fasta"),
+        (".fq", "text/x-fastq"),
+        (".hl7", "x-application/hl7-v2+er7"),
+        (".tar", "application/x-tar"),
+        (".gz", "application/gzip"),
+        (".zip", "application/zip"),
+        (".csv", "text/csv"),
+        (".tsv", "text/tab-separated-values"),
+        (".txt", "text/plain"),
+        (".owl", "application/rdf+xml"),
+    ];
+    TYPES.iter().find(|(end, _)| name.ends_with(end)).map_or("application/octet-stream", |(_, media)| media)
+}

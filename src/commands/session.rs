@@ -1,0 +1,250 @@
+//! What most commands begin with: the pin, the identity, the gateway.
+
+use super::failure;
+use crate::{
+    client::{Client, HttpGateway, Trust},
+    exit::{Exit, Failure},
+    keyfile,
+    local::{Identity, os_rng, random_secret},
+    network_file::{Endpoint, NetworkFile, NetworkFileError},
+};
+use clap::Args;
+use dmdl_types::{genesis::Person, id::NetworkId, sign::SigningKey};
+use getrandom::SysRng;
+use rand_core::UnwrapErr;
+use std::{
+    fs::File,
+    future::Future,
+    io::{BufRead as _, BufReader, IsTerminal as _, Read as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use zeroize::Zeroizing;
+
+/// Longest passphrase.
+const PASSPHRASE_BYTES: u64 = 4096;
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(super) struct Globals {
+    /// Print one JSON document on stdout, for errors too.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// The pinned network, as `dmdl up` and `dmdl demo` write it.
+    #[arg(long, global = true, value_name = "FILE", env = "DMDL_NETWORK", help_heading = "Network")]
+    pub(super) network: Option<PathBuf>,
+    /// Ask this gateway instead of the first one of the network file.
+    #[arg(long, global = true, value_name = "URL", env = "DMDL_GATEWAY", help_heading = "Network")]
+    gateway: Option<String>,
+    /// The key file of whoever acts.
+    #[arg(long = "as", global = true, value_name = "KEYFILE", env = "DMDL_IDENTITY", help_heading = "Network")]
+    identity: Option<PathBuf>,
+    /// The channel.
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "DMDL_CHANNEL",
+        default_value = "main",
+        help_heading = "Network"
+    )]
+    channel: String,
+    /// How long to wait for the network.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400), help_heading = "Network")]
+    timeout: u64,
+    /// Read the key file's passphrase from this file descriptor.
+    #[arg(long, global = true, value_name = "N", help_heading = "Network")]
+    passphrase_fd: Option<u32>,
+    /// Say nothing but the result.
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// Say more; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+/// A person at a gateway of the pinned network.
+pub(super) type Remote = Client<HttpGateway, UnwrapErr<SysRng>>;
+
+/// Where a gateway is, and the certificate that it must show.
+type Address = (String, Option<[u8; 32]>);
+
+/// A look at the network by nobody in particular.
+pub(super) struct Visit {
+    pub(super) gateway: HttpGateway,
+    pub(super) genesis: NetworkId,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Visit {
+    /// Runs what takes the network.
+    pub(super) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+}
+
+fn open_gateway(address: &Address, pin: &NetworkFile, key: &SigningKey) -> Result<HttpGateway, Failure> {
+    HttpGateway::new(&address.0, address.1, &pin.genesis, key)
+        .map_err(|error| Failure::new(Exit::Configuration, "bad_gateway", error))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Unavailable, "unavailable", error))
+}
+
+/// A command's connection to the network.
+pub(super) struct Session {
+    pub(super) client: Remote,
+    pub(super) person: Person,
+    pub(super) patience: Duration,
+    /// Where this client keeps what must outlive it.
+    pub(super) home: PathBuf,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Globals {
+    /// Connects as whoever `--as` names: reads the pin and the key file, and sends nothing yet.
+    pub(super) fn connect(&self) -> Result<Session, Failure> {
+        self.connect_as(self.identity()?)
+    }
+
+    /// Connects to ask only what anybody may.
+    pub(super) fn visit(&self) -> Result<Visit, Failure> {
+        let pin = self.pin()?;
+        self.check_channel(&pin)?;
+        // A key that nobody knows: what is signed with it is as good as unsigned.
+        let stranger = SigningKey::from_seed(random_secret());
+        let endpoint = self.endpoint(&pin)?;
+        let gateway = open_gateway(&endpoint, &pin, &stranger)?.unsigned();
+        Ok(Visit { gateway, genesis: pin.genesis.id(), runtime: runtime()? })
+    }
+
+    fn check_channel(&self, pin: &NetworkFile) -> Result<(), Failure> {
+        if pin.genesis.channel.name.as_str() == self.channel {
+            return Ok(());
+        }
+        let detail = format!("the pinned network has no channel `{}`", short_echo(&self.channel));
+        Err(Failure::new(Exit::NotFound, "unknown_channel", detail))
+    }
+
+    /// Connects as somebody.
+    pub(super) fn connect_as(&self, identity: Identity) -> Result<Session, Failure> {
+        let pin = self.pin()?;
+        self.check_channel(&pin)?;
+        let home = home()?;
+        let endpoint = self.endpoint(&pin)?;
+        let trust = Trust::remembering(pin.genesis.clone(), &home).map_err(|error| failure::unproved(&error))?;
+        let gateway = open_gateway(&endpoint, &pin, &identity.key)?;
+        let runtime = runtime()?;
+        let home = home.join(pin.genesis.id().to_string());
+        let client = Client::new(trust, identity.key, gateway, os_rng(), self.patience());
+        Ok(Session { client, person: identity.person, patience: self.patience(), home, runtime })
+    }
+
+    /// How long to wait for the network.
+    pub(super) const fn patience(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
+    /// The pinned network.
+    pub(super) fn pin(&self) -> Result<NetworkFile, Failure> {
+        let path = self.network.as_deref().ok_or_else(|| {
+            let hint = "nothing is believed without a pinned network: give its file with --network or DMDL_NETWORK";
+            Failure::new(Exit::Configuration, "no_pin", hint)
+        })?;
+        NetworkFile::read(path).map_err(|error| {
+            let code = match error {
+                NetworkFileError::GenesisMismatch { .. } => "genesis_mismatch",
+                _ => "bad_network_file",
+            };
+            Failure::new(Exit::Configuration, code, error)
+        })
+    }
+
+    /// Whoever acts.
+    pub(super) fn identity(&self) -> Result<Identity, Failure> {
+        let path = self.identity.as_deref().ok_or_else(|| {
+            Failure::new(Exit::Configuration, "no_identity", "say who acts: give a key file with --as or DMDL_IDENTITY")
+        })?;
+        self.unlock(path)
+    }
+
+    /// Reads a key file, asking for its passphrase where it has one.
+    pub(super) fn unlock(&self, path: &Path) -> Result<Identity, Failure> {
+        let locked = keyfile::read(path).map_err(|error| failure::key_file(&error))?;
+        let passphrase = if locked.is_wrapped() { Some(self.passphrase("Passphrase: ")?) } else { None };
+        let passphrase = passphrase.as_deref().map(String::as_bytes);
+        locked.unlock(passphrase).map_err(|error| failure::key_file(&error))
+    }
+
+    /// A passphrase, from the file descriptor or the terminal; never from an argument.
+    pub(super) fn passphrase(&self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::new(Exit::Configuration, "passphrase", format!("the passphrase cannot be read: {error}"))
+        };
+        if let Some(number) = self.passphrase_fd {
+            let file = File::open(format!("/dev/fd/{number}")).map_err(failed)?;
+            let mut line = Zeroizing::new(String::with_capacity(256));
+            BufReader::new(file.take(PASSPHRASE_BYTES)).read_line(&mut line).map_err(failed)?;
+            let end = line.trim_end_matches(['\r', '\n']).len();
+            line.truncate(end);
+            return Ok(line);
+        }
+        if !std::io::stdin().is_terminal() {
+            let hint = "the key file has a passphrase: give it with --passphrase-fd, or at a terminal";
+            return Err(Failure::new(Exit::Configuration, "passphrase", hint));
+        }
+        rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(failed)
+    }
+
+    /// A passphrase for a new key file; typed twice at a terminal, because nobody can recover it.
+    pub(super) fn new_passphrase(&self) -> Result<Zeroizing<String>, Failure> {
+        let first = self.passphrase("New passphrase: ")?;
+        if self.passphrase_fd.is_none() && *first != *self.passphrase("The same again: ")? {
+            return Err(Failure::new(Exit::Usage, "passphrase", "the two passphrases differ"));
+        }
+        Ok(first)
+    }
+
+    fn endpoint(&self, pin: &NetworkFile) -> Result<Address, Failure> {
+        let pinned = |endpoint: &Endpoint| (endpoint.url.clone(), endpoint.certificate_sha256.map(|digest| digest.0));
+        match &self.gateway {
+            Some(url) => {
+                let same = |endpoint: &&Endpoint| endpoint.url.trim_end_matches('/') == url.trim_end_matches('/');
+                Ok(pin.gateways.iter().find(same).map_or_else(|| (url.clone(), None), pinned))
+            }
+            None => pin.gateways.first().map(pinned).ok_or_else(|| {
+                let hint = "the network file names no gateway: give one with --gateway or DMDL_GATEWAY";
+                Failure::new(Exit::Configuration, "no_gateway", hint)
+            }),
+        }
+    }
+}
+
+impl Session {
+    /// Runs what takes the network.
+    pub(super) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+}
+
+/// Where clients keep their state.
+fn home() -> Result<PathBuf, Failure> {
+    if let Some(home) = std::env::var_os("DMDL_HOME").filter(|home| !home.is_empty()) {
+        return Ok(home.into());
+    }
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).ok_or_else(|| {
+        Failure::new(
+            Exit::Configuration,
+            "no_home",
+            "neither DMDL_HOME nor HOME says where to keep this client's state",
+        )
+    })?;
+    Ok(Path::new(&home).join(".local/share/dmdl"))
+}
+
+/// What somebody typed, short and clean enough to show again.
+pub(super) fn short_echo(text: &str) -> String {
+    text.chars().take(64).map(|c| if c.is_control() { '?' } else { c }).collect()
+}

@@ -1,0 +1,318 @@
+//! `dmdl up`: a network of several organisations on this machine that lasts.
+
+use super::Report;
+use crate::{
+    exit::{Exit, Failure},
+    gateway,
+    keyfile::{self, KeyFileError},
+    local::{Identity, LocalError, LocalNetwork, Shape, os_rng},
+    network_file::{CertificateDigest, Endpoint, NetworkFile},
+};
+use clap::Args as ClapArgs;
+use dmdl_types::{genesis::Role, id::UnixMillis};
+use serde_json::json;
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long the nodes may take to make a block.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the nodes are looked at while all is well.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The organisations, in the order in which they join.
+const ORGS: [&str; 16] = [
+    "city-hospital",
+    "university-clinic",
+    "research-institute",
+    "health-registry",
+    "childrens-hospital",
+    "cancer-centre",
+    "heart-clinic",
+    "north-hospital",
+    "south-hospital",
+    "east-hospital",
+    "west-hospital",
+    "eye-clinic",
+    "trauma-centre",
+    "biobank",
+    "imaging-centre",
+    "rehab-clinic",
+];
+/// The people, each with the position of their organisation.
+const PEOPLE: [(&str, usize, Role); 5] = [
+    ("owner", 0, Role::Owner),
+    ("researcher", 2, Role::Researcher),
+    ("committee", 0, Role::Committee),
+    ("officer", 3, Role::Officer),
+    ("admin", 0, Role::Admin),
+];
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// The folder of everything the network keeps.
+    #[arg(long, value_name = "DIR", default_value = "dmdl-network")]
+    dir: PathBuf,
+    /// How many organisations, one node each: 4, 7, 10, 13 or 16. Four if the network is new.
+    #[arg(long, value_name = "N", value_parser = orgs)]
+    orgs: Option<usize>,
+    /// How many shares open a record, of a new network; one more than may fail if not given.
+    #[arg(long, value_name = "K")]
+    threshold: Option<u8>,
+    /// Where the gateway listens.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7400")]
+    listen: SocketAddr,
+    /// Serve plain HTTP; only on a loopback address.
+    #[arg(long)]
+    plain_http: bool,
+}
+
+fn orgs(text: &str) -> Result<usize, String> {
+    let allowed = |n: &usize| (4..=ORGS.len()).contains(n) && n % 3 == 1;
+    text.parse().ok().filter(allowed).ok_or_else(|| "must be 4, 7, 10, 13 or 16".to_owned())
+}
+
+/// Where things lie in the folder.
+struct Layout<'a>(&'a Path);
+
+impl Layout<'_> {
+    fn pin(&self) -> PathBuf {
+        self.0.join("network.toml")
+    }
+
+    fn identity(&self, name: &str) -> PathBuf {
+        self.0.join("identities").join(format!("{name}.key"))
+    }
+
+    fn nodes(&self) -> PathBuf {
+        self.0.join("nodes")
+    }
+
+    fn tls(&self) -> PathBuf {
+        self.0.join("tls")
+    }
+
+    fn uploads(&self) -> PathBuf {
+        self.0.join("uploads")
+    }
+}
+
+pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Failure> {
+    let begun = Instant::now();
+    if !args.dir.join("network.toml").exists() {
+        create(args)?;
+    }
+    let dir = args.dir.canonicalize().map_err(|error| storage(&args.dir, &error))?;
+    let layout = Layout(&dir);
+    let _lock = lock(&dir)?;
+    let pin = NetworkFile::read(&layout.pin())
+        .map_err(|error| Failure::new(Exit::Configuration, "bad_network_file", error))?;
+    let genesis = pin.genesis;
+    for (asked, kept, what) in [
+        (args.orgs, genesis.members.len(), "organisations"),
+        (args.threshold.map(usize::from), usize::from(genesis.channel.custody_threshold), "shares that open a record"),
+    ] {
+        if asked.is_some_and(|asked| asked != kept) {
+            let detail =
+                format!("the network in `{}` has {kept} {what}; use another folder for another", dir.display());
+            return Err(Failure::new(Exit::Configuration, "other_network", detail));
+        }
+    }
+
+    let mut network = LocalNetwork::open(&layout.nodes(), genesis.clone()).map_err(|error| failed(&error))?;
+    network.start_all().map_err(|error| failed(&error))?;
+    network.wait_ready(PATIENCE).map_err(|error| failed(&error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, "unavailable", error))?;
+    let node = network.node(0).ok_or_else(|| failed(&LocalError::NotReady(PATIENCE)))?.node().clone();
+    let config = gateway::Config {
+        listen: args.listen,
+        tls: (!args.plain_http).then(|| layout.tls()),
+        uploads: layout.uploads(),
+        ..gateway::Config::default()
+    };
+    let server = runtime.block_on(gateway::Server::start(config, node));
+    let server = server.map_err(|error| Failure::new(Exit::Configuration, "listen", error))?;
+
+    let scheme = if args.plain_http { "http" } else { "https" };
+    let url = format!("{scheme}://{}", server.address());
+    let endpoint =
+        Endpoint { url: url.clone(), certificate_sha256: server.certificate_sha256().map(CertificateDigest) };
+    write_pin(&layout.pin(), &NetworkFile::of(genesis.clone()).with_gateway(endpoint))?;
+    let ready_ms = begun.elapsed().as_millis();
+    if as_json {
+        say(&json!({
+            "network": genesis.id(), "gateway": url, "dir": dir, "ready_ms": u64::try_from(ready_ms).unwrap_or(u64::MAX),
+            "organisations": genesis.members.len(), "threshold": genesis.channel.custody_threshold,
+            "network_file": layout.pin(), "identities": dir.join("identities"),
+        })
+        .to_string());
+    } else if quiet {
+        say(&url);
+    } else {
+        let orgs = genesis.members.len();
+        say(&format!("Network {} of {orgs} organisations is up after {ready_ms} ms.", genesis.id()));
+        say(&quick_start(&layout, &url));
+    }
+
+    let halted = runtime.block_on(wait(&network));
+    if !quiet && !as_json {
+        say("Stopping.");
+    }
+    runtime.block_on(server.stop());
+    for position in 0..genesis.members.len() {
+        network.stop(position);
+    }
+    match halted? {
+        None => Ok(Report { text: String::new(), json: json!({ "stopped": true }), exit: Exit::Ok }),
+        Some(org) => {
+            let detail = format!("the node of `{org}` has stopped; its log says why. Start again to resume");
+            Err(Failure::new(Exit::Storage, "node_stopped", detail))
+        }
+    }
+}
+
+/// Waits for a signal, or for a node that stops by itself.
+async fn wait(network: &LocalNetwork) -> Result<Option<String>, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::new(Exit::Internal, "signal", error));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    loop {
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => return Ok(None),
+            _ = terminate.recv() => return Ok(None),
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                if let Some(org) = network.stopped() {
+                    return Ok(Some(org.to_string()));
+                }
+            }
+        }
+    }
+}
+
+/// Makes a network beside the folder, and gives it its name when it is whole: a crash leaves nothing
+/// that a later start could take for one.
+fn create(args: &Args) -> Result<(), Failure> {
+    let dir = &args.dir;
+    match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => {}
+        Ok(false) => {
+            let detail = format!("`{}` is not empty and holds no network: choose another folder", dir.display());
+            return Err(Failure::new(Exit::Configuration, "not_a_network", detail));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(storage(dir, &error)),
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(|error| storage(parent, &error))?;
+    let made = tempfile::Builder::new().prefix(".dmdl-network-").tempdir_in(parent);
+    let made = made.map_err(|error| storage(parent, &error))?;
+    fill(args, made.path())?;
+    File::open(made.path()).and_then(|folder| folder.sync_all()).map_err(|error| storage(made.path(), &error))?;
+    fs::rename(made.path(), dir).map_err(|error| storage(dir, &error))?;
+    // It has another name now: there is nothing left to clean up.
+    let _ = made.keep();
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(|error| storage(parent, &error))
+}
+
+fn fill(args: &Args, dir: &Path) -> Result<(), Failure> {
+    let layout = Layout(dir);
+    let orgs = ORGS.get(..args.orgs.unwrap_or(4)).unwrap_or(&ORGS);
+    fs::create_dir(dir.join("identities")).map_err(|error| storage(dir, &error))?;
+    let mut people = Vec::new();
+    for (name, org, role) in PEOPLE {
+        let org = orgs.get(org).copied().unwrap_or_default();
+        let identity =
+            Identity::new(org, name, role).map_err(|error| Failure::new(Exit::Internal, "internal", error))?;
+        keyfile::write(&layout.identity(name), &identity, None, &mut os_rng()).map_err(|error| key(&error))?;
+        people.push(identity);
+    }
+    let people: Vec<&Identity> = people.iter().collect();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let shape = Shape { threshold: args.threshold, ..Shape::default() };
+    let network = LocalNetwork::create(&layout.nodes(), orgs, &people, now, shape).map_err(|error| failed(&error))?;
+    network.genesis().check().map_err(|error| Failure::new(Exit::Usage, "bad_network", error))?;
+    write_pin(&layout.pin(), &NetworkFile::of(network.genesis().clone()))
+}
+
+fn lock(dir: &Path) -> Result<File, Failure> {
+    let path = dir.join(".lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| storage(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let detail = format!("another process runs the network in `{}`", dir.display());
+            Err(Failure::new(Exit::Configuration, "locked", detail))
+        }
+        Err(TryLockError::Error(error)) => Err(storage(&path, &error)),
+    }
+}
+
+fn write_pin(path: &Path, file: &NetworkFile) -> Result<(), Failure> {
+    let text = file.to_text().map_err(|error| Failure::new(Exit::Internal, "internal", error))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || -> io::Result<()> {
+        let mut new = tempfile::NamedTempFile::new_in(folder)?;
+        new.write_all(text.as_bytes())?;
+        new.as_file().sync_all()?;
+        new.persist(path).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|error| storage(path, &error))
+}
+
+fn quick_start(layout: &Layout<'_>, url: &str) -> String {
+    let (pin, key) = (layout.pin(), |name| layout.identity(name));
+    format!(
+        "
+  gateway     {url}
+  pin         {pin}
+  identities  {owner} and others beside it, without passphrases: for trying, not for patients
+
+Try it in another shell:
+
+  export DMDL_NETWORK='{pin}'
+  echo 'HbA1c 48 mmol/mol' > record.txt
+  RECORD=$(dmdl --as '{owner}' record register record.txt --policy research-auto)
+  dmdl --as '{researcher}' access request $RECORD --purpose HMB --reason 'hypertension study'
+  dmdl --as '{researcher}' access open $RECORD --out opened.txt
+  dmdl --as '{officer}' audit export --out trail.bundle && dmdl audit verify trail.bundle
+
+Ctrl-C stops it; the same command resumes it.",
+        pin = pin.display(),
+        owner = key("owner").display(),
+        researcher = key("researcher").display(),
+        officer = key("officer").display(),
+    )
+}
+
+fn say(line: &str) {
+    // Whoever started it may have closed the pipe; the network goes on.
+    let _ = writeln!(io::stdout(), "{line}");
+    let _ = io::stdout().flush();
+}
+
+fn storage(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Storage, "storage", format!("`{}`: {error}", path.display()))
+}
+
+fn key(error: &KeyFileError) -> Failure {
+    super::failure::key_file(error)
+}
+
+fn failed(error: &LocalError) -> Failure {
+    let (exit, code) = match error {
+        LocalError::Key(error) => return key(error),
+        LocalError::OtherNetwork(_) => (Exit::Configuration, "other_network"),
+        LocalError::Folder { .. } => (Exit::Storage, "storage"),
+        LocalError::Start { .. } => (Exit::Storage, "node_start"),
+        _ => (Exit::Unavailable, "unavailable"),
+    };
+    Failure::new(exit, code, error)
+}

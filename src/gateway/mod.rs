@@ -1,0 +1,288 @@
+//! The gateway: a node's HTTP interface, for people's programs.
+//!
+//! A request goes straight down: [`transport`] takes a connection in and lets plain, bounded requests
+//! through; [`door`] finds the route and lets in as many as can be worked at; [`auth`] says who asks, and
+//! reads the body; the [`routes`] answer. A gateway is trusted with nothing, so all of this protects its
+//! availability and what it may show, and no decision of the network.
+//!
+//! # Source
+//! docs/api.md; docs/spec/http-signature.md
+
+mod auth;
+mod authority;
+mod door;
+mod error;
+mod health;
+mod json;
+mod limits;
+mod metrics;
+mod routes;
+mod session;
+mod table;
+mod tls;
+mod transport;
+
+pub use limits::Limits;
+pub use tls::{TlsError, TlsIdentity};
+
+use crate::{http::nonces::Nonces, node::SharedNode};
+use auth::Room;
+use authority::Authorities;
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    routing::{get, post},
+};
+use commonware_runtime::tokio::Context;
+use dmdl_audit_ledger::{endorse::Quota, store::RocksStore};
+use dmdl_types::id::NetworkId;
+use health::Pulse;
+use metrics::Metrics;
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use table::Routes;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
+use transport::Connections;
+use utoipa::openapi::OpenApi;
+
+/// The node behind a gateway.
+pub type RealNode = SharedNode<Context, RocksStore>;
+
+/// How often what is left of broken uploads is looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// What a gateway is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens; port 0 is any free one.
+    pub listen: SocketAddr,
+    /// The folder of its TLS identity, made if it is not there. Without one it speaks plain HTTP, which is
+    /// for loopback addresses only.
+    pub tls: Option<PathBuf>,
+    /// Further hosts under which people reach it, with a port where it is another one.
+    pub names: Vec<String>,
+    /// The folder of uploads that are not complete yet.
+    pub uploads: PathBuf,
+    /// What it is bounded by.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7400)),
+            tls: None,
+            names: Vec::new(),
+            uploads: PathBuf::from("uploads"),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Plain HTTP would show everything to whoever is on the way.
+    #[error("`{0}` can be reached from elsewhere: without TLS a gateway listens on a loopback address only")]
+    PlainNotLoopback(SocketAddr),
+    /// The address cannot be listened at.
+    #[error("cannot listen at `{address}`: {source}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder of uploads cannot be used.
+    #[error("`{path}` cannot keep uploads: {source}")]
+    Uploads {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) node: RealNode,
+    pub(crate) uploads: routes::payloads::Uploads,
+    network: NetworkId,
+    limits: Limits,
+    authorities: Authorities,
+    description: OpenApi,
+    routes: Routes,
+    connections: Arc<Connections>,
+    metrics: Metrics,
+    pulse: Pulse,
+    work: Semaphore,
+    room: Room,
+    nonces: Mutex<Nonces>,
+    quota: Mutex<Quota>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shared({:?})", self.node)
+    }
+}
+
+/// What a connection is served with.
+struct App {
+    shared: Arc<Shared>,
+    router: Router,
+}
+
+/// A gateway that runs; dropped, it stops at once.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    certificate_sha256: Option<[u8; 32]>,
+    stop: watch::Sender<()>,
+    accepting: JoinHandle<()>,
+    tending: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts a gateway of a node.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn start(config: Config, node: RealNode) -> Result<Self, ServeError> {
+        let Config { listen, tls, names, uploads, limits } = config;
+        if tls.is_none() && !listen.ip().is_loopback() {
+            return Err(ServeError::PlainNotLoopback(listen));
+        }
+        let identity = tls.map(|folder| TlsIdentity::open(&folder, &hosts(&names))).transpose()?;
+        let failed = |source| ServeError::Uploads { path: uploads.clone(), source };
+        let kept = routes::payloads::Uploads::open(&uploads).map_err(failed)?;
+        let unheard = |source| ServeError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(unheard)?;
+        let address = listener.local_addr().map_err(unheard)?;
+
+        let authorities = Authorities::new(address, identity.is_some(), &names);
+        let shared = Arc::new(Shared::new(node, kept, limits, authorities));
+        let router = routes::router().merge(own_routes()).layer(DefaultBodyLimit::disable());
+        let app = Arc::new(App { router: router.with_state(Arc::clone(&shared)), shared: Arc::clone(&shared) });
+        let acceptor = identity.as_ref().map(TlsIdentity::acceptor).transpose()?;
+        let (stop, stopped) = watch::channel(());
+        Ok(Self {
+            address,
+            certificate_sha256: identity.as_ref().map(TlsIdentity::certificate_sha256),
+            stop,
+            accepting: tokio::spawn(transport::accept(listener, app, acceptor, stopped)),
+            tending: tokio::spawn(tend(shared)),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The SHA-256 of its certificate, for clients to pin; none without TLS.
+    #[must_use]
+    pub const fn certificate_sha256(&self) -> Option<[u8; 32]> {
+        self.certificate_sha256
+    }
+
+    /// Lets nobody in any more, and ends when the requests in work have ended or have had their time.
+    pub async fn stop(mut self) {
+        // Nobody listens any more if the task has ended already.
+        let _ = self.stop.send(());
+        let _ = (&mut self.accepting).await;
+        self.tending.abort();
+        // Awaited, so that nothing here holds the node any more.
+        let _ = (&mut self.tending).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.tending.abort();
+    }
+}
+
+impl Shared {
+    fn new(node: RealNode, uploads: routes::payloads::Uploads, limits: Limits, authorities: Authorities) -> Self {
+        let description = routes::openapi();
+        let routes = Routes::of(&description);
+        Self {
+            network: node.channel().domain().network,
+            node,
+            uploads,
+            limits,
+            authorities,
+            metrics: Metrics::new(&routes),
+            description,
+            routes,
+            connections: Arc::new(Connections::new(limits.connections)),
+            pulse: Pulse::new(),
+            work: Semaphore::new(limits.in_flight),
+            room: Room::new(limits.body_bytes),
+            nonces: Mutex::default(),
+            quota: Mutex::new(Quota::new(limits.burst, limits.per_second)),
+        }
+    }
+}
+
+/// What a gateway has besides the network's routes.
+fn own_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/v1/openapi.json", get(description))
+        .route("/v1/session", post(session::start))
+}
+
+/// This description.
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    tag = "operation",
+    responses((status = 200, description = "This document", body = Object)),
+)]
+async fn description(State(shared): State<Arc<Shared>>) -> Json<OpenApi> {
+    Json(shared.description.clone())
+}
+
+/// Follows the node's blocks, and clears away what broken uploads left.
+async fn tend(shared: Arc<Shared>) {
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.node.channel().executed_next() => shared.pulse.beat(),
+            _ = sweep.tick() => {
+                let swept = Arc::clone(&shared);
+                // It waits for the disk. What fails here is tried again.
+                let _ = tokio::task::spawn_blocking(move || swept.uploads.sweep()).await;
+            }
+        }
+    }
+}
+
+/// The hosts of these names, without ports.
+fn hosts(names: &[String]) -> Vec<String> {
+    let host = |name: &String| match name.rsplit_once(':') {
+        Some((host, _)) if !name.ends_with(']') => host.trim_matches(['[', ']']).to_owned(),
+        _ => name.trim_matches(['[', ']']).to_owned(),
+    };
+    names.iter().map(host).collect()
+}

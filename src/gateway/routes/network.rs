@@ -1,0 +1,282 @@
+//! The network as it stands: its channel, how that stands, its nodes and people.
+
+use super::{
+    answer::{At, Items, OnChannel, now, read},
+    schema::{Hex, Peer, PersonRole, roles},
+};
+use crate::gateway::{Shared, auth::Caller, error::ApiError, json::StrictPath};
+use axum::{Json, Router, extract::State, routing::get};
+use dmdl_audit_ledger::{
+    channel::Reading,
+    commitment::state::StateHash,
+    store::{RocksStore, StoreError},
+    world::{PersonRow, PersonStatus, TurnCounters},
+};
+use dmdl_types::{
+    genesis::{EpochConfig, Role},
+    id::{BlockDigest, ChannelId, DisplayName, Height, NetworkId, NodeId, OrgId, UnixMillis},
+    sign::PublicKey,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/v1/channels", get(channels))
+        .route("/v1/channels/{c}/status", get(status))
+        .route("/v1/channels/{c}/members", get(members))
+        .route("/v1/channels/{c}/reputation", get(reputation))
+        .route("/v1/channels/{c}/persons/{key}", get(person))
+}
+
+/// The channels of a network.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Channels {
+    /// The network, by the hash of its genesis document.
+    #[schema(value_type = Hex)]
+    network: NetworkId,
+    /// Its channels.
+    items: Vec<ChannelName>,
+}
+
+/// A channel.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChannelName {
+    /// What people call it.
+    #[schema(example = "main")]
+    name: String,
+    /// Its id.
+    #[schema(value_type = Hex)]
+    id: ChannelId,
+}
+
+/// The channels that this gateway serves.
+#[utoipa::path(get, path = "/v1/channels", tag = "network", security(()),
+    responses((status = 200, description = "The channels.", body = Channels)))]
+pub(super) async fn channels(State(shared): State<Arc<Shared>>) -> Json<Channels> {
+    let channel = shared.node.channel();
+    let name = channel.genesis().channel.name.to_string();
+    Json(Channels {
+        network: channel.domain().network,
+        items: vec![ChannelName { name, id: channel.domain().channel }],
+    })
+}
+
+/// A channel as this node has executed it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Status {
+    /// The network.
+    #[schema(value_type = Hex)]
+    network: NetworkId,
+    /// What people call the channel.
+    #[schema(example = "main")]
+    name: String,
+    /// The channel's id.
+    #[schema(value_type = Hex)]
+    id: ChannelId,
+    /// Height of the last executed block.
+    height: u64,
+    /// Its digest.
+    #[schema(value_type = Hex)]
+    block: BlockDigest,
+    /// The hash of all state after it.
+    #[schema(value_type = Hex)]
+    state_root: String,
+    /// Its epoch.
+    epoch: u64,
+    /// The view that it became final in; null for the first block.
+    view: Option<u64>,
+    /// Who proposed it; null for the first block.
+    #[schema(value_type = Option<Hex>)]
+    primary: Option<NodeId>,
+    /// Who may propose in this epoch, in the order of their turns.
+    #[schema(value_type = Vec<Hex>)]
+    qualified: Vec<NodeId>,
+    /// What the ledger has counted of each orderer in this epoch.
+    reputation: Vec<Reputation>,
+    /// The other nodes of the channel.
+    peers: Vec<Peer>,
+    /// How many events the audit log has.
+    log_size: u64,
+    /// Time of the block, in milliseconds since 1970.
+    #[schema(value_type = u64)]
+    time: UnixMillis,
+}
+
+/// What the ledger has counted of an orderer in this epoch, in parts per million; null where nothing is
+/// counted.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Reputation {
+    /// The orderer.
+    #[schema(value_type = Hex)]
+    node: NodeId,
+    /// Of endorsing: not counted in this version.
+    endorsing: Option<u64>,
+    /// Of committing: not counted in this version.
+    committing: Option<u64>,
+    /// Turns to propose that became final blocks, of those it was given.
+    #[schema(example = 1_000_000)]
+    ordering: Option<u64>,
+    /// Of all that is counted.
+    #[schema(example = 1_000_000)]
+    total: Option<u64>,
+}
+
+/// How the channel stands.
+#[utoipa::path(get, path = "/v1/channels/{c}/status", tag = "network", security(()),
+    responses((status = 200, description = "The channel.", body = Status)))]
+pub(super) async fn status(_: OnChannel, State(shared): State<Arc<Shared>>) -> Result<At<Status>, ApiError> {
+    let node = Arc::clone(&shared.node);
+    let mut at = read(&shared, move |reading| {
+        let (channel, tip) = (node.channel(), reading.tip());
+        let config = epoch(reading)?;
+        Ok(Status {
+            network: tip.domain.network,
+            name: channel.genesis().channel.name.to_string(),
+            id: tip.domain.channel,
+            height: tip.height.get(),
+            block: tip.block,
+            state_root: hex::encode(StateHash::load(reading.rows())?.root()),
+            epoch: tip.epoch.get(),
+            view: None,
+            primary: None,
+            qualified: config.qualified.clone(),
+            reputation: scores(reading, &config)?,
+            peers: config.members.iter().filter(|member| member.node != node.id()).map(Peer::from).collect(),
+            log_size: tip.size,
+            time: tip.time,
+        })
+    })
+    .await?;
+    if at.height > Height::new(0)
+        && let Some(chain) = shared.node.chain()
+        && let Some(block) = chain.block(at.height).await
+    {
+        at.body.view = Some(block.header().view.get());
+        at.body.primary = Some(block.header().primary);
+    }
+    Ok(at)
+}
+
+/// A node with its keys.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MemberShown {
+    /// The node, by the key of its connections and votes.
+    #[schema(value_type = Hex)]
+    node: NodeId,
+    /// Whose node.
+    #[schema(value_type = String)]
+    org: OrgId,
+    /// Its roles.
+    #[schema(example = json!(["endorser", "orderer", "committer", "custodian"]))]
+    roles: Vec<&'static str>,
+    /// The key of its checkpoint cosignatures.
+    #[schema(value_type = Hex)]
+    cosigning_key: PublicKey,
+}
+
+/// The nodes of the channel.
+#[utoipa::path(get, path = "/v1/channels/{c}/members", tag = "network", security(()),
+    responses((status = 200, description = "The nodes.", body = Items<MemberShown>)))]
+pub(super) async fn members(
+    _: OnChannel,
+    State(shared): State<Arc<Shared>>,
+) -> Result<At<Items<MemberShown>>, ApiError> {
+    let config = shared.node.channel().config()?;
+    let shown = |member: &dmdl_types::genesis::Member| MemberShown {
+        node: member.node,
+        org: member.org.clone(),
+        roles: roles(member.roles),
+        cosigning_key: member.cosigning_key,
+    };
+    Ok(now(&shared, Items { items: config.members.iter().map(shown).collect() }))
+}
+
+/// What the ledger has counted of the orderers.
+#[utoipa::path(get, path = "/v1/channels/{c}/reputation", tag = "network", security(()),
+    responses((status = 200, description = "The orderers.", body = Items<Reputation>)))]
+pub(super) async fn reputation(
+    _: OnChannel,
+    State(shared): State<Arc<Shared>>,
+) -> Result<At<Items<Reputation>>, ApiError> {
+    read(&shared, |reading| Ok(Items { items: scores(reading, &epoch(reading)?)? })).await
+}
+
+fn epoch(reading: &Reading<'_, RocksStore>) -> Result<EpochConfig, ApiError> {
+    let missing = || StoreError::Corrupt("the current configuration is missing".into());
+    Ok(reading.row::<EpochConfig>(&reading.tip().epoch)?.ok_or_else(missing)?)
+}
+
+fn scores(reading: &Reading<'_, RocksStore>, config: &EpochConfig) -> Result<Vec<Reputation>, ApiError> {
+    let of = |node: NodeId| {
+        let turns = reading.row::<TurnCounters>(&(config.epoch, node))?.unwrap_or_default();
+        let ordering = turns.taken.saturating_mul(1_000_000).checked_div(turns.given);
+        Ok(Reputation { node, endorsing: None, committing: None, ordering, total: ordering })
+    };
+    config.orderers().into_iter().map(of).collect()
+}
+
+/// The key of a person.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct PersonPath {
+    /// The person.
+    #[param(value_type = Hex)]
+    key: PublicKey,
+}
+
+/// A person of the channel.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PersonShown {
+    /// The key that the person signs with.
+    #[schema(value_type = Hex)]
+    key: PublicKey,
+    /// The organisation.
+    #[schema(value_type = String)]
+    org: OrgId,
+    /// What the organisation calls the person: a staff name, never a patient's.
+    #[schema(value_type = String)]
+    name: DisplayName,
+    /// What the person may do.
+    #[schema(value_type = PersonRole)]
+    role: Role,
+    /// Whether the person may act.
+    status: Standing,
+}
+
+/// Whether a person may act.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+enum Standing {
+    /// They may.
+    Active,
+    /// Not until reinstated.
+    Suspended,
+    /// Never again.
+    Revoked,
+}
+
+/// A person by their key.
+#[utoipa::path(get, path = "/v1/channels/{c}/persons/{key}", tag = "network", params(PersonPath),
+    responses(
+        (status = 200, description = "The person.", body = PersonShown),
+        (status = 404, description = "`unknown_person`: nobody is enrolled with this key.")))]
+pub(super) async fn person(
+    _: OnChannel,
+    _: Caller,
+    StrictPath(path): StrictPath<PersonPath>,
+    State(shared): State<Arc<Shared>>,
+) -> Result<At<PersonShown>, ApiError> {
+    read(&shared, move |reading| {
+        let unknown = || ApiError::new(404, "unknown_person", "nobody is enrolled with this key");
+        let PersonRow { person, status } = reading.row(&path.key)?.ok_or_else(unknown)?;
+        let status = match status {
+            PersonStatus::Active => Standing::Active,
+            PersonStatus::Suspended => Standing::Suspended,
+            PersonStatus::Revoked => Standing::Revoked,
+        };
+        Ok(PersonShown { key: person.key, org: person.org, name: person.name, role: person.role, status })
+    })
+    .await
+}

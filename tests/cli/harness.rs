@@ -1,0 +1,191 @@
+//! `dmdl up` in a folder of its own, and the commands of people at it.
+
+use serde_json::Value;
+use std::{
+    ffi::OsStr,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The program, with nothing of this process's settings.
+pub(crate) fn dmdl() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dmdl"));
+    for setting in
+        ["DMDL_NETWORK", "DMDL_SAMPLES", "DMDL_LOG", "DMDL_GATEWAY", "DMDL_IDENTITY", "DMDL_CHANNEL", "DMDL_HOME"]
+    {
+        command.env_remove(setting);
+    }
+    command
+}
+
+pub(crate) fn run(args: &[&str]) -> Output {
+    dmdl().args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+pub(crate) fn code(output: &Output) -> i32 {
+    output.status.code().expect("the program ends by itself")
+}
+
+pub(crate) fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// The one JSON document on stdout.
+pub(crate) fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: `{}`", text(&output.stdout)))
+}
+
+pub(crate) fn str(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A network that `dmdl up` runs.
+pub(crate) struct Up {
+    dir: TempDir,
+    process: Mutex<Option<Child>>,
+}
+
+static SHARED: Mutex<Weak<Up>> = Mutex::new(Weak::new());
+
+impl Up {
+    /// Starts one of its own.
+    pub(crate) fn start() -> Self {
+        let up = Self { dir: tempfile::tempdir().unwrap(), process: Mutex::new(None) };
+        up.resume();
+        up
+    }
+
+    /// The one that the tests of this program share; it stops with the last of them.
+    pub(crate) fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let up = Arc::new(Self::start());
+            *shared = Arc::downgrade(&up);
+            up
+        })
+    }
+
+    /// Starts it again, on what it has kept, and waits until it says that it is ready.
+    pub(crate) fn resume(&self) {
+        let mut process = dmdl()
+            .args(["up", "--json", "--listen", "127.0.0.1:0", "--dir", str(&self.network())])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = first_line(process.stdout.take().unwrap());
+        assert!(said["gateway"].is_string(), "{said}");
+        *self.process.lock().unwrap() = Some(process);
+    }
+
+    /// Kills it as the system would, at once.
+    pub(crate) fn kill(&self) {
+        let mut process = self.process.lock().unwrap().take().expect("it runs");
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// The folder that it keeps everything in.
+    pub(crate) fn network(&self) -> PathBuf {
+        self.dir.path().join("network")
+    }
+
+    /// A folder for what people keep on their own machines.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The key file of somebody.
+    pub(crate) fn key(&self, name: &str) -> PathBuf {
+        self.network().join("identities").join(format!("{name}.key"))
+    }
+
+    /// A command of somebody, on a machine of their own.
+    pub(crate) fn command(&self, who: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = dmdl();
+        command
+            .env("DMDL_NETWORK", self.network().join("network.toml"))
+            .env("DMDL_HOME", self.dir.path().join("home").join(who))
+            .arg("--as")
+            .arg(self.key(who))
+            .args(args)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a command of somebody ends with.
+    pub(crate) fn run(&self, who: &str, args: &[&str]) -> Output {
+        self.command(who, args).output().unwrap()
+    }
+
+    /// What a command of somebody says for machines; it must end well.
+    pub(crate) fn ok(&self, who: &str, args: &[&str]) -> Value {
+        let output = self.run(who, &[args, &["--json"]].concat());
+        let said = format!("{} {}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(code(&output), 0, "{who}: {args:?}: {said}");
+        json(&output)
+    }
+
+    /// The error that a command of somebody ends with.
+    pub(crate) fn fails(&self, who: &str, args: &[&str], exit: i32) -> Value {
+        let output = self.run(who, &[args, &["--json"]].concat());
+        let said = format!("{} {}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(code(&output), exit, "{who}: {args:?}: {said}");
+        let error = json(&output);
+        assert!(!said.contains("panicked"), "{said}");
+        error
+    }
+
+    /// Registers a file as somebody's and gives the record's id.
+    pub(crate) fn register(&self, who: &str, file: &Path, more: &[&str]) -> String {
+        let said = self.ok(who, &[&["record", "register", str(file)], more].concat());
+        assert_eq!(said["state"], "ACTIVE", "{said}");
+        said["record"].as_str().unwrap().to_owned()
+    }
+
+    /// Opens a record as somebody and gives its bytes.
+    pub(crate) fn open(&self, who: &str, id: &str, more: &[&str]) -> Vec<u8> {
+        let out = self.folder().join(format!("opened-{who}-{id}"));
+        let _ = std::fs::remove_file(&out);
+        let said = self.ok(who, &[&["access", "open", id, "--out", str(&out)], more].concat());
+        let bytes = std::fs::read(&out).unwrap();
+        assert_eq!(said["bytes"], bytes.len());
+        std::fs::remove_file(out).unwrap();
+        bytes
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let process = self.process.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut process) = process.take() else { return };
+        // Asked to stop, as a service manager would, it ends by itself.
+        let id = rustix::process::Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(20) {
+            if let Some(status) = process.try_wait().unwrap() {
+                if !std::thread::panicking() {
+                    assert!(status.success(), "it stops cleanly: {status}");
+                }
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        process.kill().unwrap();
+        assert!(std::thread::panicking(), "it did not stop when it was asked to");
+    }
+}
+
+/// The first line that a network says, as JSON; the rest is read and dropped, so that it never blocks.
+fn first_line(stdout: ChildStdout) -> Value {
+    let mut lines = BufReader::new(stdout);
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: `{line}`"))
+}

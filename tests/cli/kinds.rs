@@ -1,0 +1,68 @@
+//! Every kind of record that hospitals have: registered by one person, opened by another.
+
+use super::harness::{Up, str};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+/// The sample files; a test that has none says so, and fails in CI.
+fn samples() -> Vec<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/samples");
+    let folder = env::var_os("DMDL_SAMPLES_SHARED").map_or(beside, PathBuf::from);
+    let mut files = Vec::new();
+    let mut folders = vec![folder.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name() != Some("MANIFEST.tsv".as_ref()) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        let missing = format!("no sample records in `{}`", folder.display());
+        assert!(env::var_os("CI").is_none(), "{missing}");
+        eprintln!("\n*** SKIPPED: {missing}; real files are NOT tested ***\n");
+    }
+    files
+}
+
+#[test]
+fn every_sample_opens_byte_for_byte() {
+    let up = Up::shared();
+    let files = samples();
+    if files.is_empty() {
+        return;
+    }
+    // All in one command, as somebody would who enters a study.
+    let paths: Vec<&str> = files.iter().map(|file| str(file)).collect();
+    let said = up.ok("owner", &[&["record", "register", "--policy", "research-auto"], &paths[..]].concat());
+    let items = said["items"].as_array().unwrap();
+    assert_eq!(items.len(), files.len());
+    for (file, item) in files.iter().zip(items) {
+        let record = item["record"].as_str().unwrap_or_else(|| panic!("{}: {item}", file.display()));
+        assert_eq!(item["state"], "ACTIVE", "{}", file.display());
+        let asked = up.ok("researcher", &["access", "request", record, "--purpose", "HMB", "--reason", "a study"]);
+        assert_eq!(asked["decision"], "allow", "{asked}");
+        // By the record for some, by the request for others.
+        let by = if record < "8" { record } else { asked["request"].as_str().unwrap() };
+        assert!(up.open("researcher", by, &[]) == fs::read(file).unwrap(), "{} differs", file.display());
+    }
+    eprintln!("{} samples, all byte for byte", files.len());
+}
+
+#[test]
+fn lengths_around_the_chunks_of_the_format_come_back_whole() {
+    let up = Up::shared();
+    for len in [0, 1, 16_383, 16_384, 16_385, 65_535, 65_536, 65_537, 5 << 20] {
+        let bytes: Vec<u8> = (0..len).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let file = up.folder().join(format!("of-{len}"));
+        fs::write(&file, &bytes).unwrap();
+        let record = up.register("owner", &file, &[]);
+        assert!(up.open("owner", &record, &[]) == bytes, "{len} bytes");
+    }
+}

@@ -1,0 +1,247 @@
+//! What a client believes of a gateway that shows old, contradicting or unproved logs.
+
+use super::{
+    scene::Scene,
+    table::{Table, Tally},
+};
+use commonware_runtime::tokio::Context;
+use dmdl::{
+    client::{AskGatewayError, BelieveError, Ciphertext, Gateway, Trust, Unproved},
+    node::SharedNode,
+    problem::Problem,
+};
+use dmdl_audit_ledger::store::RocksStore;
+use dmdl_types::{
+    checkpoint::CheckpointError,
+    custody::{DealingKey, SealedBytes},
+    custody_proof::CustodyProof,
+    id::{Height, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
+    invocation::PayloadInfo,
+    merkle::{ConsistencyProof, ProofError},
+    receipt::{Receipt, ReceiptError},
+    sign::PublicKey,
+    transaction::Transaction,
+};
+use std::{
+    io::{Read, Seek},
+    time::Duration,
+};
+
+/// How a gateway answers when it is asked to show that one log contains another.
+type Answer = fn(ConsistencyProof) -> Result<ConsistencyProof, AskGatewayError>;
+
+/// A real gateway that lies about one thing.
+struct Liar<'a> {
+    honest: &'a SharedNode<Context, RocksStore>,
+    answer: Answer,
+}
+
+impl Gateway for Liar<'_> {
+    async fn consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, AskGatewayError> {
+        (self.answer)(Gateway::consistency(self.honest, old, new).await?)
+    }
+
+    async fn height(&self) -> Result<Height, AskGatewayError> {
+        Gateway::height(self.honest).await
+    }
+
+    async fn submit(&self, transaction: Transaction, patience: Duration) -> Result<Receipt, AskGatewayError> {
+        Gateway::submit(self.honest, transaction, patience).await
+    }
+
+    async fn receipt(&self, id: TransactionId, patience: Duration) -> Result<Option<Receipt>, AskGatewayError> {
+        Gateway::receipt(self.honest, id, patience).await
+    }
+
+    async fn decision(&self, request: TransactionId, patience: Duration) -> Result<Option<Receipt>, AskGatewayError> {
+        Gateway::decision(self.honest, request, patience).await
+    }
+
+    async fn custody(
+        &self,
+        record: RecordId,
+        version: RecordVersion,
+        patience: Duration,
+    ) -> Result<Option<CustodyProof>, AskGatewayError> {
+        Gateway::custody(self.honest, record, version, patience).await
+    }
+
+    async fn dealing_keys(
+        &self,
+        custodian: NodeId,
+        dealer: PublicKey,
+        count: u16,
+    ) -> Result<Vec<DealingKey>, AskGatewayError> {
+        Gateway::dealing_keys(self.honest, custodian, dealer, count).await
+    }
+
+    async fn deliver(
+        &self,
+        custodian: NodeId,
+        record: RecordId,
+        version: RecordVersion,
+        sealed: SealedBytes,
+    ) -> Result<(), AskGatewayError> {
+        Gateway::deliver(self.honest, custodian, record, version, sealed).await
+    }
+
+    async fn release(&self, custodian: NodeId, decryption: TransactionId) -> Result<Vec<u8>, AskGatewayError> {
+        Gateway::release(self.honest, custodian, decryption).await
+    }
+
+    async fn upload(
+        &self,
+        payload: &PayloadInfo,
+        ciphertext: impl Read + Seek + Send,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), AskGatewayError> {
+        Gateway::upload(self.honest, payload, ciphertext, progress).await
+    }
+
+    async fn download(&self, digest: PayloadDigest) -> Result<Ciphertext, AskGatewayError> {
+        Gateway::download(self.honest, digest).await
+    }
+}
+
+/// What a client has verified before, what it is shown then, and how the gateway stands by it.
+#[derive(Clone)]
+struct Shown {
+    before: Option<Receipt>,
+    then: Receipt,
+    of: TransactionId,
+    answer: Answer,
+}
+
+/// It has never heard of such a log.
+fn unknown() -> AskGatewayError {
+    AskGatewayError::Problem(Problem::new(404, "not_found", "there is no such log"))
+}
+
+pub(crate) fn table(scene: &Scene) -> Tally {
+    let story = &scene.story;
+    let (early, late) = (story.early.checkpoint().size, story.late.checkpoint().size);
+    let allowed = story.allowed.transaction;
+    let before = scene.receipt(0, &story.early);
+    let original = Shown {
+        before: Some(before.clone()),
+        then: scene.receipt(story.allowed.position, &story.late),
+        of: allowed,
+        answer: Ok,
+    };
+    let accepts = |shown: &Shown| -> Result<(), BelieveError> {
+        let trust = Trust::new(scene.genesis().clone());
+        let honest = scene.network.node(2);
+        scene.network.run(async {
+            if let Some(before) = &shown.before {
+                trust.event(before, honest).await.expect("what was seen before was honest");
+            }
+            let seen = trust.seen_size();
+            let believed = trust.event_of(shown.of, &shown.then, &Liar { honest, answer: shown.answer }).await;
+            // A good checkpoint is news, even over an event that was not asked for.
+            let news = matches!(believed, Ok(_) | Err(BelieveError::Unproved(Unproved::OtherEvent)));
+            assert!(news || trust.seen_size() == seen, "a log that is refused is not remembered");
+            believed.map(drop)
+        })
+    };
+    let unproved = |error: Unproved| BelieveError::Unproved(error);
+    let fork = |seen, shown| BelieveError::Unproved(Unproved::Fork { seen, shown });
+    let behind = BelieveError::Unproved(Unproved::Behind { seen: late, shown: early });
+    // The client has seen the end, and is shown the beginning.
+    let stale = |s: &mut Shown, answer: Answer| {
+        let first = super::scene::event(&before.leaf).transaction;
+        (s.before, s.then, s.of, s.answer) = (Some(s.then.clone()), before.clone(), first, answer);
+    };
+
+    let mut table = Table::new("clients", original, accepts);
+    table.also_accepts("a log of before, shown to be its past", |s| stale(s, Ok));
+    table.also_accepts("the same log again, whatever the gateway says of others", |s| {
+        (s.before, s.answer) = (Some(s.then.clone()), |_| Err(unknown()));
+    });
+    table.row("a log of before, not shown to be its past", |s| stale(s, |_| Err(unknown())), behind);
+    table.row("a log of before, falsely shown", |s| stale(s, |p| Ok(altered(p))), fork(late, early));
+    table.row("a log of before, shown with nothing", |s| stale(s, |p| Ok(emptied(p))), fork(late, early));
+    table.row(
+        "a log that is not shown to contain what was seen",
+        |s| s.answer = |_| Err(unknown()),
+        BelieveError::Gateway(unknown()),
+    );
+    table.row("a log falsely shown to contain it", |s| s.answer = |p| Ok(altered(p)), fork(early, late));
+    table.row("a log shown to contain it with nothing", |s| s.answer = |p| Ok(emptied(p)), fork(early, late));
+    table.row(
+        "a log shown to contain another size",
+        |s| s.answer = |p| Ok(ConsistencyProof { old_size: p.old_size + 1, ..p }),
+        fork(early, late),
+    );
+    table.row(
+        "a log shown to lead to another size",
+        |s| s.answer = |p| Ok(ConsistencyProof { new_size: p.new_size + 1, ..p }),
+        fork(early, late),
+    );
+    table.row(
+        "a log shown the wrong way round",
+        |s| s.answer = |p| Ok(ConsistencyProof { old_size: p.new_size, new_size: p.old_size, ..p }),
+        fork(early, late),
+    );
+
+    // Logs that more committers signed than may lie.
+    let leaf = story.allowed.event.to_leaf();
+    let forged = |size: u64| {
+        let mut leaves = scene.leaves(size - 1);
+        leaves.reverse();
+        leaves.push(leaf.clone());
+        scene.lie(&leaves)
+    };
+    table.row("a larger log that rewrites what was seen", |s| s.then = forged(late), fork(early, late));
+    table.row("another log of the size that was seen", |s| s.then = forged(early), fork(early, early));
+    table.row(
+        "a smaller log that never was the past of what was seen",
+        |s| (s.before, s.then) = (Some(s.then.clone()), forged(early)),
+        fork(late, early),
+    );
+    table.row(
+        "a leaf that is no event",
+        |s| {
+            (s.before, s.then) = (None, scene.lie(&[vec![1, 2, 3]]));
+        },
+        unproved(Unproved::OtherEvent),
+    );
+
+    let other_event = || unproved(Unproved::OtherEvent);
+    table.row("the allowance of one decryption for another", |s| s.of = story.outlived.transaction, other_event());
+    table.row(
+        "the allowance of a decryption for one that was denied",
+        |s| s.of = story.denied.transaction,
+        other_event(),
+    );
+    table.row(
+        "the denial of a decryption for one that was allowed",
+        |s| s.then = scene.receipt(story.denied.position, &story.late),
+        other_event(),
+    );
+    table.row(
+        "a denial rewritten as an allowance",
+        |s| {
+            s.of = story.denied.transaction;
+            s.then = scene.receipt(story.denied.position, &story.late);
+            let mut event = super::scene::event(&s.then.leaf);
+            event.outcome = story.allowed.event.outcome.clone();
+            s.then.leaf = event.to_leaf();
+        },
+        unproved(Unproved::Receipt(ReceiptError::Inclusion(ProofError::RootMismatch))),
+    );
+    table.row(
+        "a log that one organisation has cosigned",
+        |s| s.then.checkpoint = scene.cosigned(*story.late.checkpoint(), &[3]),
+        unproved(Unproved::Receipt(ReceiptError::Checkpoint(CheckpointError::TooFewOrgs { got: 1, needed: 2 }))),
+    );
+    table.tally()
+}
+
+fn altered(mut proof: ConsistencyProof) -> ConsistencyProof {
+    proof.hashes[0][0] ^= 1;
+    proof
+}
+
+fn emptied(proof: ConsistencyProof) -> ConsistencyProof {
+    ConsistencyProof { hashes: Vec::new(), ..proof }
+}
