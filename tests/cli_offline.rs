@@ -472,6 +472,18 @@ fn a_file_that_is_there_is_not_written_over_and_nothing_is_left_of_a_failure() {
 }
 
 #[test]
+fn a_network_that_one_organisation_may_run_alone_is_called_so() {
+    let mut desk = Desk::new();
+    let quiet = |desk: &Desk| run(&["status", "--quiet", "--network", str(&desk.pin)]);
+    let says_so = |output: &Output| text(&output.stderr).contains("single_org_demo");
+    let loud = |desk: &Desk| run(&["status", "--network", str(&desk.pin)]);
+    assert!(!says_so(&loud(&desk)));
+    desk.genesis.single_org_demo = true;
+    desk.pin("http://127.0.0.1:9", None);
+    assert!(says_so(&loud(&desk)) && !says_so(&quiet(&desk)));
+}
+
+#[test]
 fn an_odd_environment_is_no_trouble() {
     let desk = Desk::new();
     let args = ["id", "show", str(&desk.key), "--json"];

@@ -1,6 +1,6 @@
 //! What most commands begin with: the pin, the identity, the gateway.
 
-use super::failure;
+use super::{failure, text};
 use crate::{
     client::{Client, HttpGateway, Trust},
     exit::{Exit, Failure},
@@ -21,6 +21,8 @@ use std::{
 };
 use zeroize::Zeroizing;
 
+/// What is said of a network that need not spread its trust.
+const SINGLE_ORG_DEMO: &str = "a single_org_demo network: one organisation may run everything and open every record alone; for trying, not for patients";
 /// Longest passphrase.
 const PASSPHRASE_BYTES: u64 = 4096;
 
@@ -153,13 +155,17 @@ impl Globals {
             let hint = "nothing is believed without a pinned network: give its file with --network or DMDL_NETWORK";
             Failure::new(Exit::Configuration, "no_pin", hint)
         })?;
-        NetworkFile::read(path).map_err(|error| {
+        let pin = NetworkFile::read(path).map_err(|error| {
             let code = match error {
                 NetworkFileError::GenesisMismatch { .. } => "genesis_mismatch",
                 _ => "bad_network_file",
             };
             Failure::new(Exit::Configuration, code, error)
-        })
+        })?;
+        if pin.genesis.single_org_demo && !self.quiet {
+            text::warn(SINGLE_ORG_DEMO);
+        }
+        Ok(pin)
     }
 
     /// Whoever acts.

@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use serde_json::{Map, Value, json};
 
 /// What is told of a channel.
-const MEMBERS: [&str; 13] = [
+const MEMBERS: [&str; 14] = [
     "name",
     "id",
     "height",
@@ -19,6 +19,7 @@ const MEMBERS: [&str; 13] = [
     "peers",
     "log_size",
     "time",
+    "single_org_demo",
 ];
 /// Those that have tables of their own.
 const TABLES: [&str; 3] = ["qualified", "reputation", "peers"];
@@ -93,6 +94,7 @@ mod tests {
         json!({
             "network": network, "name": "main", "id": "c", "height": 7, "block": "b", "state_root": "s", "epoch": 0,
             "view": 8, "primary": "n1", "qualified": ["n1"], "log_size": 9, "time": 1000,
+            "single_org_demo": false,
             "reputation": [{ "node": "n1", "endorsing": null, "committing": 0, "ordering": 999_999, "total": 1_000_000 }],
             "peers": [{ "node": "n1", "org": "o\u{1b}", "roles": ["orderer", "committer"] }],
         })

@@ -1,8 +1,10 @@
 //! What anybody may know of the network, and who its people are.
 
 use super::world::{ROLES, World};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dmdl_types::{checkpoint::CosignedCheckpoint, genesis::Role, id::Epoch, merkle::ConsistencyProof};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 #[test]
 fn the_network_is_shown_as_it_stands() {
@@ -20,6 +22,7 @@ fn the_network_is_shown_as_it_stands() {
         names,
         [
             "network",
+            "single_org_demo",
             "name",
             "id",
             "height",
@@ -64,6 +67,24 @@ fn the_network_is_shown_as_it_stands() {
         })
         .collect();
     assert!(!turns.is_empty() && turns.iter().all(|ppm| *ppm <= 1_000_000), "{turns:?}");
+}
+
+#[test]
+fn a_browser_is_shown_a_page_without_scripts() {
+    let world = World::shared();
+    let answer = world.ask(None, "GET", "/", &[("accept", "text/html,application/xhtml+xml;q=0.9")], b"");
+    let page = std::str::from_utf8(&answer.body).unwrap();
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.contains(&world.genesis().id().to_string()) && !page.contains("<script"), "{page}");
+    assert!(!page.contains("single_org_demo"), "this network spreads its trust");
+    for member in &world.genesis().members {
+        assert_eq!(page.contains(member.org.as_str()), member.node != world.node_id(0), "{page}");
+    }
+    // The one style that it has is the one that its policy names.
+    let policy = answer.header("content-security-policy").unwrap();
+    let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+    let digest = STANDARD.encode(Sha256::digest(style));
+    assert_eq!(policy, format!("default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'"));
 }
 
 #[test]

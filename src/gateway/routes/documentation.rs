@@ -2,7 +2,9 @@
 //!
 //! What every route may answer is added here in one place, so that no route forgets it.
 
-use super::{audit, custodians, events, network, payloads, query, records, releases, requests, schema, transactions};
+use super::{
+    audit, custodians, events, front, network, payloads, query, records, releases, requests, schema, transactions,
+};
 use crate::gateway::{health, metrics, session};
 use utoipa::{
     Modify, OpenApi,
@@ -58,6 +60,7 @@ const WITH_JSON: [(u16, &str); 2] = [
         metrics::metrics,
         session::start,
         crate::gateway::description,
+        front::front,
         network::channels,
         network::status,
         network::members,
@@ -264,6 +267,7 @@ mod tests {
         assert_eq!(
             public,
             [
+                "get /",
                 "get /healthz",
                 "get /metrics",
                 "get /readyz",

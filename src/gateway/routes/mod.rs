@@ -14,6 +14,7 @@ mod audit;
 mod custodians;
 mod documentation;
 mod events;
+mod front;
 mod network;
 pub(crate) mod payloads;
 mod query;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 /// All routes.
 pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
+        .merge(front::router())
         .merge(network::router())
         .merge(transactions::router())
         .merge(records::router())

@@ -68,40 +68,42 @@ pub(super) async fn channels(State(shared): State<Arc<Shared>>) -> Json<Channels
 pub(super) struct Status {
     /// The network.
     #[schema(value_type = Hex)]
-    network: NetworkId,
+    pub(super) network: NetworkId,
+    /// Whether its genesis lets one organisation run everything: for trying, not for patients.
+    pub(super) single_org_demo: bool,
     /// What people call the channel.
     #[schema(example = "main")]
-    name: String,
+    pub(super) name: String,
     /// The channel's id.
     #[schema(value_type = Hex)]
     id: ChannelId,
     /// Height of the last executed block.
-    height: u64,
+    pub(super) height: u64,
     /// Its digest.
     #[schema(value_type = Hex)]
-    block: BlockDigest,
+    pub(super) block: BlockDigest,
     /// The hash of all state after it.
     #[schema(value_type = Hex)]
-    state_root: String,
+    pub(super) state_root: String,
     /// Its epoch.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// The view that it became final in; null for the first block.
-    view: Option<u64>,
+    pub(super) view: Option<u64>,
     /// Who proposed it; null for the first block.
     #[schema(value_type = Option<Hex>)]
-    primary: Option<NodeId>,
+    pub(super) primary: Option<NodeId>,
     /// Who may propose in this epoch, in the order of their turns.
     #[schema(value_type = Vec<Hex>)]
     qualified: Vec<NodeId>,
     /// What the ledger has counted of each orderer in this epoch.
     reputation: Vec<Reputation>,
     /// The other nodes of the channel.
-    peers: Vec<Peer>,
+    pub(super) peers: Vec<Peer>,
     /// How many events the audit log has.
-    log_size: u64,
+    pub(super) log_size: u64,
     /// Time of the block, in milliseconds since 1970.
     #[schema(value_type = u64)]
-    time: UnixMillis,
+    pub(super) time: UnixMillis,
 }
 
 /// What the ledger has counted of an orderer in this epoch, in parts per million; null where nothing is
@@ -127,12 +129,18 @@ pub(super) struct Reputation {
 #[utoipa::path(get, path = "/v1/channels/{c}/status", tag = "network", security(()),
     responses((status = 200, description = "The channel.", body = Status)))]
 pub(super) async fn status(_: OnChannel, State(shared): State<Arc<Shared>>) -> Result<At<Status>, ApiError> {
+    standing(&shared).await
+}
+
+/// How the channel stands by this node's ledger.
+pub(super) async fn standing(shared: &Arc<Shared>) -> Result<At<Status>, ApiError> {
     let node = Arc::clone(&shared.node);
-    let mut at = read(&shared, move |reading| {
+    let mut at = read(shared, move |reading| {
         let (channel, tip) = (node.channel(), reading.tip());
         let config = epoch(reading)?;
         Ok(Status {
             network: tip.domain.network,
+            single_org_demo: channel.genesis().single_org_demo,
             name: channel.genesis().channel.name.to_string(),
             id: tip.domain.channel,
             height: tip.height.get(),

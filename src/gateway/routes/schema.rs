@@ -115,13 +115,13 @@ pub(super) struct Problem {
 pub(super) struct Peer {
     /// The node, by its key.
     #[schema(value_type = Hex)]
-    node: NodeId,
+    pub(super) node: NodeId,
     /// Whose node.
     #[schema(value_type = String)]
-    org: OrgId,
+    pub(super) org: OrgId,
     /// Its roles.
     #[schema(example = json!(["endorser", "orderer", "committer", "custodian"]))]
-    roles: Vec<&'static str>,
+    pub(super) roles: Vec<&'static str>,
 }
 
 impl From<&Member> for Peer {
