@@ -23,6 +23,7 @@ pub mod label;
 pub mod limits;
 pub mod merkle;
 pub mod note;
+pub mod planted;
 pub mod receipt;
 pub mod secret;
 pub mod sign;
