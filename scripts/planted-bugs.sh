@@ -46,11 +46,13 @@ fi
 
 # ---- building -------------------------------------------------------------------------------------
 
-# The libraries of the whole workspace, and no more: then everything from elsewhere is built already,
-# and no engine is compiled again.
+# The libraries of the whole workspace, and no more: everything from elsewhere is built already, with
+# these features and these flags, and stays so. The workspace's own are not optimised: they run once.
+own=(--config profile.dev.opt-level=0 --config profile.dev.package.dmdl-vault.opt-level=0
+    --config profile.dev.debug=false)
 # shellcheck disable=SC2086
-${CARGO:-cargo} test ${LOCKED:-} --workspace --lib --features dmdl-types/planted-bugs --no-run --color never 2>&1 |
-    tee "$work/build" >&2
+${CARGO:-cargo} test ${LOCKED:-} --workspace --lib --features dmdl-types/planted-bugs "${own[@]}" \
+    --no-run --color never 2>&1 | tee "$work/build" >&2
 executable() { sed -nE "s|^ *Executable unittests src/lib.rs \((.*/$1-[0-9a-f]+)\)\$|\1|p" "$work/build"; }
 folder() { case $1 in dmdl) echo . ;; *) tr _ - <<<"${1#dmdl_}" ;; esac; }
 
