@@ -4,7 +4,6 @@ use super::*;
 use crate::{channel::Pace, testing::*};
 use dmdl_policies::templates::Template;
 use dmdl_types::{
-    custody::GrantView,
     event::Verdict,
     id::UseNumber,
     invocation::{Access, Invocation, Medical, Membership},
