@@ -36,8 +36,9 @@ done <"$work/named"
 
 # ---- is the program free of them? -----------------------------------------------------------------
 
+# A program that is built with the feature has one sentence in it, and says it (src/main.rs).
 if [ -e "$program" ]; then
-    if grep -aqFf <(names; echo DMDL_PLANTED_BUG) "$program"; then fail "$program has planted bugs in it"; fi
+    if grep -aqFf <(names; echo DMDL_PLANTED_BUG; echo "bugs to plant") "$program"; then fail "$program has planted bugs in it"; fi
 elif [ -n "${CI:-}" ]; then
     fail "$program is missing: nothing to look for planted bugs in"
 else
