@@ -19,7 +19,7 @@ CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 DMDL   := $(CARGO_TARGET_DIR)/debug/dmdl
 
-.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check sim model wasm bench
+.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check sim model wasm bench fuzz
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,7 +40,7 @@ demo: setup samples build ## the whole story on sample records: register, ask, d
 clean-demo: ## remove what the demo left
 	rm -rf demo
 
-check: setup samples fmt-check deps lint test vectors-check wasm ## everything that CI runs
+check: setup samples fmt-check deps lint test vectors-check wasm fuzz ## everything that CI runs
 	@echo "check: all passed"
 
 fmt: ## format the sources
@@ -86,3 +86,8 @@ wasm: ## build the crates that browsers use
 
 bench: setup ## measure sealing and opening
 	$(CARGO) bench $(LOCKED) --workspace --profile dev --bench payload
+
+# SECONDS of each target; a longer campaign continues where the last one ended.
+fuzz: setup ## run the fuzz targets, two at a time; SECONDS=600 for longer
+	@scripts/setup.sh python
+	@"$(CACHE)/venv/bin/python" fuzz/run.py --seconds $(or $(SECONDS),30)
