@@ -232,8 +232,10 @@ pub(super) fn blocks() -> Vec<(String, Block)> {
 pub(super) fn check_signed(domain: &Domain, transactions: &[EndorsedTransaction], system: &[SystemTransaction]) {
     for endorsed in transactions.iter().take(4) {
         check_transaction(domain, &endorsed.transaction);
-        let id = endorsed.transaction.body.id();
-        for endorsement in endorsed.endorsements.iter().take(4).filter(|it| it.verify(domain, id)) {
+        if endorsed.verify(domain).is_err() {
+            continue;
+        }
+        for endorsement in &endorsed.endorsements {
             let known = BODY.transactions.iter().flat_map(|it| &it.endorsements).any(|it| it == endorsement);
             assert!(known || is_weak(endorsement.endorser.key()), "an endorsement by nobody");
         }

@@ -47,7 +47,7 @@ fn json_seeds() -> Vec<(String, Vec<u8>)> {
     let texts = [
         ("flat", r#"{"text": "a\u00e9\\", "count": 7, "none": null, "yes": true}"#.to_owned()),
         ("nested", r#"{"any": {"x": [1, -3, [], {}], "y": [[[["z"]]]]}}"#.to_owned()),
-        ("typed", format!(r#"{{"record":"{record}","height":7,"keys":[{{"record":"{record}"}}]}}"#)),
+        ("typed", format!(r#"{{"record":"{record}","height":7,"keys":[{{"custodian":"{record}"}}]}}"#)),
         ("numbers", r#"{"n": [0, -1, 9007199254740991, -9007199254740991]}"#.to_owned()),
         ("twice", r#"{"a": 1, "a": 2}"#.to_owned()),
         ("hidden", r#"{"a": "\u202e"}"#.to_owned()),

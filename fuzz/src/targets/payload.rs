@@ -7,7 +7,9 @@ use dmdl_types::{
     secret::Secret32,
 };
 use dmdl_vault::payload::{
-    Backend, CommittedKey, Layout, OpenError, PayloadEntry, RangePlan, Sealer, layout::HEADER_LEN, open, open_range,
+    Backend, CommittedKey, Layout, OpenError, PayloadEntry, RangePlan, Sealer,
+    layout::{HEADER_LEN, SEALED_CHUNK_LEN},
+    open, open_range,
 };
 use std::{io::Cursor, ops::Range};
 
@@ -18,6 +20,8 @@ const CONTEXT: DataContext = DataContext {
     version: RecordVersion::new(1),
 };
 const BACKENDS: [Backend; 2] = [Backend::Native, Backend::Portable];
+/// What only the last byte of a payload brings to light.
+const DIGEST_MISMATCH: &str = "DigestMismatch";
 /// Three chunks.
 const LEN_MAX: usize = 40_000;
 
@@ -32,7 +36,7 @@ pub(super) fn run(data: &[u8]) {
     let plaintext = if plaintext.is_empty() { vec![0; len] } else { plaintext };
 
     let (payload, mut entry) = sealed(&plaintext, piece);
-    let changed = if forged & 1 == 0 { payload.clone() } else { Draw::new(&choices).change(&payload) };
+    let mut changed = if forged & 1 == 0 { payload.clone() } else { Draw::new(&choices).change(&payload) };
     // The ledger's word is changed as well, one field at a time.
     let true_entry = entry;
     match forged >> 1 & 7 {
@@ -40,6 +44,7 @@ pub(super) fn run(data: &[u8]) {
         2 => entry.ciphertext_len_bytes ^= 1 << (forged & 63),
         3 => entry.key_commitment[usize::from(forged & 31)] ^= 1,
         4 => entry.ciphertext_len_bytes = changed.len() as u64,
+        5 => swap_chunks(&mut changed),
         _ => {}
     }
     let good = changed == payload && entry == true_entry;
@@ -49,10 +54,14 @@ pub(super) fn run(data: &[u8]) {
     assert!(plaintext.starts_with(&opened), "what came out is not the beginning of the plaintext");
     assert_eq!(result.is_ok(), good, "a changed payload opens, or a good one does not: {result:?}");
     assert!(!good || opened == plaintext);
+    let same_header = changed.first_chunk::<HEADER_LEN>() == payload.first_chunk::<HEADER_LEN>();
+    assert!(same_header || result.as_ref().is_err_and(|it| it != DIGEST_MISMATCH), "a changed header goes unseen");
 
     let slice = open_range(&mut Cursor::new(&changed), &key(), &CONTEXT, &entry, range.clone());
     let inside = range.start <= range.end && range.end <= plaintext.len() as u64;
     match slice {
+        // The ledger alone says how long a payload is, and no byte of an empty range says otherwise.
+        Ok(slice) if slice.is_empty() => assert!(inside || entry != true_entry, "a range that is not there"),
         Ok(slice) => {
             assert!(inside, "a range that is not there");
             assert_eq!(slice, plaintext[range.start as usize..range.end as usize], "a range is not the slice");
@@ -64,6 +73,14 @@ pub(super) fn run(data: &[u8]) {
         let all = open(&changed[..], &mut whole, &key(), &CONTEXT, &entry);
         assert_eq!(all.is_ok(), result.is_ok(), "opening whole differs from opening in pieces");
         assert!(plaintext.starts_with(&whole));
+    }
+}
+
+/// Puts the second chunk before the first one, if both are full.
+fn swap_chunks(payload: &mut [u8]) {
+    let body = payload.get_mut(HEADER_LEN..).unwrap_or_default();
+    if let Some(two) = body.get_mut(..2 * SEALED_CHUNK_LEN) {
+        two.rotate_left(SEALED_CHUNK_LEN);
     }
 }
 
@@ -132,6 +149,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         seed("one-chunk", 1000, 99, 10..900, 0),
         seed("three-chunks", 39_999, 1000, 16_000..33_000, 0),
         seed("changed", 20_000, 16_399, 0..20_000, 1),
+        seed("swapped", 39_000, 500, 20_000..39_000, 5 << 1),
         seed("another-length", 16_384, 1, 1..2, 2 << 1),
     ]
 }

@@ -192,7 +192,7 @@ fn cases() -> Vec<Case> {
 }
 
 pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
-    const TEXTS: [(&str, &str); 7] = [
+    const TEXTS: [(&str, &str); 8] = [
         ("closed", include_str!("../../../policies/cedar/templates/closed.cedar")),
         ("research-auto", include_str!("../../../policies/cedar/templates/research-auto.cedar")),
         ("review-only", include_str!("../../../policies/cedar/templates/review-only.cedar")),
@@ -200,6 +200,10 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
         ("region", include_str!("../../../policies/sandboxes/region-and-institution/policy.cedar")),
         ("cohorts", include_str!("../../../policies/sandboxes/small-cohorts/policy.cedar")),
         ("failing", FAILING),
+        (
+            "named-twice",
+            "@id(\"a\") permit (principal, action, resource);\n@id(\"a\") forbid (principal, action, resource);",
+        ),
     ];
     TEXTS.map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec())).into()
 }
