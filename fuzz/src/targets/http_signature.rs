@@ -88,7 +88,8 @@ pub(super) fn run(data: &[u8]) {
 
 /// Whatever is asked for can be signed, and the signature fits nothing else.
 fn resigned(request: &Request<'_>, target: &Target<'_>, data: &[u8]) {
-    let mut draw = Draw::new(data);
+    let choices = choices(data);
+    let mut draw = Draw::new(&choices);
     let (created_s, nonce) = (NOW_S - 60 + u64::from(draw.byte() % 121), Nonce::new(draw.array()));
     let headers = sign(target, Body::of(request.body), &key(2), NETWORK, created_s, nonce);
     let check = |target: &Target<'_>, headers: &HeaderMap, body: &[u8]| -> Result<Verified, SignatureError> {
@@ -111,7 +112,7 @@ fn resigned(request: &Request<'_>, target: &Target<'_>, data: &[u8]) {
     }
     for name in SIGNED.iter().filter(|name| headers.contains_key(**name)) {
         let value = headers[*name].as_bytes();
-        let changed = Draw::new(&choices(data)).change(value);
+        let changed = draw.change(value);
         let Ok(other) = HeaderValue::from_bytes(&changed) else { continue };
         if other != value {
             let mut headers = headers.clone();

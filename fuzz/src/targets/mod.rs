@@ -51,6 +51,8 @@ fn json_seeds() -> Vec<(String, Vec<u8>)> {
         ("numbers", r#"{"n": [0, -1, 9007199254740991, -9007199254740991]}"#.to_owned()),
         ("twice", r#"{"a": 1, "a": 2}"#.to_owned()),
         ("hidden", r#"{"a": "\u202e"}"#.to_owned()),
+        ("unknown", "{\"\u{e9}\": 1}".to_owned()),
+        ("deep", format!(r#"{{"a": {}{}}}"#, "[".repeat(32), "]".repeat(32))),
     ];
     texts.map(|(name, text)| (name.to_owned(), text.into_bytes())).into()
 }
