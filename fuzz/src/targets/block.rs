@@ -1,6 +1,6 @@
 //! Blocks: one digest, one block.
 
-use super::{fixtures::change, ledger};
+use super::{Seeds, fixtures::change, ledger};
 use dmdl_types::{block::Block, codec, limits};
 
 pub(super) fn run(data: &[u8]) {
@@ -26,6 +26,6 @@ pub(super) fn run(data: &[u8]) {
     ledger::check_signed(&block.header.domain, &block.body.transactions, &block.body.system);
 }
 
-pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+pub(super) fn seeds() -> Seeds {
     ledger::blocks().into_iter().map(|(name, block)| (name, codec::encode(&block))).collect()
 }

@@ -1,6 +1,7 @@
 //! Bundles: what verifies from the pinned genesis is what happened, byte for byte.
 
 use super::{
+    Seeds,
     draw::Draw,
     fixtures::{Network, Proposal, change},
     ledger::{self, RECORD, header},
@@ -150,7 +151,7 @@ fn prove(heads: &[([u8; 32], Head)], path: &[u8; 32]) -> HeadProof {
     HeadProof { siblings, terminal }
 }
 
-pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+pub(super) fn seeds() -> Seeds {
     let bundles = ["whole", "about-the-record"].into_iter().zip(KNOWN.iter());
     bundles.map(|(name, (_, bytes))| (name.to_owned(), bytes.clone())).collect()
 }

@@ -1,6 +1,7 @@
 //! Certificates and proofs of faults: only a committee makes them.
 
 use super::{
+    Seeds,
     draw::Draw,
     fixtures::{Network, Proposal, QUORUM},
     ledger::NETWORK,
@@ -55,6 +56,6 @@ fn good() -> Vec<u8> {
     NETWORK.certificate(&GOOD, &[0, 2, 3])
 }
 
-pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+pub(super) fn seeds() -> Seeds {
     vec![("certificate".into(), good()), ("fault".into(), NETWORK.fault(CULPRIT)), ("made".into(), vec![0x0f; 64])]
 }

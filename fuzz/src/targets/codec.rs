@@ -1,6 +1,9 @@
 //! Every type that is stored, hashed, signed or sent, by a tag: one value, one encoding.
 
-use super::ledger::{self, BODY, NETWORK, RECORD};
+use super::{
+    Seeds,
+    ledger::{self, BODY, NETWORK, RECORD},
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     access::{PolicyDocument, Terms},
@@ -148,7 +151,7 @@ fn frontier(frontier: &Frontier) {
     assert_ne!(grown.root(), root);
 }
 
-pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+pub(super) fn seeds() -> Seeds {
     let tagged = |name: String, tag: u8, bytes: Vec<u8>| (name, [vec![tag], bytes].concat());
     let mut seeds = vec![
         tagged("genesis".into(), 0, codec::encode(&NETWORK.genesis)),

@@ -3,6 +3,7 @@
 //! An input is a request as text: a line with method and URI, lines of headers, an empty line, the body.
 
 use super::{
+    Seeds,
     draw::Draw,
     fixtures::{change, choices, key},
 };
@@ -57,10 +58,10 @@ impl<'a> Request<'a> {
         Target::of(&self.method, &self.uri, &self.headers).ok()
     }
 
-    /// Everything that a signature covers or consists of.
-    fn says(&self) -> Option<(Target<'_>, &[u8], Vec<Vec<&HeaderValue>>)> {
-        let of = |name| self.headers.get_all(name).iter().collect();
-        Some((self.target()?, self.body, SIGNED.map(of).to_vec()))
+    /// Whether everything that a signature covers or consists of is the same.
+    fn is_signed_like(&self, other: &Request<'_>) -> bool {
+        let same_headers = |name: &&str| self.headers.get_all(*name).iter().eq(other.headers.get_all(*name).iter());
+        self.target() == other.target() && self.body == other.body && SIGNED.iter().all(same_headers)
     }
 }
 
@@ -74,8 +75,8 @@ pub(super) fn run(data: &[u8]) {
     let body = Body::of(request.body);
     match verify(&target, &request.headers, body, &expected()) {
         Ok(verified) => {
-            let known = KNOWN.iter().filter_map(|known| Request::parse(known));
-            assert!(known.into_iter().any(|known| known.says() == request.says()), "a request that nobody signed");
+            let mut known = KNOWN.iter().filter_map(|known| Request::parse(known));
+            assert!(known.any(|known| known.is_signed_like(&request)), "a request that nobody signed");
             assert_eq!(verified.key(), key(1).public());
         }
         Err(error) => {
@@ -135,7 +136,7 @@ fn signed(text: &str) -> Vec<u8> {
     [&signed, &b"\n\n"[..], body.as_bytes()].concat()
 }
 
-pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+pub(super) fn seeds() -> Seeds {
     let mut seeds: Vec<_> = ["get", "post", "put"].map(str::to_owned).into_iter().zip(KNOWN.clone()).collect();
     seeds.push(("unsigned".to_owned(), b"GET /\nhost: gateway.example\n\n".to_vec()));
     seeds

@@ -15,6 +15,11 @@ mod policy;
 mod receipt;
 mod share;
 
+/// Inputs by name.
+pub type Seeds = Vec<(String, Vec<u8>)>;
+/// Makes them.
+pub type Make = fn() -> Seeds;
+
 /// One target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -23,7 +28,7 @@ pub struct Target {
     /// Runs it on one input.
     pub run: fn(&[u8]),
     /// The inputs that fuzzing starts from, by name.
-    pub seeds: fn() -> Vec<(String, Vec<u8>)>,
+    pub seeds: Make,
 }
 
 /// All targets.
@@ -40,9 +45,9 @@ pub const ALL: [Target; 9] = [
 ];
 
 /// Where fuzzing starts for the targets that only the fuzzer has.
-pub const SEEDS_OF_OTHERS: [(&str, fn() -> Vec<(String, Vec<u8>)>); 2] = [("json", json_seeds), ("message", messages)];
+pub const SEEDS_OF_OTHERS: [(&str, Make); 2] = [("json", json_seeds), ("message", messages)];
 
-fn json_seeds() -> Vec<(String, Vec<u8>)> {
+fn json_seeds() -> Seeds {
     let record = "ab".repeat(32);
     let texts = [
         ("flat", r#"{"text": "a\u00e9\\", "count": 7, "none": null, "yes": true}"#.to_owned()),
@@ -58,7 +63,7 @@ fn json_seeds() -> Vec<(String, Vec<u8>)> {
 }
 
 /// A message is a tag and what it carries.
-fn messages() -> Vec<(String, Vec<u8>)> {
+fn messages() -> Seeds {
     use dmdl_types::codec::encode;
     let body = &ledger::BODY;
     let keys: Vec<_> = ledger::dealing(&[]).shares.iter().map(|share| share.key).collect();

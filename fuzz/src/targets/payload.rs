@@ -1,6 +1,6 @@
 //! Payloads: both ciphers agree, what comes out is the plaintext's true beginning, and a range is a slice.
 
-use super::{draw::Draw, fixtures};
+use super::{Seeds, draw::Draw, fixtures};
 use dmdl_types::{
     context::DataContext,
     id::{ChannelId, NetworkId, RecordId, RecordVersion},
@@ -136,7 +136,7 @@ fn opened(backend: Backend, payload: &[u8], entry: &PayloadEntry, piece: usize) 
     (result, plaintext)
 }
 
-pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+pub(super) fn seeds() -> Seeds {
     let seed = |name: &str, len: u16, piece: u16, range: Range<u16>, forged: u8| {
         let mut bytes = [72_u64, 0, 0].map(u64::to_le_bytes).concat();
         bytes.extend([len, piece, range.start, range.end].map(u16::to_le_bytes).concat());

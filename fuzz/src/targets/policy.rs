@@ -2,7 +2,7 @@
 //!
 //! An input is the text of a policy's rules.
 
-use super::ledger;
+use super::{Seeds, ledger};
 use cedar_policy::{Effect, Policy, PolicySet};
 use dmdl_policies::{Action, Facts, GrantFacts, ParsedPolicy, PolicyError, Request, decide};
 use dmdl_types::{
@@ -191,7 +191,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+pub(super) fn seeds() -> Seeds {
     const TEXTS: [(&str, &str); 8] = [
         ("closed", include_str!("../../../policies/cedar/templates/closed.cedar")),
         ("research-auto", include_str!("../../../policies/cedar/templates/research-auto.cedar")),

@@ -1,5 +1,6 @@
 //! Receipts and notes: text that is read is printed alike, and proves what was logged or nothing.
 
+use super::Seeds;
 use dmdl_types::{
     checkpoint::{Committer, CosignedCheckpoint},
     codec,
@@ -60,7 +61,7 @@ pub(super) fn run(data: &[u8]) {
     }
 }
 
-pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+pub(super) fn seeds() -> Seeds {
     let mut seeds = cases();
     let note = seeds[0].1.windows(2).position(|two| two == b"\n\n").map(|end| seeds[0].1[end + 2..].to_vec());
     seeds.push(("note".to_owned(), note.expect("a receipt holds a note")));
@@ -69,7 +70,7 @@ pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
 }
 
 /// The good receipts.
-fn cases() -> Vec<(String, Vec<u8>)> {
+fn cases() -> Seeds {
     let cases = GOOD["cases"].as_array().expect("a list").iter().enumerate();
     cases.map(|(number, case)| (format!("receipt-{number}"), text(&case["receipt"]).as_bytes().to_vec())).collect()
 }

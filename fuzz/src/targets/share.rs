@@ -1,6 +1,6 @@
 //! Shares: what opens was sealed, what verifies was dealt, and nobody honest is blamed.
 
-use super::{draw::Draw, fixtures};
+use super::{Seeds, draw::Draw, fixtures};
 use dmdl_types::{
     codec,
     context::{DataContext, ReleaseContext, ShareContext},
@@ -195,7 +195,7 @@ fn combined(scene: &Scene, data: &[u8]) {
     }
 }
 
-pub(super) fn seeds() -> Vec<(String, Vec<u8>)> {
+pub(super) fn seeds() -> Seeds {
     let scene: &Scene = &SCENE;
     let points = scene.dealing.commitments().as_bytes().concat();
     let key = x25519_public(&secret());
