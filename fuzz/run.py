@@ -23,6 +23,8 @@ TARGETS = sorted(path.stem for path in (HERE / "fuzz_targets").glob("*.rs"))
 # A hang is a finding; this much, because a machine may be busy with other things.
 TIMEOUT_S = 15
 RSS_LIMIT_MB = 1024
+# libFuzzer's own bound is 4 KiB; these inputs must reach the program's.
+LEN_MAX = {"policy": 17 * 1024}
 
 
 def build():
@@ -48,14 +50,14 @@ def fuzz(target, seconds):
         f"-max_total_time={seconds}",
         f"-timeout={TIMEOUT_S}",
         f"-rss_limit_mb={RSS_LIMIT_MB}",
+        f"-max_len={LEN_MAX.get(target, 0)}",
         f"-artifact_prefix={failures}/",
         "-print_final_stats=1",
         *([f"-dict={dictionary}"] if dictionary.exists() else []),
     ]
-    # A new row of the log for every input that leads somewhere new: kept in a file, which has no limit.
     log = failures / "log"
     with log.open("wb") as out:
-        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"RUST_BACKTRACE": "1"})
+        done = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"RUST_BACKTRACE": "1"})
     text = log.read_text(errors="replace")
     numbers = dict(re.findall(r"stat::(\w+):\s+(\d+)", text))
     progress = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", text) or [("-", "-", "-")]
@@ -66,21 +68,21 @@ def fuzz(target, seconds):
         *progress[-1],
         numbers.get("new_units_added", "-"),
         numbers.get("peak_rss_mb", "-"),
-        "passed" if code.returncode == 0 else "FAILED",
+        "passed" if done.returncode == 0 else "FAILED",
     ]
-    return row, None if code.returncode == 0 else report(target, text)
+    return row, None if done.returncode == 0 else report(target, text)
 
 
 def report(target, text):
     written = re.search(r"Test unit written to (\S+)", text)
-    lines = [line for line in text.splitlines() if not re.match(r"#\d+\s+(NEW|REDUCE|pulse|RELOAD)", line)]
+    lines = [line for line in text.splitlines() if not re.match(r"#\d+\s|\s*NEW_FUNC|INFO:", line)]
     said = "\n".join(lines[-60:])
     if not written:
         return f"{target} failed without an input to keep:\n{said}"
     path = written[1]
     return (
         f"{target} failed:\n{said}\n\nThe input is {path}. Run it again:\n  {TARGET_DIR}/debug/{target} {path}\n"
-        f"Once it is mended, keep it: cp {path} fuzz/regressions/{target}/"
+        f"Once it is mended, keep it under a name that says what it is: cp {path} fuzz/regressions/{target}/"
     )
 
 
