@@ -4,6 +4,7 @@
 //! docs/api.md; docs/spec/http-signature.md
 
 mod pinned;
+mod shown;
 
 pub use pinned::PinError;
 
@@ -17,6 +18,7 @@ use crate::{
         target::{Authority, Target},
     },
     local::os_rng,
+    node::{Parties, RemarkShown},
     problem::Problem,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -33,8 +35,10 @@ use dmdl_types::{
     receipt::Receipt,
     secret::Secret32,
     sign::{PublicKey, SigningKey},
+    title::Title,
     transaction::Transaction,
 };
+use dmdl_vault::remark::Remark;
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -47,6 +51,7 @@ use hyper_util::{
 use rand_core::Rng as _;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use shown::{ShownParties, ShownRemarks};
 use std::{
     error::Error,
     io::{Read, Seek, SeekFrom},
@@ -165,6 +170,12 @@ impl HttpGateway {
         let response =
             self.send(Method::POST, &self.route(route), json_headers(), Some(encoded(body)), Duration::ZERO).await?;
         parsed(expect(response).await?).await
+    }
+
+    async fn put(&self, route: &str, body: &Value) -> Result<(), AskGatewayError> {
+        let path = self.route(route);
+        let response = self.send(Method::PUT, &path, json_headers(), Some(encoded(body)), Duration::ZERO).await?;
+        expect(response).await.map(drop)
     }
 
     /// Sends one signed request; `patience` is what the gateway was asked to wait.
@@ -342,10 +353,8 @@ impl Gateway for HttpGateway {
         version: RecordVersion,
         sealed: SealedBytes,
     ) -> Result<(), AskGatewayError> {
-        let path = self.route(&format!("records/{record}/versions/{version}/shares/{custodian}"));
-        let body = encoded(&json!({ "sealed": BASE64.encode(codec::encode(&sealed)) }));
-        let response = self.send(Method::PUT, &path, json_headers(), Some(body), Duration::ZERO).await?;
-        expect(response).await.map(drop)
+        let body = json!({ "sealed": BASE64.encode(codec::encode(&sealed)) });
+        self.put(&format!("records/{record}/versions/{version}/shares/{custodian}"), &body).await
     }
 
     async fn release(&self, custodian: NodeId, decryption: TransactionId) -> Result<Vec<u8>, AskGatewayError> {
@@ -416,6 +425,26 @@ impl Gateway for HttpGateway {
         let path = format!("/v1/payloads/{digest}");
         let response = self.send(Method::GET, &path, HeaderMap::new(), None, Duration::ZERO).await?;
         Ok(streamed(expect(response).await?))
+    }
+
+    async fn parties(&self, record: RecordId) -> Result<Parties, AskGatewayError> {
+        let route = format!("records/{record}/parties");
+        self.get_as::<ShownParties>(&route, Duration::ZERO).await?.read()
+    }
+
+    async fn remarks(&self, request: TransactionId) -> Result<Vec<RemarkShown>, AskGatewayError> {
+        let route = format!("requests/{request}/remarks");
+        self.get_as::<ShownRemarks>(&route, Duration::ZERO).await?.read()
+    }
+
+    async fn keep_remark(&self, request: TransactionId, remark: &Remark) -> Result<(), AskGatewayError> {
+        let body = json!({ "remark": BASE64.encode(codec::encode(remark)) });
+        self.put(&format!("requests/{request}/remarks"), &body).await
+    }
+
+    async fn keep_title(&self, title: &Title) -> Result<(), AskGatewayError> {
+        let body = json!({ "title": BASE64.encode(codec::encode(title)) });
+        self.put(&format!("records/{}/title", title.record()), &body).await
     }
 }
 

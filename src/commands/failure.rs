@@ -6,7 +6,8 @@ use crate::{
     keyfile::KeyFileError,
     problem::Problem,
 };
-use dmdl_vault::payload;
+use dmdl_types::title::TitleError;
+use dmdl_vault::{payload, remark::TextError};
 
 /// A key file that cannot be used.
 pub(super) fn key_file(error: &KeyFileError) -> Failure {
@@ -61,6 +62,17 @@ pub(super) fn call(error: &CallError) -> Failure {
     match error {
         CallError::Gateway(error) => gateway(error),
         CallError::Unproved(error) => unproved(error),
+        CallError::Text(error) => {
+            let code = match error {
+                TextError::Empty => "no_text",
+                TextError::TooLong => "too_long",
+                _ => "bad_text",
+            };
+            Failure::new(Exit::Usage, code, error)
+        }
+        CallError::Title(TitleError::TooLong) => Failure::new(Exit::Usage, "too_long", TitleError::TooLong),
+        CallError::Title(error) => Failure::new(Exit::Usage, "bad_text", error),
+        CallError::SealRemark(error) => Failure::new(Exit::Integrity, "not_sealed", error),
     }
 }
 

@@ -236,7 +236,7 @@ pub(super) fn role(name: &str) -> Result<Role, serde::de::value::Error> {
     Role::deserialize(StrDeserializer::new(name))
 }
 
-fn role_name(role: Role) -> String {
+pub(super) fn role_name(role: Role) -> String {
     serde_json::to_value(role).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

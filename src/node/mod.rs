@@ -4,6 +4,7 @@
 //! custodian and the stores, and decides nothing by itself.
 
 mod ask;
+mod beside;
 mod custody;
 mod endorse;
 mod evidence;
@@ -11,13 +12,18 @@ mod gateway;
 mod listen;
 mod message;
 mod outbox;
+mod parties;
+mod remarks;
 mod serve;
 mod start;
 
 pub use ask::AskError;
+pub use beside::Beside;
 pub use custody::Secrets;
 pub use gateway::{Final, GatewayError};
 pub use message::Refused;
+pub use parties::{Deed, Parties, Party};
+pub use remarks::RemarkShown;
 pub use start::{Backing, Handle, NodeConfig, Posts, StartError};
 
 use ask::Asker;
@@ -28,6 +34,7 @@ use dmdl_types::{checkpoint::CosigningKey, genesis::EpochConfig, id::NodeId, sig
 use dmdl_vault::store::PayloadStore;
 use message::Message;
 use outbox::Outbox;
+use parties::Enrolments;
 use rand_core::CryptoRng;
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -50,6 +57,8 @@ pub struct Node<E, S: Store> {
     key: SigningKey,
     cosigning: CosigningKey,
     payloads: PayloadStore,
+    beside: Beside,
+    enrolments: Mutex<Enrolments>,
     keeper: Keeper<S>,
     asker: Asker,
     gossip: mpsc::Sender<ask::Outgoing>,

@@ -8,8 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod clerks;
 mod decisions;
 mod demo;
 mod harness;
 mod killed;
 mod kinds;
+mod remarks;

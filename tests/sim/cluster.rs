@@ -9,7 +9,7 @@ use commonware_cryptography::ed25519;
 use commonware_p2p::simulated::{self, Control, Link, Network, Oracle};
 use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as _, deterministic};
 use commonware_utils::{NZU32, NZUsize};
-use dmdl::node::{Backing, Node, Posts, Secrets, SharedNode};
+use dmdl::node::{Backing, Beside, Node, Posts, Secrets, SharedNode};
 use dmdl_audit_ledger::{
     channel::Latest,
     mdca::{
@@ -116,6 +116,7 @@ impl Cluster {
             store: seat.store.reopen().unwrap(),
             secrets: Secrets::Memory(Arc::clone(&seat.secrets)),
             payloads: self.payloads.clone(),
+            beside: Beside::in_memory(),
         };
         let engine_key = seat.key();
         let (started, node) = oneshot::channel();

@@ -26,4 +26,5 @@ pub mod note;
 pub mod receipt;
 pub mod secret;
 pub mod sign;
+pub mod title;
 pub mod transaction;

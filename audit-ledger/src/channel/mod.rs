@@ -13,7 +13,7 @@ mod rehearse;
 mod view;
 
 pub use latest::Latest;
-pub use lists::{EventFilter, Page, Reading, RecordFilter, RequestFilter, RequestView};
+pub use lists::{EventFilter, Page, PersonFilter, Reading, RecordFilter, RequestFilter, RequestView, Titles};
 pub use view::{RecordView, ViewError};
 
 use crate::{

@@ -2,7 +2,9 @@
 //!
 //! What every route may answer is added here in one place, so that no route forgets it.
 
-use super::{audit, custodians, events, network, payloads, query, records, releases, requests, schema, transactions};
+use super::{
+    audit, custodians, events, network, payloads, query, records, releases, remarks, requests, schema, transactions,
+};
 use crate::gateway::{health, metrics, session};
 use utoipa::{
     Modify, OpenApi,
@@ -63,6 +65,7 @@ const WITH_JSON: [(u16, &str); 2] = [
         network::members,
         network::reputation,
         network::person,
+        network::persons,
         transactions::submit,
         transactions::transaction,
         records::records,
@@ -72,6 +75,10 @@ const WITH_JSON: [(u16, &str); 2] = [
         records::policy,
         requests::requests,
         requests::request,
+        remarks::parties,
+        remarks::remarks,
+        remarks::keep_remark,
+        remarks::keep_title,
         custodians::dealing_keys,
         custodians::keep_share,
         releases::releases,
@@ -94,6 +101,7 @@ const WITH_JSON: [(u16, &str); 2] = [
         (name = "transactions", description = "What authors sign, and what becomes of it."),
         (name = "records", description = "The catalogue."),
         (name = "requests", description = "Requests for access, and their grants."),
+        (name = "remarks", description = "Beside the ledger: sealed remarks, and titles."),
         (name = "custodians", description = "Dealing a record's key."),
         (name = "releases", description = "Shares for a final, allowed decryption."),
         (name = "payloads", description = "Sealed bytes, by their digest."),
@@ -236,7 +244,7 @@ mod tests {
                 assert!(responses.contains_key(&status.to_string()), "{method} {path} {status}");
             }
         }
-        assert_eq!(names.len(), 31);
+        assert_eq!(names.len(), 36);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(crate) mod payloads;
 mod query;
 mod records;
 mod releases;
+mod remarks;
 mod requests;
 mod schema;
 mod transactions;
@@ -36,6 +37,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .merge(transactions::router())
         .merge(records::router())
         .merge(requests::router())
+        .merge(remarks::router())
         .merge(custodians::router())
         .merge(releases::router())
         .merge(payloads::router())
