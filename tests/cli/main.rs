@@ -14,4 +14,5 @@ mod demo;
 mod harness;
 mod killed;
 mod kinds;
+mod policies;
 mod remarks;
