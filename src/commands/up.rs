@@ -123,20 +123,22 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
         }
     }
 
-    let mut network = LocalNetwork::open(&layout.nodes(), genesis.clone()).map_err(|error| failed(&error))?;
-    network.start_all().map_err(|error| failed(&error))?;
-    network.wait_ready(PATIENCE).map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, "unavailable", error))?;
-    let node = network.node(0).ok_or_else(|| failed(&LocalError::NotReady(PATIENCE)))?.node().clone();
     let config = gateway::Config {
         listen: args.listen,
         tls: (!args.plain_http).then(|| layout.tls()),
         uploads: layout.uploads(),
         ..gateway::Config::default()
     };
-    let server = runtime.block_on(gateway::Server::start(config, node));
-    let server = server.map_err(|error| Failure::new(Exit::Configuration, "listen", error))?;
+    // Before the nodes: an address that is taken is told at once.
+    let unheard = |error: gateway::ServeError| Failure::new(Exit::Configuration, "listen", error);
+    let bound = runtime.block_on(gateway::Bound::new(config)).map_err(unheard)?;
+    let mut network = LocalNetwork::open(&layout.nodes(), genesis.clone()).map_err(|error| failed(&error))?;
+    network.start_all().map_err(|error| failed(&error))?;
+    network.wait_ready(PATIENCE).map_err(|error| failed(&error))?;
+    let node = network.node(0).ok_or_else(|| failed(&LocalError::NotReady(PATIENCE)))?.node().clone();
+    let server = runtime.block_on(async { bound.serve(node) }).map_err(unheard)?;
 
     let scheme = if args.plain_http { "http" } else { "https" };
     let url = format!("{scheme}://{}", server.address());
@@ -146,9 +148,9 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     let ready_ms = begun.elapsed().as_millis();
     if as_json {
         say(&json!({
-            "network": genesis.id(), "gateway": url, "dir": dir, "ready_ms": u64::try_from(ready_ms).unwrap_or(u64::MAX),
+            "network": genesis.id(), "gateway": url, "dir": dir.to_string_lossy(), "ready_ms": u64::try_from(ready_ms).unwrap_or(u64::MAX),
             "organisations": genesis.members.len(), "threshold": genesis.channel.custody_threshold,
-            "network_file": layout.pin(), "identities": dir.join("identities"),
+            "network_file": layout.pin().to_string_lossy(), "identities": dir.join("identities").to_string_lossy(),
         })
         .to_string());
     } else if quiet {
