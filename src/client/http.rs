@@ -3,8 +3,10 @@
 //! # Source
 //! docs/api.md; docs/spec/http-signature.md
 
+mod look;
 mod pinned;
 
+pub use look::{Shown, look};
 pub use pinned::PinError;
 
 use super::{

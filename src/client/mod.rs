@@ -10,7 +10,7 @@ mod register;
 mod trust;
 
 pub use gateway::{AskGatewayError, Ciphertext, Gateway};
-pub use http::{HttpGateway, PinError};
+pub use http::{HttpGateway, PinError, Shown, look};
 pub use open::{OpenError, Opened, Opening, Prepared};
 pub use register::{Draft, Progress, RegisterError, Registered};
 pub use trust::{BelieveError, Trust, Unproved};

@@ -2,7 +2,7 @@
 
 use super::failure;
 use crate::{
-    client::{Client, HttpGateway, Trust},
+    client::{self, Client, HttpGateway, Shown, Trust},
     exit::{Exit, Failure},
     keyfile,
     local::{Identity, os_rng, random_secret},
@@ -21,6 +21,8 @@ use std::{
 };
 use zeroize::Zeroizing;
 
+/// What is said to somebody who has no pin.
+const NO_PIN: &str = "nothing is believed without a pinned network: give its file with --network or DMDL_NETWORK";
 /// Longest passphrase.
 const PASSPHRASE_BYTES: u64 = 4096;
 
@@ -111,7 +113,7 @@ impl Globals {
 
     /// Connects to ask only what anybody may.
     pub(super) fn visit(&self) -> Result<Visit, Failure> {
-        let pin = self.pin()?;
+        let pin = self.pin_of_gateway()?;
         self.check_channel(&pin)?;
         // A key that nobody knows: what is signed with it is as good as unsigned.
         let stranger = SigningKey::from_seed(random_secret());
@@ -130,7 +132,7 @@ impl Globals {
 
     /// Connects as somebody.
     pub(super) fn connect_as(&self, identity: Identity) -> Result<Session, Failure> {
-        let pin = self.pin()?;
+        let pin = self.pin_of_gateway()?;
         self.check_channel(&pin)?;
         let home = home()?;
         let endpoint = self.endpoint(&pin)?;
@@ -149,10 +151,7 @@ impl Globals {
 
     /// The pinned network.
     pub(super) fn pin(&self) -> Result<NetworkFile, Failure> {
-        let path = self.network.as_deref().ok_or_else(|| {
-            let hint = "nothing is believed without a pinned network: give its file with --network or DMDL_NETWORK";
-            Failure::new(Exit::Configuration, "no_pin", hint)
-        })?;
+        let path = self.network.as_deref().ok_or_else(|| Failure::new(Exit::Configuration, "no_pin", NO_PIN))?;
         NetworkFile::read(path).map_err(|error| {
             let code = match error {
                 NetworkFileError::GenesisMismatch { .. } => "genesis_mismatch",
@@ -160,6 +159,23 @@ impl Globals {
             };
             Failure::new(Exit::Configuration, code, error)
         })
+    }
+
+    /// The pinned network of the gateway that is asked. Somebody without a pin is told which network the gateway
+    /// is of, as it says, to compare that with what they heard elsewhere.
+    fn pin_of_gateway(&self) -> Result<NetworkFile, Failure> {
+        let (None, Some(url)) = (&self.network, &self.gateway) else { return self.pin() };
+        let shown = match runtime()?.block_on(client::look(url, self.patience())) {
+            Ok(Shown { network, certificate_sha256: None }) => {
+                format!("the gateway says that it is of network {network}")
+            }
+            Ok(Shown { network, certificate_sha256: Some(digest) }) => format!(
+                "the gateway says that it is of network {network}, and shows a certificate with SHA-256 {}",
+                hex::encode(digest)
+            ),
+            Err(error) => failure::gateway(&error).detail,
+        };
+        Err(Failure::new(Exit::Configuration, "no_pin", format!("{NO_PIN}; {shown}")))
     }
 
     /// Whoever acts.
