@@ -97,9 +97,10 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let status = match refused.code.as_str() {
             "tx_invalid" | "too_long" | "tx_expiry" | "blob_missing" | "too_many" | "bad_share" | "altered"
-            | "unknown_key" => 422,
+            | "unknown_key" | "unknown_person" | "inactive_person" => 422,
             "unknown_author" | "key_revoked" => 401,
             "denied" | "role" | "not_custodian" | "not_final" => 403,
+            "over" => 409,
             "quota" => 429,
             // A node's refusal may carry the reason for which the ledger would reject the call.
             code => match serde_json::from_value::<ReasonCode>(code.into()) {

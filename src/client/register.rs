@@ -138,8 +138,11 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Registered, RegisterError> {
         let k = draft.threshold.unwrap_or(self.genesis().channel.custody_threshold);
-        let keys = self.dealing_keys(k, &draft.custodians).await?;
-        let threshold = Threshold::new(k, u8::try_from(keys.len()).unwrap_or(u8::MAX))?;
+        let custodians = self.custodians(&draft.custodians)?;
+        // Before anybody is asked: no answer makes up for custodians that there are not.
+        Threshold::new(k, small(custodians.len()))?;
+        let keys = self.dealing_keys(k, &custodians).await?;
+        let threshold = Threshold::new(k, small(keys.len()))?;
         let dealt = self.random(|rng| share::deal(rng, threshold))?;
         let domain = self.genesis().domain();
         let commitments = dealt.commitments().as_bytes().to_vec();
@@ -191,16 +194,20 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         Ok(self.custody(record, version, patience).await?.is_some_and(|custody| custody.is_active()))
     }
 
-    /// One dealing key of each custodian that answers, verified against the pinned genesis.
-    async fn dealing_keys(&self, k: u8, wanted: &[NodeId]) -> Result<Vec<DealingKey>, RegisterError> {
+    /// The custodians of the pinned genesis that are wanted; all of them, if none is named.
+    fn custodians(&self, wanted: &[NodeId]) -> Result<Vec<NodeId>, RegisterError> {
         let config = self.genesis().epoch_config(dmdl_types::id::Epoch::new(0));
-        let (domain, dealer) = (self.genesis().domain(), self.id());
-        let custodians: Vec<NodeId> = config.custodians().map(|member| member.node).collect();
+        let mut custodians: Vec<NodeId> = config.custodians().map(|member| member.node).collect();
         if let Some(unknown) = wanted.iter().find(|node| !custodians.contains(node)) {
             return Err(RegisterError::UnknownCustodian(*unknown));
         }
-        let chosen = |node: &NodeId| wanted.is_empty() || wanted.contains(node);
-        let custodians: Vec<NodeId> = custodians.into_iter().filter(chosen).collect();
+        custodians.retain(|node| wanted.is_empty() || wanted.contains(node));
+        Ok(custodians)
+    }
+
+    /// One dealing key of each custodian that answers, verified against the pinned genesis.
+    async fn dealing_keys(&self, k: u8, custodians: &[NodeId]) -> Result<Vec<DealingKey>, RegisterError> {
+        let (domain, dealer) = (self.genesis().domain(), self.id());
         let asked = custodians.iter().map(|node| async {
             let answer = self.gateway.dealing_keys(*node, dealer, 1).await;
             let key = answer.ok()?.into_iter().next()?;
@@ -258,6 +265,10 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         });
         futures::future::join_all(deliveries).await;
     }
+}
+
+fn small(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
 }
 
 /// Counts what is read.

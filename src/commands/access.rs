@@ -201,6 +201,10 @@ fn document(path: &Path) -> Result<NoteCommitment, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::new(Exit::Usage, "unreadable", format!("cannot read `{}`: {error}", path.display()))
     };
+    // A pipe or a device has no end that anyone could wait for.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Failure::new(Exit::Usage, "not_a_file", format!("`{}` is not a regular file", path.display())));
+    }
     let mut hasher = blake3::Hasher::new();
     let file = File::open(path).map_err(unreadable)?;
     let len = hasher.update_reader(file.take(DOCUMENT_BYTES + 1)).map_err(unreadable)?.count();

@@ -136,6 +136,8 @@ fn start_log(verbose: u8, quiet: bool) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // It would complain on the same stderr, and panic if that cannot be written.
+        .log_internal_errors(false)
         .try_init();
 }
 
@@ -159,6 +161,8 @@ fn fail(failure: &Failure, as_json: bool) -> ExitCode {
         let error = json!({ "error": { "code": code, "detail": detail, "exit": *exit as u8 } });
         let _ = writeln!(std::io::stdout(), "{error}");
     } else {
+        // A name that somebody gave must not look like lines of ours; what is wrong with a policy has several.
+        let detail = if code.as_ref() == "policy_invalid" { text::lines(detail) } else { text::line(detail) };
         let _ = writeln!(std::io::stderr(), "dmdl: {detail}");
     }
     ExitCode::from(*exit as u8)

@@ -43,7 +43,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let outcome = self.channel.rehearse(transaction).map_err(|error| refused(&Refusal::Store(error)))?;
         if let Some(reason) = senseless(&outcome) {
             let reasons = outcome.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            return Err(Refused::new(&reason.as_str(), reasons));
+            return Err(Refused::new(&code_of(reason), reasons));
         }
         // Only who has signed can use up a quota: it is taken after the audit.
         let now = self.channel.now();
@@ -62,6 +62,16 @@ fn senseless(outcome: &Outcome) -> Option<ReasonCode> {
         Verdict::Rejected => Some(reason),
         Verdict::Deny => matches!(reason, ReasonCode::BadArgument | ReasonCode::BadOpeningKey).then_some(reason),
         _ => None,
+    }
+}
+
+/// The code of a call that makes no sense. Its authors have passed the audit: who is unknown or may not act is
+/// somebody whom it names.
+fn code_of(reason: ReasonCode) -> String {
+    match reason {
+        ReasonCode::UnknownAuthor => "unknown_person".to_owned(),
+        ReasonCode::Suspended | ReasonCode::KeyRevoked => "inactive_person".to_owned(),
+        reason => reason.as_str(),
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) fn run(args: &Open, globals: &Globals) -> Result<Report, Failure> {
         "custodians": opened.custodians,
         "culprits": opened.culprits,
     });
-    let (name, bytes, count) = (args.out.display(), opened.plaintext_len_bytes, opened.custodians.len());
+    let (name, bytes, count) = (text::path(&args.out), opened.plaintext_len_bytes, opened.custodians.len());
     // Standard output is the payload's alone.
     let text = if streams { String::new() } else { format!("{name}: {bytes} bytes, shares of {count} custodians") };
     Ok(Report { text, json: if streams { Value::Null } else { json }, exit: Exit::Ok })
