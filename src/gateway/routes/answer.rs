@@ -20,13 +20,13 @@ use utoipa::ToSchema;
 pub(super) const HEIGHT: HeaderName = HeaderName::from_static("dmdl-height");
 
 /// Items of a page, unless another number is asked for.
-const LIMIT: usize = 50;
+pub(super) const LIMIT: usize = 50;
 /// Most items of a page.
-const LIMIT_MAX: usize = 500;
+pub(super) const LIMIT_MAX: usize = 500;
 /// Longest cursor, as text.
 const CURSOR_CHARS: usize = 128;
 /// The longest that an answer is waited for.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The channel that a path names: this node's, or the request is refused.
 pub(super) struct OnChannel;

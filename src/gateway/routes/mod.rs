@@ -14,7 +14,10 @@ mod audit;
 mod custodians;
 mod documentation;
 mod events;
+mod links;
 mod network;
+#[cfg(test)]
+mod page;
 pub(crate) mod payloads;
 mod query;
 mod records;

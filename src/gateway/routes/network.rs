@@ -242,13 +242,13 @@ pub(super) struct PersonShown {
     #[schema(value_type = PersonRole)]
     role: Role,
     /// Whether the person may act.
-    status: Standing,
+    status: MayAct,
 }
 
 /// Whether a person may act.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
-enum Standing {
+enum MayAct {
     /// They may.
     Active,
     /// Not until reinstated.
@@ -272,9 +272,9 @@ pub(super) async fn person(
         let unknown = || ApiError::new(404, "unknown_person", "nobody is enrolled with this key");
         let PersonRow { person, status } = reading.row(&path.key)?.ok_or_else(unknown)?;
         let status = match status {
-            PersonStatus::Active => Standing::Active,
-            PersonStatus::Suspended => Standing::Suspended,
-            PersonStatus::Revoked => Standing::Revoked,
+            PersonStatus::Active => MayAct::Active,
+            PersonStatus::Suspended => MayAct::Suspended,
+            PersonStatus::Revoked => MayAct::Revoked,
         };
         Ok(PersonShown { key: person.key, org: person.org, name: person.name, role: person.role, status })
     })

@@ -19,12 +19,13 @@ pub(super) fn router() -> Router<Arc<Shared>> {
 
 /// A question to a contract.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Question {
     /// The contract.
-    #[schema(example = "medical")]
+    #[schema(pattern = "^medical$", example = "medical")]
     contract: String,
     /// The function: `readMedical`, `getHistory` or `queryByOwner`.
-    #[schema(example = "queryByOwner")]
+    #[schema(pattern = "^(readMedical|getHistory|queryByOwner)$", example = "queryByOwner")]
     function: String,
     /// What it takes.
     args: Arguments,
@@ -33,7 +34,7 @@ pub(super) struct Question {
 /// What a function takes: `readMedical` a `record`; `getHistory` a `record`, `queryByOwner` an `owner`, and
 /// both a page.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct Arguments {
     /// The record.
     #[schema(value_type = Option<Hex>)]

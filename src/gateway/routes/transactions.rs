@@ -70,6 +70,7 @@ pub(super) struct SubmitQuery {
 
 /// A transaction.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Submission {
     /// Its canonical encoding, as docs/spec/transaction.md has it, with the signatures of its authors.
     #[schema(value_type = Base64)]
