@@ -8,6 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/refusals.rs"]
+mod refusals;
+
 mod gateway_routes {
     pub(crate) mod audit;
     pub(crate) mod catalogue;

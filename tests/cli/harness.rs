@@ -1,5 +1,6 @@
 //! `dmdl up` in a folder of its own, and the commands of people at it.
 
+use dmdl::network_file::NetworkFile;
 use serde_json::Value;
 use std::{
     ffi::OsStr,
@@ -59,6 +60,15 @@ impl Up {
         up
     }
 
+    /// Starts one of its own, in a shell that has said these lines first, with further arguments.
+    pub(crate) fn start_in_shell(lines: &str, more: &[&str]) -> Self {
+        let up = Self { dir: tempfile::tempdir().unwrap(), process: Mutex::new(None) };
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{lines}\nexec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_dmdl")]);
+        up.spawn(&mut shell, more);
+        up
+    }
+
     /// The one that the tests of this program share; it stops with the last of them.
     pub(crate) fn shared() -> Arc<Self> {
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,8 +81,13 @@ impl Up {
 
     /// Starts it again, on what it has kept, and waits until it says that it is ready.
     pub(crate) fn resume(&self) {
-        let mut process = dmdl()
+        self.spawn(&mut dmdl(), &[]);
+    }
+
+    fn spawn(&self, program: &mut Command, more: &[&str]) {
+        let mut process = program
             .args(["up", "--json", "--listen", "127.0.0.1:0", "--dir", str(&self.network())])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -87,6 +102,12 @@ impl Up {
         let mut process = self.process.lock().unwrap().take().expect("it runs");
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// Where its gateway is.
+    pub(crate) fn gateway(&self) -> String {
+        let pin = NetworkFile::read(&self.network().join("network.toml")).unwrap();
+        pin.gateways[0].url.clone()
     }
 
     /// The folder that it keeps everything in.

@@ -8,6 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod bad_files;
+mod bad_input;
+mod clerks;
 mod decisions;
 mod demo;
 mod harness;
