@@ -19,7 +19,7 @@ CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 DMDL   := $(CARGO_TARGET_DIR)/debug/dmdl
 
-.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check sim model wasm bench
+.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check api-fuzz sim model wasm bench
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,7 +40,7 @@ demo: setup samples build ## the whole story on sample records: register, ask, d
 clean-demo: ## remove what the demo left
 	rm -rf demo
 
-check: setup samples fmt-check deps lint test vectors-check wasm ## everything that CI runs
+check: setup samples fmt-check deps lint test vectors-check api-fuzz wasm ## everything that CI runs
 	@echo "check: all passed"
 
 fmt: ## format the sources
@@ -74,6 +74,10 @@ vectors-check: vectors ## do the vectors equal what the code writes, and does a 
 	@for check in tests/vectors/*/check.py; do echo "$$check"; "$(CACHE)/venv/bin/python" "$$check"; done
 	@if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then git --no-pager diff --exit-code -- tests/vectors; \
 	else echo "not a git checkout: nothing to compare the vectors with"; fi
+
+api-fuzz: build ## ask a gateway all that its description allows and forbids, 120 s; FUZZ_SECONDS=600 longer, SEED=42 again
+	@scripts/setup.sh fuzz
+	@"$(CACHE)/venv/bin/python" tests/api_fuzz/run.py "$(DMDL)" $(if $(FUZZ_SECONDS),--seconds $(FUZZ_SECONDS)) $(if $(SEED),--seed $(SEED))
 
 sim: ## the whole cluster in the simulator, twenty seeds; SEED=42 replays one
 	$(if $(SEED),DMDL_SIM_SEED=$(SEED)) $(CARGO) test $(LOCKED) --workspace $(if $(SEED),,--test engine_sim) --test sim -- --nocapture
