@@ -232,6 +232,10 @@ impl Gateway for HttpGateway {
                 let rest = patience.saturating_sub(WAIT_MAX);
                 Gateway::receipt(self, id, rest).await?.ok_or(AskGatewayError::Problem(problem))
             }
+            // Only the ledger denies, and what it did can be shown.
+            None if problem.code == "denied" => Err(AskGatewayError::Nonsense(
+                "it says that the ledger denied the call, and shows no receipt".to_owned(),
+            )),
             None => Err(problem.into()),
         }
     }

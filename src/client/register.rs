@@ -37,6 +37,20 @@ pub enum RegisterError {
         /// How many must.
         needed: usize,
     },
+    /// Too few dealing keys were signed by the custodians that they are said to be of: under another's key,
+    /// that other would receive the share.
+    #[error(
+        "only {got} dealing keys verify, {needed} are needed; what came in the name of custodians {} is not theirs",
+        super::open::list(forged)
+    )]
+    ForgedKeys {
+        /// How many verify.
+        got: usize,
+        /// How many must.
+        needed: usize,
+        /// In whose name others came.
+        forged: Vec<NodeId>,
+    },
     /// The pinned network has no such custodian.
     #[error("`{0}` is no custodian of the pinned network")]
     UnknownCustodian(NodeId),
@@ -205,15 +219,22 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             let answer = self.gateway.dealing_keys(*node, dealer, 1).await;
             let key = answer.ok()?.into_iter().next()?;
             // The gateway's word is not enough: its own key would receive the share.
-            (key.custodian == *node && key.verify(&domain, dealer)).then_some(key)
+            Some(if key.custodian == *node && key.verify(&domain, dealer) { Ok(key) } else { Err(*node) })
         });
-        let keys: Vec<DealingKey> =
+        let answers: Vec<Result<DealingKey, NodeId>> =
             stream::iter(asked).buffered(custodians.len().max(1)).filter_map(std::future::ready).collect().await;
-        let needed = (2 * usize::from(k)).saturating_sub(1);
-        if keys.len() < needed {
-            return Err(RegisterError::TooFewCustodians { got: keys.len(), needed });
+        let answered = answers.len();
+        let forged: Vec<NodeId> = answers.iter().filter_map(|answer| answer.err()).collect();
+        let keys: Vec<DealingKey> = answers.into_iter().filter_map(Result::ok).collect();
+        let (got, needed) = (keys.len(), (2 * usize::from(k)).saturating_sub(1));
+        if got >= needed {
+            return Ok(keys);
         }
-        Ok(keys)
+        Err(if answered >= needed {
+            RegisterError::ForgedKeys { got, needed, forged }
+        } else {
+            RegisterError::TooFewCustodians { got, needed }
+        })
     }
 
     /// Seals each share to its custodian's one-time key.

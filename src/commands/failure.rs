@@ -36,6 +36,8 @@ pub(super) fn gateway(error: &AskGatewayError) -> Failure {
 /// What a gateway told.
 pub(super) fn told(problem: &Problem) -> Failure {
     let exit = match problem.status {
+        // Nothing that somebody typed: the gateway's height or store is not what it said.
+        422 if matches!(problem.code.as_ref(), "tx_expiry" | "blob_missing") => Exit::Unavailable,
         401 | 403 => Exit::Denied,
         404 | 410 => Exit::NotFound,
         502 => Exit::Integrity,
@@ -69,6 +71,7 @@ pub(super) fn register(error: &RegisterError) -> Failure {
     let (exit, code) = match error {
         RegisterError::Call(error) => return call(error),
         RegisterError::TooFewCustodians { .. } => (Exit::Unavailable, "custodians_unavailable"),
+        RegisterError::ForgedKeys { .. } => (Exit::Integrity, "forged_keys"),
         RegisterError::UnknownCustodian(_) => (Exit::NotFound, "unknown_custodian"),
         RegisterError::Threshold(_) => (Exit::Usage, "bad_threshold"),
         RegisterError::Seal(payload::SealError::Read(_)) => (Exit::Usage, "unreadable"),

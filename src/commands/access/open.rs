@@ -84,6 +84,7 @@ pub(super) fn run(args: &Open, globals: &Globals) -> Result<Report, Failure> {
         "height": height,
         "bytes": opened.plaintext_len_bytes,
         "custodians": opened.custodians,
+        "altered": opened.altered,
         "culprits": opened.culprits,
     });
     let (name, bytes, count) = (args.out.display(), opened.plaintext_len_bytes, opened.custodians.len());
@@ -105,9 +106,9 @@ fn write(session: &Session, opening: Opening, file: Option<NewFile>) -> Result<W
     }
 }
 
-/// Says how to go on with an opening that has not come to its end.
+/// Says how to go on with an opening that has not come to its end: at this gateway, or at an honest one.
 fn resumable(mut failure: Failure, id: TransactionId) -> Failure {
-    if failure.exit == Exit::Unavailable {
+    if matches!(failure.exit, Exit::Unavailable | Exit::Integrity) {
         failure.detail.push_str(&format!("; resume with --transaction {id}"));
     }
     failure
