@@ -110,7 +110,8 @@ pub(in super::super) fn proved(session: &Session, head: Option<HeadKey>) -> Resu
                 if matches!(failure.code.as_ref(), "not_final" | "overloaded" | "gateway_behind")
                     && begun.elapsed() < session.patience =>
             {
-                session.run(tokio::time::sleep(AGAIN_AFTER));
+                // Made inside of the runtime: a timer has no other.
+                session.run(async { tokio::time::sleep(AGAIN_AFTER).await });
             }
             checked => return checked,
         }
