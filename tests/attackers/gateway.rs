@@ -1,7 +1,7 @@
 //! A gateway that forges every answer that it can, about registrations, requests and the trail.
 
 use super::{
-    mitm::{Answer, Asked, Trick},
+    mitm::{Answer, Asked, Change, Trick},
     table::{Call, End, OUT, Table, UNPROVED},
     world::{Known, World, dealt, metadata, secrets_of, seed, stranger, words},
 };
@@ -223,9 +223,7 @@ fn no_forged_answer_to_a_registration_is_believed() {
         shown.unwrap().expect("it is registered")
     };
     let others = custody(other.registered.record);
-    let shows = |change: Box<dyn Fn(&mut Value) + Send + Sync>| {
-        vec![Trick::json("GET", "/custody", move |_, document| change(document))]
-    };
+    let shows = |change: Change<Value>| vec![Trick::json("GET", "/custody", move |_, document| change(document))];
     let (whole, acknowledgement) = (proof(&others), others.acknowledgements[0].to_text());
     table.row(
         "ACTIVE, with the proof of another record",
@@ -355,7 +353,7 @@ fn no_forged_decision_is_believed() {
     let (earlier, refusal) = (world.receipt(&earlier).to_text(), world.receipt(&refusal).to_text());
     let mut table = Table::new("a gateway that forges, decisions", &world, &record.secrets);
 
-    let answered = |change: Box<dyn Fn(&mut Value) + Send + Sync>| {
+    let answered = |change: Change<Value>| {
         vec![Trick::alter("POST", "/transactions", move |_, answer| {
             let mut document = serde_json::from_slice(&answer.body).unwrap();
             change(&mut document);
@@ -448,7 +446,7 @@ fn no_forged_trail_is_exported() {
     let (exit, said) = world.run("owner", &words(&format!("policy set {id} research-auto")));
     assert_eq!(exit, 0, "{said}");
     let mut table = Table::new("a gateway that forges, exports", &world, &record.secrets);
-    let changed = |change: Box<dyn Fn(&mut Bundle) + Send + Sync>| {
+    let changed = |change: Change<Bundle>| {
         vec![Trick::alter("GET", "/audit/export", move |_, answer| {
             // Not every answer is a bundle: a checkpoint over all of it may not be final yet.
             if let Ok(mut bundle) = Bundle::from_bytes(&answer.body) {

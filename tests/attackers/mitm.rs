@@ -45,6 +45,9 @@ impl Answer {
     }
 }
 
+/// A change to something that the attacker passes on.
+pub(crate) type Change<T> = Box<dyn Fn(&mut T) + Send + Sync>;
+
 /// What the attacker makes of an honest answer; for some it need not even be asked for.
 type Alter = dyn Fn(Asked, Answer) -> BoxFuture<'static, Answer> + Send + Sync;
 

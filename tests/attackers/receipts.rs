@@ -2,7 +2,7 @@
 
 use super::{
     gateway::{recosign, scene, with_event, with_receipt},
-    mitm::{Answer, Trick},
+    mitm::{Answer, Change, Trick},
     table::{Call, End, OUT, Table, UNPROVED},
     world::{World, stranger, words},
 };
@@ -58,7 +58,7 @@ fn no_old_forked_or_uncosigned_trail_is_believed() {
         let text = receipt.to_text();
         Trick::json("GET", "/transactions/", move |_, document| document["receipt"] = text.as_str().into())
     };
-    let changes = |change: Box<dyn Fn(&mut Receipt) + Send + Sync>| {
+    let changes = |change: Change<Receipt>| {
         vec![Trick::json("GET", "/transactions/", move |_, document| with_receipt(document, |receipt| change(receipt)))]
     };
     let hides = || {

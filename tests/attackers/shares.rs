@@ -2,7 +2,7 @@
 
 use super::{
     gateway::{custodian_in, scene, with_event, with_receipt},
-    mitm::{Answer, Asked, Trick},
+    mitm::{Answer, Asked, Change, Trick},
     table::{Call, End, OUT, Table, UNPROVED},
     world::{Known, World, text, words},
 };
@@ -70,9 +70,7 @@ fn decryption(world: &World, known: &Known, colleague: bool) -> TransactionId {
 fn no_forged_custody_or_outcome_opens_a_record() {
     let (world, record, other) = scene();
     let mut table = Table::new("a gateway that forges, openings", &world, &record.secrets);
-    let custody = |change: Box<dyn Fn(&mut Value) + Send + Sync>| {
-        vec![Trick::json("GET", "/custody", move |_, document| change(document))]
-    };
+    let custody = |change: Change<Value>| vec![Trick::json("GET", "/custody", move |_, document| change(document))];
     let node = world.node();
     let others = world
         .network
@@ -337,14 +335,14 @@ impl Forger {
 fn no_altered_payload_gives_a_byte_of_plaintext() {
     let (world, record, other) = scene();
     let mut table = Table::new("a gateway that forges, payloads", &world, &record.secrets);
-    let payload = |change: Box<dyn Fn(&mut Vec<u8>) + Send + Sync>| {
+    let payload = |change: Change<Vec<u8>>| {
         vec![Trick::alter("GET", "/v1/payloads/", move |_, answer| {
             let mut bytes = answer.body.to_vec();
             change(&mut bytes);
             answer.body = bytes.into();
         })]
     };
-    let mut row = |name, says, change: Box<dyn Fn(&mut Vec<u8>) + Send + Sync>| {
+    let mut row = |name, says, change: Change<Vec<u8>>| {
         table.row(name, &opening(&world, &record), payload(change), INTEGRITY, says);
     };
     let chunk = |number: usize| HEADER_LEN + number * SEALED_CHUNK_LEN;
