@@ -245,6 +245,12 @@ impl<E, S: Store> Channel<E, S> {
         Ok(news)
     }
 
+    /// How many of people's transactions wait to be ordered.
+    #[must_use]
+    pub fn waiting_transactions(&self) -> usize {
+        self.waiting().pool.len()
+    }
+
     /// Takes what a node tells the ledger into the pool; `false` when it was there already, or the
     /// node may not.
     ///
