@@ -28,7 +28,7 @@ use dmdl_types::{
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use rand_core::CryptoRng;
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 /// An endorser that has not answered after this long is slow: the next one is asked beside it.
 const SLOW_AFTER: Duration = Duration::from_millis(250);
@@ -255,7 +255,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// # Errors
     /// [`GatewayError::Export`] when no final checkpoint covers them in time.
     pub async fn export(&self, filter: Option<HeadKey>, size: u64, patience: Duration) -> Result<Bundle, GatewayError> {
-        let deadline = self.runtime.current() + patience;
+        let mut over = pin!(self.runtime.sleep(patience));
         loop {
             let executed = self.channel.executed_next();
             let covered = self.channel.tip().anchor.is_some_and(|anchor| anchor.checkpoint.size >= size);
@@ -268,7 +268,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             tokio::select! {
                 biased;
                 () = executed => {}
-                () = self.runtime.sleep_until(deadline) => return Err(ExportError::NothingFinal.into()),
+                () = &mut over => return Err(ExportError::NothingFinal.into()),
             }
         }
     }

@@ -30,6 +30,7 @@ use message::Message;
 use outbox::Outbox;
 use rand_core::CryptoRng;
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -106,7 +107,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         patience: Duration,
         mut look: impl FnMut() -> Result<Option<T>, F>,
     ) -> Result<Option<T>, F> {
-        let deadline = self.runtime.current() + patience;
+        // A length and no deadline: who sets the clock back must not make others wait for it.
+        let mut over = pin!(self.runtime.sleep(patience));
         loop {
             // Begun before the look: a block that is executed meanwhile is not slept over.
             let executed = self.channel.executed_next();
@@ -116,7 +118,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             tokio::select! {
                 biased;
                 () = executed => {}
-                () = self.runtime.sleep_until(deadline) => return Ok(None),
+                () = &mut over => return Ok(None),
             }
         }
     }

@@ -237,7 +237,7 @@ pub(super) async fn transaction(
     let node = &shared.node;
     let unknown =
         || ApiError::new(404, "unknown_transaction", "there is no such transaction, or none that you may see");
-    let deadline = node.runtime().current() + patience(query.wait);
+    let over = node.runtime().sleep(patience(query.wait));
     let done = match node.wait_final(path.id, patience(query.wait)).await {
         Ok(done) => done,
         Err(GatewayError::NotFinal(_)) => return Err(unknown()),
@@ -253,7 +253,7 @@ pub(super) async fn transaction(
     });
     if !is_author && caller.person.person.role != Role::Officer && !owns.await?.body {
         // Answered when one that does not exist would be.
-        node.runtime().sleep_until(deadline).await;
+        over.await;
         return Err(unknown());
     }
     let receipt = receipt(&shared, &done).await?;
