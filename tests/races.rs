@@ -11,16 +11,17 @@
 
 mod common;
 
-use common::{NODES, Person, THRESHOLD, TestNetwork, denial, done, granted, plaintext, register_open};
+use common::{NODES, Person, THRESHOLD, TestNetwork, denial, done, granted, plaintext, register, register_open, terms};
 use dmdl::{
     client::{OpenError, Opening, Prepared, Registered},
     node::{Final, GatewayError, Refused},
 };
 use dmdl_types::{
-    access::ReasonCode,
+    access::{DuoCode, ReasonCode},
     event::{Action, Event, Verdict},
     id::{GrantId, Height, TransactionId, UseNumber},
-    invocation::Authority,
+    invocation::{Access, Authority, Invocation},
+    transaction::TransactionBody,
 };
 use futures::future::join_all;
 use std::{
@@ -231,6 +232,48 @@ fn the_ledgers_order_decides_between_an_opening_and_a_revocation() {
         races.iter().filter(opened).count()
     );
     assert!(allowed >= OF_EACH && TRIALS - allowed >= OF_EACH, "both orders come about: {allowed} of {TRIALS} allowed");
+}
+
+/// One signed call, handed to every gateway.
+const CALLS: usize = 40;
+
+#[test]
+fn one_signed_call_at_every_gateway_is_one_call_and_all_say_the_same_of_it() {
+    let network = TestNetwork::start();
+    network.run(async {
+        let registered = register(&network.at(0, &network.owner), b"by review", None).await;
+        let mut latency = Duration::from_millis(100);
+        for call in 0..CALLS {
+            let researcher = network.at(2, &network.researcher);
+            let asked = researcher.request(registered.record, terms(DuoCode::Hmb, 1), "study").await.unwrap();
+            assert_eq!(asked.event.outcome.verdict, Verdict::Pending);
+            let body = TransactionBody {
+                domain: network.nodes.genesis().domain(),
+                authors: vec![network.committee.person.key],
+                nonce: common::random_bytes(16).try_into().unwrap(),
+                expires: Height::new(asked.event.height.get() + 100),
+                invocation: Invocation::Access(Access::Approve { request: asked.transaction }),
+            };
+            let signed = body.sign(&[&network.committee.key]);
+            // The later ones hear of it while it is ordered, or when it is executed already.
+            let begun = Instant::now();
+            let submits = (0..NODES).map(|position| {
+                let (node, signed) = (network.node((call + position) % NODES).node(), signed.clone());
+                let delay = latency.mul_f64(position as f64 * (call % 10) as f64 / 20.0);
+                async move {
+                    tokio::time::sleep(delay).await;
+                    let done = node.submit(signed, common::PATIENCE).await;
+                    (done.unwrap_or_else(|error| panic!("call {call}, gateway {position}: {error}")), begun.elapsed())
+                }
+            });
+            let answers = join_all(submits).await;
+            let (first, took) = &answers[0];
+            assert_eq!(first.event.outcome.verdict, Verdict::Applied);
+            assert!(answers.iter().all(|(done, _)| done == first), "two gateways, two outcomes: {answers:?}");
+            latency = *took;
+        }
+    });
+    network.assert_same_ledgers();
 }
 
 /// Uses of a grant, and people who want one at the same time.

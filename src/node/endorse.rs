@@ -15,6 +15,8 @@ use dmdl_types::{
 use rand_core::CryptoRng;
 use std::time::Duration;
 
+/// The code of a refusal: the transaction is executed already.
+pub(super) const EXECUTED: &str = "replayed";
 /// How long an endorser waits to see what the author has seen.
 const CATCH_UP_PATIENCE: Duration = Duration::from_millis(1000);
 
@@ -30,6 +32,11 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         // as if it made no sense. A node that is far behind judges by what it has.
         let caught_up = || Ok::<_, std::convert::Infallible>((self.channel.tip().height >= seen).then_some(()));
         let Ok(_) = self.when(CATCH_UP_PATIENCE, caught_up).await;
+        // Its own effect would make it look senseless.
+        let executed = self.channel.event_of(transaction.body.id()).map_err(|error| refused(&error.into()))?;
+        if executed.is_some() {
+            return Err(Refused::new(EXECUTED, "the transaction is executed already"));
+        }
         let found = match endorse::payload_of(transaction) {
             Some(payload) => {
                 let stored = self.payloads.has(payload.digest, payload.ciphertext_len_bytes).await;

@@ -6,6 +6,7 @@
 use super::{
     Node, PATIENCE,
     ask::AskError,
+    endorse::EXECUTED,
     message::{Answer, Ask, Message, Refused},
 };
 use commonware_runtime::Clock;
@@ -107,10 +108,21 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 format!("the transaction has {got} bytes; at most {} are allowed", endorse::TRANSACTION_BYTES_MAX);
             return Err(GatewayError::Refused(Refused::new("too_long", detail)));
         }
-        let endorsed = self.endorsed(transaction).await?;
+        // Who asks two gateways may be late at one of them: what became of it counts, not who ordered it.
+        let endorsed = match self.endorsed(transaction).await {
+            Err(GatewayError::Refused(refused)) if refused.code == EXECUTED => {
+                return self.wait_final(id, patience).await;
+            }
+            endorsed => endorsed?,
+        };
         let config = self.channel.config()?;
-        self.channel.submit(endorsed.clone())?;
-        self.broadcast(&config, &Message::Transaction(Box::new(endorsed))).await;
+        match self.channel.submit(endorsed.clone()) {
+            Err(SubmitError::Executed) => {}
+            taken => {
+                taken?;
+                self.broadcast(&config, &Message::Transaction(Box::new(endorsed))).await;
+            }
+        }
         self.wait_final(id, patience).await
     }
 
