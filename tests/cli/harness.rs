@@ -43,10 +43,25 @@ pub(crate) fn str(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// A clock that is off, for processes that are started with a library that says so.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    pub(crate) library: PathBuf,
+    pub(crate) ahead_s: i64,
+}
+
+impl Clock {
+    /// Has a process that is not yet started read this clock.
+    pub(crate) fn under<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("LD_PRELOAD", &self.library).env("CLOCK_AHEAD_S", self.ahead_s.to_string())
+    }
+}
+
 /// A network that `dmdl up` runs.
 pub(crate) struct Up {
     dir: TempDir,
     process: Mutex<Option<Child>>,
+    clock: Mutex<Option<Clock>>,
 }
 
 static SHARED: Mutex<Weak<Up>> = Mutex::new(Weak::new());
@@ -54,7 +69,7 @@ static SHARED: Mutex<Weak<Up>> = Mutex::new(Weak::new());
 impl Up {
     /// Starts one of its own.
     pub(crate) fn start() -> Self {
-        let up = Self { dir: tempfile::tempdir().unwrap(), process: Mutex::new(None) };
+        let up = Self { dir: tempfile::tempdir().unwrap(), process: Mutex::default(), clock: Mutex::default() };
         up.resume();
         up
     }
@@ -71,15 +86,30 @@ impl Up {
 
     /// Starts it again, on what it has kept, and waits until it says that it is ready.
     pub(crate) fn resume(&self) {
-        let mut process = dmdl()
-            .args(["up", "--json", "--listen", "127.0.0.1:0", "--dir", str(&self.network())])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = self.under_clock(dmdl());
+        command.args(["up", "--json", "--listen", "127.0.0.1:0", "--dir", str(&self.network())]);
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let said = first_line(process.stdout.take().unwrap());
         assert!(said["gateway"].is_string(), "{said}");
         *self.process.lock().unwrap() = Some(process);
+    }
+
+    /// Asks it to stop, as a service manager would; it ends by itself, and well.
+    pub(crate) fn stop(&self) {
+        let process = self.process.lock().unwrap().take().expect("it runs");
+        stop(process);
+    }
+
+    /// From now on, what is started here reads this clock.
+    pub(crate) fn set_clock(&self, clock: Option<Clock>) {
+        *self.clock.lock().unwrap() = clock;
+    }
+
+    fn under_clock(&self, mut command: Command) -> Command {
+        if let Some(clock) = &*self.clock.lock().unwrap() {
+            clock.under(&mut command);
+        }
+        command
     }
 
     /// Kills it as the system would, at once.
@@ -106,7 +136,7 @@ impl Up {
 
     /// A command of somebody, on a machine of their own.
     pub(crate) fn command(&self, who: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = dmdl();
+        let mut command = self.under_clock(dmdl());
         command
             .env("DMDL_NETWORK", self.network().join("network.toml"))
             .env("DMDL_HOME", self.dir.path().join("home").join(who))
@@ -161,24 +191,25 @@ impl Up {
 
 impl Drop for Up {
     fn drop(&mut self) {
-        let process = self.process.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut process) = process.take() else { return };
-        // Asked to stop, as a service manager would, it ends by itself.
-        let id = rustix::process::Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(20) {
-            if let Some(status) = process.try_wait().unwrap() {
-                if !std::thread::panicking() {
-                    assert!(status.success(), "it stops cleanly: {status}");
-                }
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        process.kill().unwrap();
-        assert!(std::thread::panicking(), "it did not stop when it was asked to");
+        self.process.get_mut().unwrap_or_else(PoisonError::into_inner).take().into_iter().for_each(stop);
     }
+}
+
+fn stop(mut process: Child) {
+    let id = rustix::process::Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        if let Some(status) = process.try_wait().unwrap() {
+            if !std::thread::panicking() {
+                assert!(status.success(), "it stops cleanly: {status}");
+            }
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    process.kill().unwrap();
+    assert!(std::thread::panicking(), "it did not stop when it was asked to");
 }
 
 /// The first line that a network says, as JSON; the rest is read and dropped, so that it never blocks.

@@ -10,6 +10,7 @@
 
 mod decisions;
 mod demo;
+mod expiry;
 mod harness;
 mod killed;
 mod kinds;
