@@ -32,11 +32,6 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         // as if it made no sense. A node that is far behind judges by what it has.
         let caught_up = || Ok::<_, std::convert::Infallible>((self.channel.tip().height >= seen).then_some(()));
         let Ok(_) = self.when(CATCH_UP_PATIENCE, caught_up).await;
-        // Its own effect would make it look senseless.
-        let executed = self.channel.event_of(transaction.body.id()).map_err(|error| refused(&error.into()))?;
-        if executed.is_some() {
-            return Err(Refused::new(EXECUTED, "the transaction is executed already"));
-        }
         let found = match endorse::payload_of(transaction) {
             Some(payload) => {
                 let stored = self.payloads.has(payload.digest, payload.ciphertext_len_bytes).await;
@@ -49,6 +44,10 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             .map_err(|refusal| refused(&refusal))?;
         let outcome = self.channel.rehearse(transaction).map_err(|error| refused(&Refusal::Store(error)))?;
         if let Some(reason) = senseless(&outcome) {
+            // Its own effect makes it look so: looked at last, because it may be executed at any moment.
+            if self.channel.event_of(id).map_err(|error| refused(&error.into()))?.is_some() {
+                return Err(Refused::new(EXECUTED, "the transaction is executed already"));
+            }
             let reasons = outcome.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             return Err(Refused::new(&reason.as_str(), reasons));
         }
