@@ -77,7 +77,7 @@ vectors-check: vectors ## do the vectors equal what the code writes, and does a 
 	@if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then git --no-pager diff --exit-code -- tests/vectors; \
 	else echo "not a git checkout: nothing to compare the vectors with"; fi
 
-sim: ## the whole cluster in the simulator, twenty seeds that move with the commit; SEED=42 replays one
+sim: ## the whole cluster in the simulator, seeds that move with the commit; SEED=42 replays one
 	$(if $(SEED),DMDL_SIM_SEED=$(SEED)) $(CARGO) test $(LOCKED) --workspace $(if $(SEED),,--test engine_sim) --test sim -- --nocapture
 
 campaign: ## the long runs: 200 seeds of the simulator, a network killed 100 times

@@ -40,7 +40,7 @@ impl Pair<'_> {
         self.revoke(record, grant).await;
         let grant = self.ask(record, DuoCode::Hmb, 8).await.expect("biomedical research is permitted");
         let opening = self.decrypt(record, grant).await.expect("a new grant allows");
-        self.open_through(&opening, calm).await;
+        self.live_through(record, &opening, calm).await;
         let revoked = self.revoke(record, grant).await;
         self.ended_everywhere(revoked, &opening).await;
     }
@@ -131,8 +131,9 @@ impl Pair<'_> {
         self.researcher.ask_shares(opening.done.transaction).await;
     }
 
-    /// Opens the same opening again and again, through the crash, at one node after the other.
-    async fn open_through(&self, opening: &Opening, calm: &Cell<bool>) {
+    /// Opens the same opening again and again, through all that goes wrong, at one node after the other;
+    /// and asks and revokes meanwhile.
+    async fn live_through(&self, record: RecordId, opening: &Opening, calm: &Cell<bool>) {
         let mut turn = 0;
         while !calm.get() {
             let open = async |client: &SimClient| open_at(client, opening).await;
@@ -140,7 +141,8 @@ impl Pair<'_> {
                 assert!(plaintext == self.plaintext, "a record opened to other bytes");
             }
             self.researcher.ask_shares(opening.done.transaction).await;
-            self.owner.cluster.runtime().sleep(Duration::from_millis(700)).await;
+            let grant = self.ask(record, DuoCode::Hmb, 1).await.expect("biomedical research is permitted");
+            self.revoke(record, grant).await;
             turn += 1;
         }
         self.open(opening).await;
