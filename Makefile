@@ -84,5 +84,5 @@ model: ## the model of the release rule, explored to its full bounds
 wasm: ## build the crates that browsers use
 	$(CARGO) build $(LOCKED) -p dmdl-types -p dmdl-vault --target wasm32-unknown-unknown
 
-bench: setup ## measure sealing and opening
-	$(CARGO) bench $(LOCKED) --workspace --profile dev --bench payload
+bench: setup ## measure single operations; `dmdl bench` measures a network
+	$(CARGO) bench $(LOCKED) --workspace --profile dev --bench payload --bench custody --bench transaction --bench execute --bench decide

@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod bench;
 mod completions;
 mod contract;
 mod custodian;
@@ -76,6 +77,16 @@ enum Command {
     /// How the network stands.
     #[command(after_help = "Example:\n  dmdl status --json")]
     Status,
+    /// Measures a network under load: a running one, or a temporary one of its own.
+    #[command(after_help = "Examples:
+  dmdl bench
+  dmdl bench --workload query --seconds 30 --json
+  dmdl bench --workload invoke --rate 200
+  dmdl --network hospital-network/network.toml --as hospital-network/identities/admin.key bench --workload decrypt
+
+At a rate, latencies count from when a call was due. Calls stay on the ledger of a running network for ever: measure
+one that is for trying.")]
+    Bench(bench::Args),
     /// Prints completions for a shell.
     #[command(after_help = "Example:\n  source <(dmdl completions bash)")]
     Completions {
@@ -105,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Contract(command) => contract::run(command, globals),
         Command::Custodian(command) => custodian::run(command, globals),
         Command::Status => status::run(globals),
+        Command::Bench(args) => bench::run(args, globals),
         Command::Completions { shell } => Ok(completions::run(*shell)),
     };
     match result {

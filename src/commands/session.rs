@@ -67,7 +67,7 @@ pub(super) struct Globals {
 pub(super) type Remote = Client<HttpGateway, UnwrapErr<SysRng>>;
 
 /// Where a gateway is, and the certificate that it must show.
-type Address = (String, Option<[u8; 32]>);
+pub(super) type Address = (String, Option<[u8; 32]>);
 
 /// A look at the network by nobody in particular.
 pub(super) struct Visit {
@@ -111,8 +111,7 @@ impl Globals {
 
     /// Connects to ask only what anybody may.
     pub(super) fn visit(&self) -> Result<Visit, Failure> {
-        let pin = self.pin()?;
-        self.check_channel(&pin)?;
+        let pin = self.checked_pin()?;
         // A key that nobody knows: what is signed with it is as good as unsigned.
         let stranger = SigningKey::from_seed(random_secret());
         let endpoint = self.endpoint(&pin)?;
@@ -120,9 +119,21 @@ impl Globals {
         Ok(Visit { gateway, genesis: pin.genesis.id(), runtime: runtime()? })
     }
 
-    fn check_channel(&self, pin: &NetworkFile) -> Result<(), Failure> {
+    /// Whether a network is named at all.
+    pub(super) const fn names_network(&self) -> bool {
+        self.network.is_some() || self.gateway.is_some()
+    }
+
+    /// Whether it is said who acts.
+    pub(super) const fn names_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// The pinned network, if it has the channel.
+    pub(super) fn checked_pin(&self) -> Result<NetworkFile, Failure> {
+        let pin = self.pin()?;
         if pin.genesis.channel.name.as_str() == self.channel {
-            return Ok(());
+            return Ok(pin);
         }
         let detail = format!("the pinned network has no channel `{}`", short_echo(&self.channel));
         Err(Failure::new(Exit::NotFound, "unknown_channel", detail))
@@ -130,8 +141,7 @@ impl Globals {
 
     /// Connects as somebody.
     pub(super) fn connect_as(&self, identity: Identity) -> Result<Session, Failure> {
-        let pin = self.pin()?;
-        self.check_channel(&pin)?;
+        let pin = self.checked_pin()?;
         let home = home()?;
         let endpoint = self.endpoint(&pin)?;
         let trust = Trust::remembering(pin.genesis.clone(), &home).map_err(|error| failure::unproved(&error))?;
@@ -207,7 +217,8 @@ impl Globals {
         Ok(first)
     }
 
-    fn endpoint(&self, pin: &NetworkFile) -> Result<Address, Failure> {
+    /// Where its gateway is.
+    pub(super) fn endpoint(&self, pin: &NetworkFile) -> Result<Address, Failure> {
         let pinned = |endpoint: &Endpoint| (endpoint.url.clone(), endpoint.certificate_sha256.map(|digest| digest.0));
         match &self.gateway {
             Some(url) => {

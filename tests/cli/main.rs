@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod bench;
+mod clerks;
 mod decisions;
 mod demo;
 mod harness;
