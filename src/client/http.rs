@@ -50,7 +50,8 @@ use serde_json::{Value, json};
 use std::{
     error::Error,
     io::{Read, Seek, SeekFrom},
-    time::{Duration, SystemTime},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Longest JSON answer that is read.
@@ -61,6 +62,8 @@ const PART_BYTES: usize = 4 << 20;
 const SLACK: Duration = Duration::from_secs(10);
 /// How long a gateway may be asked to wait with its answer; longer waits are asked for again.
 const WAIT_MAX: Duration = Duration::from_secs(20);
+/// How long a height that an answer named is as good as a new one: expiries are many blocks away.
+const HEIGHT_KEPT: Duration = Duration::from_secs(1);
 /// Longest released share, in the format of the share spec.
 const RELEASED_BYTES: usize = 4096;
 
@@ -74,6 +77,7 @@ pub struct HttpGateway {
     channel: String,
     key: SigningKey,
     signs: bool,
+    height: Mutex<Option<(Instant, Height)>>,
 }
 
 impl std::fmt::Debug for HttpGateway {
@@ -107,6 +111,7 @@ impl HttpGateway {
             channel: genesis.channel.name.to_string(),
             key: key.seed().expose(|seed| SigningKey::from_seed(Secret32::new(*seed))),
             signs: true,
+            height: Mutex::new(None),
         })
     }
 
@@ -197,7 +202,11 @@ impl HttpGateway {
         *request.headers_mut() = headers;
         let answer = tokio::time::timeout(patience + SLACK, self.client.request(request)).await;
         let answer = answer.map_err(|_| AskGatewayError::Unreachable("no answer in time".to_owned()))?;
-        answer.map_err(|error| unreachable(&error))
+        let answer = answer.map_err(|error| unreachable(&error))?;
+        if let Some(height) = number(answer.headers(), "dmdl-height") {
+            *self.height.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Height::new(height)));
+        }
+        Ok(answer)
     }
 }
 
@@ -206,6 +215,10 @@ impl Gateway for HttpGateway {
         #[derive(Deserialize)]
         struct Status {
             height: u64,
+        }
+        let known = *self.height.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, height)) = known.filter(|(at, _)| at.elapsed() < HEIGHT_KEPT) {
+            return Ok(height);
         }
         let status: Status = self.get_as("status", Duration::ZERO).await?;
         Ok(Height::new(status.height))
@@ -393,7 +406,7 @@ impl Gateway for HttpGateway {
             return Ok(());
         }
         // What an upload that broke off has left there need not be sent again.
-        let mut offset = upload_offset(response.headers()).filter(|offset| *offset < total).unwrap_or(0);
+        let mut offset = number(response.headers(), "upload-offset").filter(|offset| *offset < total).unwrap_or(0);
         ciphertext.seek(SeekFrom::Start(offset))?;
         while offset < total {
             let len = PART_BYTES.min(usize::try_from(total - offset).unwrap_or(PART_BYTES));
@@ -419,8 +432,8 @@ impl Gateway for HttpGateway {
     }
 }
 
-fn upload_offset(headers: &HeaderMap) -> Option<u64> {
-    headers.get("upload-offset")?.to_str().ok()?.parse().ok()
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
 }
 
 fn json_headers() -> HeaderMap {

@@ -25,7 +25,7 @@ use stage::Stage;
 use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 use tokio::{
     runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 /// Records of each owner, where they are asked for.
@@ -92,13 +92,13 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<Report, Failure> {
     }
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, "unavailable", error))?;
-    let bar = Bar::new(globals);
+    let (mut ends, bar) = (Ends::catch(&runtime)?, Bar::new(globals));
     bar.note("the network comes up");
     let mut stage = stage(globals, &runtime)?;
     let measured = runtime.block_on(async {
         tokio::select! {
             biased;
-            stopped = interrupted() => Err(stopped),
+            ended = ends.any() => Err(ended),
             measured = measure(args, &mut stage, &bar) => measured,
         }
     });
@@ -128,19 +128,26 @@ fn stage(globals: &Globals, runtime: &Runtime) -> Result<Stage, Failure> {
     Ok(Stage::running(pin.genesis, at, admin))
 }
 
-/// Waits until somebody wants this to end.
-async fn interrupted() -> Failure {
-    let failed = |error| Failure::new(Exit::Internal, "signal", error);
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                biased;
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            Failure::new(Exit::Interrupted, "interrupted", "interrupted; nothing was measured")
+/// Signals that end this. They are caught from the beginning, so that a network of its own is always removed.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Ends {
+    fn catch(runtime: &Runtime) -> Result<Self, Failure> {
+        let _inside = runtime.enter();
+        let caught = |kind| signal(kind).map_err(|error| Failure::new(Exit::Internal, "signal", error));
+        Ok(Self { interrupt: caught(SignalKind::interrupt())?, terminate: caught(SignalKind::terminate())? })
+    }
+
+    async fn any(&mut self) -> Failure {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-        (Err(error), _) | (_, Err(error)) => failed(error),
+        Failure::new(Exit::Interrupted, "interrupted", "interrupted; nothing was measured")
     }
 }
 

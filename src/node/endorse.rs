@@ -37,8 +37,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             }
             None => false,
         };
-        let tip = self.channel.tip().height;
-        let id = endorse::audit(self.channel.store(), &self.channel.domain(), tip, transaction, found)
+        let (channel, tip) = (&self.channel, self.channel.tip().height);
+        let id = endorse::audit(channel.store(), &channel.domain(), channel.checked(), tip, transaction, found)
             .map_err(|refusal| refused(&refusal))?;
         let outcome = self.channel.rehearse(transaction).map_err(|error| refused(&Refusal::Store(error)))?;
         if let Some(reason) = senseless(&outcome) {

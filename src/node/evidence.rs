@@ -167,16 +167,20 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     ) -> Result<CosignedCheckpoint, GatewayError> {
         let deadline = self.runtime.current() + patience;
         loop {
+            // Begun before the look: what comes meanwhile is not slept over.
+            let (cosignature, executed) = (self.channel.cosignature_next(), self.channel.executed_next());
             if let Some(checkpoint) = self.channel.cosigned(size)? {
                 return Ok(checkpoint);
             }
             if let Some(checkpoint) = self.anchored(size).await? {
                 return Ok(checkpoint);
             }
-            if self.runtime.current() >= deadline {
-                return Err(GatewayError::NotFinal(of));
+            tokio::select! {
+                biased;
+                () = cosignature => {}
+                () = executed => {}
+                () = self.runtime.sleep_until(deadline) => return Err(GatewayError::NotFinal(of)),
             }
-            self.runtime.sleep(Duration::from_millis(5)).await;
         }
     }
 

@@ -187,11 +187,15 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let ask = Ask::Endorse(Box::new(transaction), passed_over, seen);
         let answer = self.asker.ask(&self.runtime, node, ask, PATIENCE).await;
         let result = match answer {
-            Ok(Answer::Endorsed(e)) if e.endorser == node && e.verify(&self.channel.domain(), id) => Ok(*e),
+            Ok(Answer::Endorsed(e)) if e.endorser == node && self.is_endorsement(&e, id) => Ok(*e),
             Ok(Answer::Refused(refused)) => Err(Some(refused)),
             _ => Err(None),
         };
         (node, result)
+    }
+
+    fn is_endorsement(&self, endorsement: &Endorsement, id: TransactionId) -> bool {
+        self.channel.checked().endorsement(endorsement, id, &self.channel.domain())
     }
 
     /// One-time dealing keys of a custodian, for one dealer to use.

@@ -2,7 +2,11 @@
 
 use super::harness::{Up, code, dmdl, json, run, text};
 use serde_json::Value;
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 /// What every run must have, whatever it is of.
 const FIELDS: [&str; 8] =
@@ -80,6 +84,24 @@ fn a_running_network_is_measured_by_people_whom_its_admin_enrols() {
     assert!(size() >= before + done, "{run}");
     let error = up.fails("owner", &["bench", "--seconds", "1"], 3);
     assert_eq!(error["error"]["code"], "role");
+}
+
+#[test]
+fn what_is_interrupted_removes_its_network_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let left = || fs::read_dir(folder.path()).unwrap().count();
+    let mut bench = dmdl();
+    bench.args(["bench", "--seconds", "600"]).env("TMPDIR", folder.path()).stdin(Stdio::null());
+    let mut process = bench.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while left() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not begin");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let id = rustix::process::Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    assert_eq!(left(), 0);
 }
 
 #[test]

@@ -9,7 +9,6 @@
 )]
 
 mod bench;
-mod clerks;
 mod decisions;
 mod demo;
 mod harness;

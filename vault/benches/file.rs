@@ -10,7 +10,7 @@ use dmdl_types::{
     id::{ChannelId, NetworkId, RecordId, RecordVersion},
     secret::Secret32,
 };
-use dmdl_vault::payload::{open_to_file, seal};
+use dmdl_vault::payload::{file::open_to_file, seal};
 use rand::{SeedableRng as _, rngs::ChaCha20Rng};
 use std::{
     error::Error,

@@ -10,7 +10,8 @@ use dmdl_vault::payload::{Backend, CommittedKey, PayloadEntry, Sealer, layout::H
 use std::time::Duration;
 
 /// Lengths of plaintext, by name.
-const LENS: [(usize, &str); 4] = [(16 << 10, "16 KiB"), (256 << 10, "256 KiB"), (1 << 20, "1 MiB"), (16 << 20, "16 MiB")];
+const LENS: [(usize, &str); 4] =
+    [(16 << 10, "16 KiB"), (256 << 10, "256 KiB"), (1 << 20, "1 MiB"), (16 << 20, "16 MiB")];
 /// What the streaming functions push at a time.
 const BATCH: usize = 1 << 20;
 

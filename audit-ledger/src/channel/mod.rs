@@ -113,6 +113,7 @@ struct Shared<E, S: Store> {
     executor: Mutex<Executor<S>>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
+    cosigned: Notify,
     tip: Latest<Tip>,
     notices: mpsc::Sender<Notice>,
 }
@@ -163,6 +164,7 @@ impl<E, S: Store> Channel<E, S> {
             executor: Mutex::new(executor),
             waiting: Mutex::default(),
             arrived: Notify::new(),
+            cosigned: Notify::new(),
             tip,
             notices,
         };
@@ -191,6 +193,12 @@ impl<E, S: Store> Channel<E, S> {
     #[must_use]
     pub fn store(&self) -> &S {
         &self.shared.store
+    }
+
+    /// What signatures this node has verified.
+    #[must_use]
+    pub fn checked(&self) -> &Checked {
+        &self.shared.checked
     }
 
     /// The last executed block.
@@ -264,7 +272,16 @@ impl<E, S: Store> Channel<E, S> {
     /// [`StoreError`] when the configuration cannot be read.
     pub fn cosign(&self, height: Height, cosignature: Cosignature) -> Result<bool, StoreError> {
         let config = self.config()?;
-        Ok(self.waiting().cosignatures.add(height, cosignature, &config))
+        let news = self.waiting().cosignatures.add(height, cosignature, &config);
+        if news {
+            self.shared.cosigned.notify_waiters();
+        }
+        Ok(news)
+    }
+
+    /// Waits for the next cosignature after this call, polled or not.
+    pub fn cosignature_next(&self) -> Notified<'_> {
+        self.shared.cosigned.notified()
     }
 
     /// The newest checkpoint that enough organisations have cosigned, of at least `size` leaves.

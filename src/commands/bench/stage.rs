@@ -128,7 +128,9 @@ impl Stage {
     pub(super) async fn events(&self) -> Result<u64, Failure> {
         let status = self.client(&self.admin)?.gateway().get("status").await.map_err(|e| failure::gateway(&e))?;
         let size = status.get("log_size").and_then(Value::as_u64);
-        size.ok_or_else(|| Failure::new(Exit::Integrity, "gateway_answer", "the gateway's status has no size of the log"))
+        size.ok_or_else(|| {
+            Failure::new(Exit::Integrity, "gateway_answer", "the gateway's status has no size of the log")
+        })
     }
 
     /// Enrols this many new people with a role, each of whom has a quota of their own.

@@ -128,7 +128,8 @@ pub(super) async fn submit(
     let node = &shared.node;
     let transaction = decode(&blob(&body.transaction, endorse::TRANSACTION_BYTES_MAX)?)?;
     // Looked at here, so that nobody has other nodes work for a signature that anyone can see is none.
-    let id = transaction.verify(&node.channel().domain()).map_err(|error| match error {
+    let channel = node.channel();
+    let id = channel.checked().authored(&transaction, &channel.domain()).map_err(|error| match error {
         TransactionError::WrongContext => ApiError::new(400, "wrong_context", error),
         error => Problem::from(Refused::new("tx_invalid", error)).into(),
     })?;
