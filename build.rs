@@ -1,7 +1,5 @@
 //! Tells the program how it was built, for `dmdl bench` to say so beside its figures.
 
-#![expect(clippy::print_stdout, reason = "how a build script speaks to Cargo")]
-
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     for (name, of_cargo) in [("DMDL_BUILD_PROFILE", "PROFILE"), ("DMDL_BUILD_OPT_LEVEL", "OPT_LEVEL")] {
