@@ -3,7 +3,7 @@
 //! `DMDL_BENCH_MIB` is the file's length, 1024 if not given; it lies in the folder of temporary files. Every
 //! figure ends with the bytes on disk.
 
-#![allow(clippy::print_stdout, reason = "it prints what it measures")]
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "it measures time and prints it")]
 
 use dmdl_types::{
     context::DataContext,
