@@ -12,14 +12,16 @@ SHELL       := bash
 CACHE            ?= $(HOME)/.cache/dmdl
 CARGO_TARGET_DIR ?= $(CACHE)/target
 DMDL_SAMPLES     ?= $(CACHE)/samples
-export CACHE CARGO_TARGET_DIR DMDL_SAMPLES
+# The simulator runs other seeds at each commit; one that fails is printed.
+DMDL_SIM_BASE    ?= $(shell printf '%d' "0x$$(git rev-parse --short=7 HEAD 2>/dev/null || echo 0)")
+export CACHE CARGO_TARGET_DIR DMDL_SAMPLES DMDL_SIM_BASE
 
 CARGO ?= cargo
 # In CI the lock file is law; at the desk Cargo may add a line for a dependency just written down.
 LOCKED := $(if $(CI),--locked)
 DMDL   := $(CARGO_TARGET_DIR)/debug/dmdl
 
-.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check sim model wasm bench
+.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check planted sim model wasm bench fuzz campaign api-fuzz
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,7 +42,7 @@ demo: setup samples build ## the whole story on sample records: register, ask, d
 clean-demo: ## remove what the demo left
 	rm -rf demo
 
-check: setup samples fmt-check deps lint test vectors-check wasm ## everything that CI runs
+check: setup samples fmt-check deps lint test planted vectors-check wasm fuzz api-fuzz ## everything that CI runs
 	@echo "check: all passed"
 
 fmt: ## format the sources
@@ -75,8 +77,21 @@ vectors-check: vectors ## do the vectors equal what the code writes, and does a 
 	@if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then git --no-pager diff --exit-code -- tests/vectors; \
 	else echo "not a git checkout: nothing to compare the vectors with"; fi
 
-sim: ## the whole cluster in the simulator, twenty seeds; SEED=42 replays one
+planted: ## plant known bugs, one at a time: does the test that should catch each do so?
+	@CARGO="$(CARGO)" LOCKED="$(LOCKED)" scripts/planted-bugs.sh
+
+# The program as the tests build it: another set of features would compile everything again.
+api-fuzz: setup ## ask a gateway all that its description allows and forbids, 120 s; FUZZ_SECONDS=600 longer, SEED=42 again
+	@scripts/setup.sh fuzz
+	$(CARGO) test $(LOCKED) --workspace --no-run --test cli
+	@"$(CACHE)/venv/bin/python" tests/api_fuzz/run.py "$(DMDL)" $(if $(FUZZ_SECONDS),--seconds $(FUZZ_SECONDS)) $(if $(SEED),--seed $(SEED))
+
+sim: ## the whole cluster in the simulator, seeds that move with the commit; SEED=42 replays one
 	$(if $(SEED),DMDL_SIM_SEED=$(SEED)) $(CARGO) test $(LOCKED) --workspace $(if $(SEED),,--test engine_sim) --test sim -- --nocapture
+
+campaign: ## the long runs: 200 seeds of the simulator, a network killed 100 times
+	DMDL_SIM_COUNT=$${DMDL_SIM_COUNT:-200} DMDL_KILLS=$${DMDL_KILLS:-100} \
+	$(CARGO) test $(LOCKED) --workspace --test sim --test cli -- --nocapture every_seed_holds killed_at_any_moment
 
 model: ## the model of the release rule, explored to its full bounds
 	$(CARGO) test $(LOCKED) --workspace --test release_model -- --ignored --nocapture
@@ -84,5 +99,10 @@ model: ## the model of the release rule, explored to its full bounds
 wasm: ## build the crates that browsers use
 	$(CARGO) build $(LOCKED) -p dmdl-types -p dmdl-vault --target wasm32-unknown-unknown
 
-bench: setup ## measure sealing and opening
-	$(CARGO) bench $(LOCKED) --workspace --profile dev --bench payload
+bench: setup ## measure single operations; `dmdl bench` measures a network
+	$(CARGO) bench $(LOCKED) --workspace --profile dev --bench payload --bench custody --bench transaction --bench execute --bench decide
+
+# SECONDS of each target; a longer campaign continues where the last one ended.
+fuzz: setup ## run the fuzz targets, two at a time; SECONDS=600 for longer
+	@scripts/setup.sh python
+	@"$(CACHE)/venv/bin/python" fuzz/run.py --seconds $(or $(SECONDS),30)

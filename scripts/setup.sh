@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh build     what compiling needs: a C++ compiler, libclang with its headers, the wasm target
 #   scripts/setup.sh python    what samples and vectors need: Python in an environment of its own, under $CACHE
+#   scripts/setup.sh fuzz      what fuzzing the gateway's interface needs: the same, with schemathesis
 #
 # Says what it installs. Where it may not install (no root, no apt), it says what is missing and exits 1.
 set -euo pipefail
@@ -125,6 +126,16 @@ setup_python() {
     fi
 }
 
+setup_fuzz() {
+    setup_python
+    if ! "$CACHE/venv/bin/python" -c 'import schemathesis, http_message_signatures' 2>/dev/null; then
+        say "installing $(head -n 1 scripts/requirements-fuzz.txt) into it"
+        "$CACHE/venv/bin/pip" install --quiet --disable-pip-version-check --timeout=60 --retries=2 \
+            -r scripts/requirements.txt -r scripts/requirements-fuzz.txt ||
+            say 'the package index cannot be reached; going on without it'
+    fi
+}
+
 create_venv() {
     if ! have python3 || ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         apt_update
@@ -139,5 +150,6 @@ create_venv() {
 case ${1:-} in
     build) setup_build ;;
     python) setup_python ;;
-    *) fail 'usage: scripts/setup.sh build|python' ;;
+    fuzz) setup_fuzz ;;
+    *) fail 'usage: scripts/setup.sh build|python|fuzz' ;;
 esac

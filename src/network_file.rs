@@ -12,6 +12,8 @@ use std::{fs, io::Read as _, path::Path};
 
 /// Largest network file.
 const FILE_BYTES: u64 = 10 * 1024 * 1024;
+/// Longest message about what is wrong with one.
+const MESSAGE_CHARS: usize = 200;
 
 /// Why a network file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -106,11 +108,15 @@ impl NetworkFile {
     pub fn read(path: &Path) -> Result<Self, NetworkFileError> {
         let name = path.display().to_string();
         let unreadable = |source| NetworkFileError::Read { path: name.clone(), source };
+        // A pipe or a device has no end that anyone could wait for.
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(unreadable(std::io::Error::other("it is not a regular file")));
+        }
         let mut text = String::new();
         let file = fs::File::open(path).map_err(unreadable)?;
         file.take(FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
         let file: Self = toml::from_str(&text)
-            .map_err(|error| NetworkFileError::Malformed { path: name.clone(), reason: error.to_string() })?;
+            .map_err(|error| NetworkFileError::Malformed { path: name.clone(), reason: reason(&text, &error) })?;
         let actual = file.genesis.id();
         if actual != file.network {
             return Err(NetworkFileError::GenesisMismatch { pinned: file.network, actual });
@@ -118,4 +124,13 @@ impl NetworkFile {
         file.genesis.check()?;
         Ok(file)
     }
+}
+
+/// What is wrong with a text and in which line, without repeating what stands there: that can be anything.
+fn reason(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let message: String =
+        error.message().chars().take(MESSAGE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("line {line}: {message}")
 }

@@ -45,6 +45,13 @@ impl Problem {
         }
     }
 
+    /// What was taken back may still be at some nodes.
+    #[must_use]
+    pub fn incomplete(missed: usize) -> Self {
+        let detail = format!("{missed} nodes did not answer, and may still have it; do it again when they are up");
+        Self::new(503, "incomplete", detail)
+    }
+
     /// What went wrong inside is logged, and told to nobody.
     fn internal(error: &dyn fmt::Display) -> Self {
         tracing::error!(%error, "a request failed");
@@ -96,10 +103,24 @@ impl From<GatewayError> for Problem {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let status = match refused.code.as_str() {
-            "tx_invalid" | "too_long" | "tx_expiry" | "blob_missing" | "too_many" | "bad_share" | "altered"
-            | "unknown_key" => 422,
+            "tx_invalid"
+            | "too_long"
+            | "tx_expiry"
+            | "blob_missing"
+            | "too_many"
+            | "bad_share"
+            | "altered"
+            | "unknown_key"
+            | "unknown_person"
+            | "inactive_person"
+            | "remark_invalid"
+            | "commitment_mismatch"
+            | "bad_title"
+            | "title_not_signed" => 422,
             "unknown_author" | "key_revoked" => 401,
-            "denied" | "role" | "not_custodian" | "not_final" => 403,
+            "denied" | "role" | "not_custodian" | "not_final" | "not_author" => 403,
+            "unknown_transaction" => 404,
+            "over" | "remark_exists" | "remark_withdrawn" => 409,
             "quota" => 429,
             // A node's refusal may carry the reason for which the ledger would reject the call.
             code => match serde_json::from_value::<ReasonCode>(code.into()) {

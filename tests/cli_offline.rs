@@ -265,6 +265,28 @@ fn what_somebody_typed_cannot_steer_the_terminal() {
     assert_eq!(code(&output), 4);
     assert!(!text(&output.stderr).contains('\u{1b}'), "{:?}", text(&output.stderr));
     assert_eq!(text(&output.stderr).lines().count(), 1);
+    for args in [
+        &["whoami", "--as", "alice\u{1b}[2J\nINFO admin granted"][..],
+        &["status", "--network", "alice\u{1b}[2J\nINFO admin granted"],
+        &["id", "show", "alice\u{202e}\nINFO admin granted"],
+    ] {
+        let said = run(args).stderr;
+        assert_eq!(text(&said).lines().count(), 1, "{args:?}: {:?}", text(&said));
+        assert!(!text(&said).contains(['\u{1b}', '\u{202e}']), "{args:?}: {:?}", text(&said));
+    }
+}
+
+#[test]
+fn a_name_that_is_no_text_is_a_name_for_machines_too() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join(OsStr::from_bytes(b"dana \xff.key"));
+    let new = ["id", "new", "--org", "o", "--name", "n", "--role", "owner", "--no-passphrase", "--json", "--out"];
+    let made = dmdl().args(new).arg(&out).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(code(&made), 0, "{}", text(&made.stderr));
+    assert!(json(&made)["file"].as_str().is_some_and(|name| name.ends_with("dana \u{fffd}.key")));
+    let shown = dmdl().args(["id", "show", "--json"]).arg(&out).output().unwrap();
+    assert_eq!(json(&shown)["key"], json(&made)["key"]);
 }
 
 #[test]
@@ -390,7 +412,18 @@ fn a_network_file_that_is_none_is_refused_with_its_line() {
         assert_ne!(fs::read_to_string(&path).ok().as_deref(), Some(pin.as_str()), "{}", path.display());
         let detail = assert_fails(&["status", "--network", str(&path)], 7, "bad_network_file");
         assert!(!lines || detail.contains("line"), "{detail}");
+        assert!(detail.len() < 1000 && !detail.contains("####"), "it repeats the file: {detail:.200}");
     }
+    let pipe = desk.path("pipe.toml");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
+        .unwrap();
+    for path in [pipe.as_path(), Path::new("/dev/zero")] {
+        assert_fails(&["status", "--network", str(path)], 7, "bad_network_file");
+    }
+    let line = named("line.toml", &pin.replacen("version = 1\n", "version = 1\ncolour = \"blue\"\n", 1));
+    let number = pin.lines().position(|line| line == "version = 1").unwrap() + 2;
+    let detail = assert_fails(&["status", "--network", str(&line)], 7, "bad_network_file");
+    assert!(detail.contains(&format!("line {number}: ")) && detail.contains("colour"), "{detail}");
     let id = pin.lines().find(|line| line.starts_with("network = ")).unwrap();
     let other = named("other.toml", &pin.replacen(id, &format!("network = \"{}\"", "07".repeat(32)), 1));
     assert_fails(&["status", "--network", str(&other)], 7, "genesis_mismatch");

@@ -8,11 +8,15 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/refusals.rs"]
+mod refusals;
+
 mod gateway_routes {
     pub(crate) mod audit;
     pub(crate) mod catalogue;
     pub(crate) mod network;
     pub(crate) mod payloads;
+    pub(crate) mod remarks;
     pub(crate) mod story;
     pub(crate) mod transactions;
     pub(crate) mod visibility;

@@ -10,6 +10,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/refusals.rs"]
+mod refusals;
+
 mod gateway_transport {
     mod bodies;
     mod callers;

@@ -92,8 +92,9 @@ fn an_opening_whose_custodians_are_gone_names_them_and_succeeds_later_as_the_sam
         let researcher = network.at(GATEWAY, &network.researcher);
         let error = plaintext(&researcher, &opening).await.expect_err("one share opens nothing");
         let text = error.to_string();
-        let OpenError::TooFewShares { transaction, got, needed, mut missing } = error else { panic!("{error:?}") };
+        let OpenError::TooFewShares { transaction, got, needed, mut missing, bad } = error else { panic!("{error:?}") };
         assert_eq!((transaction, got, needed), (opening.done.transaction, 1, common::THRESHOLD));
+        assert_eq!(bad, []);
         let mut expected = gone.map(|position| network.node_id(position)).to_vec();
         expected.sort();
         missing.sort();

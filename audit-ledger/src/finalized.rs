@@ -6,6 +6,7 @@ use dmdl_types::{
     id::{BlockDigest, NodeId},
     sign::{Domain, PublicKey},
 };
+use std::iter;
 
 /// A value that is final: only a verified certificate, of a block or of a descendant with the links
 /// between, builds one.
@@ -22,6 +23,12 @@ pub enum FinalityError {
     /// The chain of headers does not lead from the block to the certificate.
     #[error("the headers do not lead from the block to the certificate")]
     Links,
+    /// The block's body is not the one that its header names.
+    #[error("the body is not the one that the block's header names")]
+    Body,
+    /// The block, or a header after it, is of another epoch than the committee that signed.
+    #[error("the certificate is of another epoch than the block or a header after it")]
+    Epoch,
 }
 
 impl<T> Finalized<T> {
@@ -47,6 +54,8 @@ impl Finalized<Block> {
 
     /// A block that this certificate makes final, through the headers that follow it.
     ///
+    /// `committee` is that of the epoch that the block's header names.
+    ///
     /// # Errors
     /// [`FinalityError`] when the certificate is not valid or does not reach the block.
     pub fn by_certificate(
@@ -58,11 +67,16 @@ impl Finalized<Block> {
     ) -> Result<Self, FinalityError> {
         let keys: Vec<PublicKey> = committee.iter().map(NodeId::key).collect();
         let finalized = certificate.verify(domain, &keys)?;
-        if follow(block.digest(), links) == Some(finalized.digest()) {
-            Ok(Self(block))
-        } else {
-            Err(FinalityError::Links)
+        if follow(block.digest(), links) != Some(finalized.digest()) {
+            return Err(FinalityError::Links);
         }
+        // A committee settles blocks of its own epoch only, from the first header to the last.
+        let mut epochs = iter::once(&block.header).chain(links).map(|header| header.epoch);
+        if epochs.any(|epoch| epoch != finalized.epoch()) {
+            return Err(FinalityError::Epoch);
+        }
+        // What was followed is the header; the body is final because the header names it.
+        if block.body.digest() == block.header.body { Ok(Self(block)) } else { Err(FinalityError::Body) }
     }
 }
 

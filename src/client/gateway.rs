@@ -5,7 +5,7 @@
 //! proof, and [`Trust`](super::Trust) checks it.
 
 use crate::{
-    node::{GatewayError, SharedNode},
+    node::{GatewayError, Parties, RemarkShown, SharedNode},
     problem::Problem,
 };
 use bytes::Bytes;
@@ -20,8 +20,10 @@ use dmdl_types::{
     merkle::ConsistencyProof,
     receipt::Receipt,
     sign::PublicKey,
+    title::Title,
     transaction::Transaction,
 };
+use dmdl_vault::remark::Remark;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use rand_core::CryptoRng;
 use std::{
@@ -136,6 +138,23 @@ pub trait Gateway: Send + Sync {
 
     /// The ciphertext of a payload.
     fn download(&self, digest: PayloadDigest) -> impl Future<Output = Result<Ciphertext, AskGatewayError>> + Send;
+
+    /// Shows whom a record concerns, with proofs of it.
+    fn parties(&self, record: RecordId) -> impl Future<Output = Result<Parties, AskGatewayError>> + Send;
+
+    /// Shows a request and its review, with the remarks on them.
+    fn remarks(&self, request: TransactionId)
+    -> impl Future<Output = Result<Vec<RemarkShown>, AskGatewayError>> + Send;
+
+    /// Keeps a remark on a request or its review.
+    fn keep_remark(
+        &self,
+        request: TransactionId,
+        remark: &Remark,
+    ) -> impl Future<Output = Result<(), AskGatewayError>> + Send;
+
+    /// Keeps a title of a record.
+    fn keep_title(&self, title: &Title) -> impl Future<Output = Result<(), AskGatewayError>> + Send;
 }
 
 impl<E: Clock + CryptoRng, S: Store> Gateway for SharedNode<E, S> {
@@ -220,6 +239,28 @@ impl<E: Clock + CryptoRng, S: Store> Gateway for SharedNode<E, S> {
         let (_, bytes) = self.payloads().get(digest).await.map_err(lost)?;
         Ok(bytes.map(move |item| item.map_err(lost)).boxed())
     }
+
+    async fn parties(&self, record: RecordId) -> Result<Parties, AskGatewayError> {
+        let unknown = || Problem::new(404, "unknown_record", "there is no such record");
+        Ok((**self).parties(record).await.map_err(Problem::from)?.ok_or_else(unknown)?)
+    }
+
+    async fn remarks(&self, request: TransactionId) -> Result<Vec<RemarkShown>, AskGatewayError> {
+        Ok(self.remarks_of(request).await.map_err(Problem::from)?)
+    }
+
+    async fn keep_remark(&self, _request: TransactionId, remark: &Remark) -> Result<(), AskGatewayError> {
+        complete(&self.hand_in_remark(remark.clone()).await.map_err(Problem::from)?)
+    }
+
+    async fn keep_title(&self, title: &Title) -> Result<(), AskGatewayError> {
+        complete(&self.hand_in_title(title.clone()).await.map_err(Problem::from)?)
+    }
+}
+
+/// Whether what was taken back is gone everywhere.
+fn complete(missed: &[NodeId]) -> Result<(), AskGatewayError> {
+    if missed.is_empty() { Ok(()) } else { Err(Problem::incomplete(missed.len()).into()) }
 }
 
 /// A decoded blob, or nonsense.

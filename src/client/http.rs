@@ -3,8 +3,11 @@
 //! # Source
 //! docs/api.md; docs/spec/http-signature.md
 
+mod look;
 mod pinned;
+mod shown;
 
+pub use look::{Shown, look};
 pub use pinned::PinError;
 
 use super::{
@@ -17,6 +20,7 @@ use crate::{
         target::{Authority, Target},
     },
     local::os_rng,
+    node::{Parties, RemarkShown},
     problem::Problem,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -33,8 +37,10 @@ use dmdl_types::{
     receipt::Receipt,
     secret::Secret32,
     sign::{PublicKey, SigningKey},
+    title::Title,
     transaction::Transaction,
 };
+use dmdl_vault::remark::Remark;
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -47,10 +53,12 @@ use hyper_util::{
 use rand_core::Rng as _;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use shown::{ShownParties, ShownRemarks};
 use std::{
     error::Error,
     io::{Read, Seek, SeekFrom},
-    time::{Duration, SystemTime},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Longest JSON answer that is read.
@@ -61,6 +69,8 @@ const PART_BYTES: usize = 4 << 20;
 const SLACK: Duration = Duration::from_secs(10);
 /// How long a gateway may be asked to wait with its answer; longer waits are asked for again.
 const WAIT_MAX: Duration = Duration::from_secs(20);
+/// How long a height that an answer named is as good as a new one: expiries are many blocks away.
+const HEIGHT_KEPT: Duration = Duration::from_secs(1);
 /// Longest released share, in the format of the share spec.
 const RELEASED_BYTES: usize = 4096;
 
@@ -74,6 +84,7 @@ pub struct HttpGateway {
     channel: String,
     key: SigningKey,
     signs: bool,
+    height: Mutex<Option<(Instant, Height)>>,
 }
 
 impl std::fmt::Debug for HttpGateway {
@@ -107,6 +118,7 @@ impl HttpGateway {
             channel: genesis.channel.name.to_string(),
             key: key.seed().expose(|seed| SigningKey::from_seed(Secret32::new(*seed))),
             signs: true,
+            height: Mutex::new(None),
         })
     }
 
@@ -167,6 +179,12 @@ impl HttpGateway {
         parsed(expect(response).await?).await
     }
 
+    async fn put(&self, route: &str, body: &Value) -> Result<(), AskGatewayError> {
+        let path = self.route(route);
+        let response = self.send(Method::PUT, &path, json_headers(), Some(encoded(body)), Duration::ZERO).await?;
+        expect(response).await.map(drop)
+    }
+
     /// Sends one signed request; `patience` is what the gateway was asked to wait.
     async fn send(
         &self,
@@ -197,7 +215,11 @@ impl HttpGateway {
         *request.headers_mut() = headers;
         let answer = tokio::time::timeout(patience + SLACK, self.client.request(request)).await;
         let answer = answer.map_err(|_| AskGatewayError::Unreachable("no answer in time".to_owned()))?;
-        answer.map_err(|error| unreachable(&error))
+        let answer = answer.map_err(|error| unreachable(&error))?;
+        if let Some(height) = number(answer.headers(), "dmdl-height") {
+            *self.height.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Height::new(height)));
+        }
+        Ok(answer)
     }
 }
 
@@ -206,6 +228,10 @@ impl Gateway for HttpGateway {
         #[derive(Deserialize)]
         struct Status {
             height: u64,
+        }
+        let known = *self.height.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, height)) = known.filter(|(at, _)| at.elapsed() < HEIGHT_KEPT) {
+            return Ok(height);
         }
         let status: Status = self.get_as("status", Duration::ZERO).await?;
         Ok(Height::new(status.height))
@@ -232,6 +258,10 @@ impl Gateway for HttpGateway {
                 let rest = patience.saturating_sub(WAIT_MAX);
                 Gateway::receipt(self, id, rest).await?.ok_or(AskGatewayError::Problem(problem))
             }
+            // Only the ledger denies, and what it did can be shown.
+            None if problem.code == "denied" => Err(AskGatewayError::Nonsense(
+                "it says that the ledger denied the call, and shows no receipt".to_owned(),
+            )),
             None => Err(problem.into()),
         }
     }
@@ -342,10 +372,8 @@ impl Gateway for HttpGateway {
         version: RecordVersion,
         sealed: SealedBytes,
     ) -> Result<(), AskGatewayError> {
-        let path = self.route(&format!("records/{record}/versions/{version}/shares/{custodian}"));
-        let body = encoded(&json!({ "sealed": BASE64.encode(codec::encode(&sealed)) }));
-        let response = self.send(Method::PUT, &path, json_headers(), Some(body), Duration::ZERO).await?;
-        expect(response).await.map(drop)
+        let body = json!({ "sealed": BASE64.encode(codec::encode(&sealed)) });
+        self.put(&format!("records/{record}/versions/{version}/shares/{custodian}"), &body).await
     }
 
     async fn release(&self, custodian: NodeId, decryption: TransactionId) -> Result<Vec<u8>, AskGatewayError> {
@@ -393,7 +421,7 @@ impl Gateway for HttpGateway {
             return Ok(());
         }
         // What an upload that broke off has left there need not be sent again.
-        let mut offset = upload_offset(response.headers()).filter(|offset| *offset < total).unwrap_or(0);
+        let mut offset = number(response.headers(), "upload-offset").filter(|offset| *offset < total).unwrap_or(0);
         ciphertext.seek(SeekFrom::Start(offset))?;
         while offset < total {
             let len = PART_BYTES.min(usize::try_from(total - offset).unwrap_or(PART_BYTES));
@@ -417,10 +445,30 @@ impl Gateway for HttpGateway {
         let response = self.send(Method::GET, &path, HeaderMap::new(), None, Duration::ZERO).await?;
         Ok(streamed(expect(response).await?))
     }
+
+    async fn parties(&self, record: RecordId) -> Result<Parties, AskGatewayError> {
+        let route = format!("records/{record}/parties");
+        self.get_as::<ShownParties>(&route, Duration::ZERO).await?.read()
+    }
+
+    async fn remarks(&self, request: TransactionId) -> Result<Vec<RemarkShown>, AskGatewayError> {
+        let route = format!("requests/{request}/remarks");
+        self.get_as::<ShownRemarks>(&route, Duration::ZERO).await?.read()
+    }
+
+    async fn keep_remark(&self, request: TransactionId, remark: &Remark) -> Result<(), AskGatewayError> {
+        let body = json!({ "remark": BASE64.encode(codec::encode(remark)) });
+        self.put(&format!("requests/{request}/remarks"), &body).await
+    }
+
+    async fn keep_title(&self, title: &Title) -> Result<(), AskGatewayError> {
+        let body = json!({ "title": BASE64.encode(codec::encode(title)) });
+        self.put(&format!("records/{}/title", title.record()), &body).await
+    }
 }
 
-fn upload_offset(headers: &HeaderMap) -> Option<u64> {
-    headers.get("upload-offset")?.to_str().ok()?.parse().ok()
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
 }
 
 fn json_headers() -> HeaderMap {

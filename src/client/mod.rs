@@ -7,12 +7,14 @@ mod gateway;
 mod http;
 mod open;
 mod register;
+mod remarks;
 mod trust;
 
 pub use gateway::{AskGatewayError, Ciphertext, Gateway};
-pub use http::{HttpGateway, PinError};
+pub use http::{HttpGateway, PinError, Shown, look};
 pub use open::{OpenError, Opened, Opening, Prepared};
 pub use register::{Draft, Progress, RegisterError, Registered};
+pub use remarks::{Remarked, Said, Told};
 pub use trust::{BelieveError, Trust, Unproved};
 
 use crate::{node::Final, problem::Problem};
@@ -22,12 +24,14 @@ use dmdl_types::{
     event::{Action, Verdict},
     genesis::Genesis,
     hash,
-    id::{GrantId, Height, NoteCommitment, RecordId, RecordVersion, SubjectId, TransactionId},
+    id::{GrantId, Height, RecordId, RecordVersion, SubjectId, TransactionId},
     invocation::{Access, Invocation},
     label,
     sign::{PublicKey, SigningKey},
+    title::TitleError,
     transaction::{Transaction, TransactionBody},
 };
+use dmdl_vault::remark::{SealError, TextError};
 use rand_core::CryptoRng;
 use std::{
     sync::{Mutex, PoisonError},
@@ -48,6 +52,15 @@ pub enum CallError {
     /// What the gateway shows is not proved, so it is not believed.
     #[error(transparent)]
     Unproved(#[from] Unproved),
+    /// The text is no remark.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The remark cannot be sealed.
+    #[error(transparent)]
+    SealRemark(#[from] SealError),
+    /// The text is no title.
+    #[error(transparent)]
+    Title(#[from] TitleError),
 }
 
 impl From<BelieveError> for CallError {
@@ -185,15 +198,16 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         Ok(Some(self.trust.custody((record, version), &proof, &self.gateway).await?))
     }
 
-    /// Asks for a grant.
+    /// Asks for a grant, and keeps the reason for the parties if that can be done.
     ///
     /// # Errors
     /// [`CallError`]; a denial is an outcome, no error.
     pub async fn request(&self, record: RecordId, terms: Terms, reason: &str) -> Result<Final, CallError> {
-        let mut salt = [0; 32];
-        self.random(|rng| rng.fill_bytes(&mut salt));
-        let reason = NoteCommitment::of(&salt, reason);
-        self.call(Invocation::Access(Access::Request { record, terms, reason })).await
+        let Remarked { done, kept } = self.ask(record, terms, reason).await?;
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the reason of a request is not kept");
+        }
+        Ok(done)
     }
 
     /// Approves or denies a request that a policy left to review.

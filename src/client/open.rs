@@ -44,9 +44,10 @@ pub enum OpenError {
     Call(#[from] CallError),
     /// Too few custodians released their shares; the transaction stays usable.
     #[error(
-        "custodians unavailable: {} of {needed} shares came, none from {}; transaction `{transaction}` stays usable",
-        got,
-        list(missing)
+        "custodians unavailable: {got} of {needed} shares came, none from {}{}; transaction `{transaction}` stays \
+         usable",
+        list(missing),
+        named(", and none that verifies in the name of", bad)
     )]
     TooFewShares {
         /// The decryption: asking again with it takes no second use.
@@ -57,9 +58,15 @@ pub enum OpenError {
         needed: usize,
         /// Who did not answer, or refused.
         missing: Vec<NodeId>,
+        /// In whose name something came that is not their share.
+        bad: Vec<NodeId>,
     },
-    /// Too many custodians sent shares that are not theirs to send.
-    #[error("only {got} of {needed} shares verify; what custodians {} sent is false", list(culprits))]
+    /// Too much of what came is no share of the record: this gateway, or custodians, are not honest.
+    #[error(
+        "only {got} of {needed} shares verify{}{}",
+        named("; not what the custodian sent, or not for this decryption:", altered),
+        named("; signed by the custodian, and false:", culprits)
+    )]
     BadShares {
         /// The decryption: asking again with it takes no second use.
         transaction: TransactionId,
@@ -67,7 +74,10 @@ pub enum OpenError {
         got: usize,
         /// How many are needed.
         needed: usize,
-        /// Who sent a share that does not verify.
+        /// In whose name something came that they did not sign for this decryption: altered on the way,
+        /// which blames nobody.
+        altered: Vec<NodeId>,
+        /// Who signed a share that does not verify.
         culprits: Vec<NodeId>,
     },
     /// The shares do not combine.
@@ -149,7 +159,9 @@ pub struct Opened {
     pub plaintext_len_bytes: u64,
     /// Whose shares were used.
     pub custodians: Vec<NodeId>,
-    /// Whose shares did not verify.
+    /// In whose name something came that they did not sign for this decryption.
+    pub altered: Vec<NodeId>,
+    /// Who signed a share that does not verify.
     pub culprits: Vec<NodeId>,
 }
 
@@ -236,6 +248,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             transaction: opening.done.transaction,
             plaintext_len_bytes,
             custodians: gathered.from,
+            altered: gathered.altered,
             culprits: gathered.culprits,
         })
     }
@@ -267,6 +280,10 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             };
             let bytes = match released {
                 Ok(bytes) => bytes,
+                Err(AskGatewayError::Nonsense(_)) => {
+                    gathered.altered.push(custodian);
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%custodian, %error, "no share");
                     missing.insert(custodian);
@@ -275,17 +292,18 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             };
             let context = checked.context(custodian, ShareIndex::new(index));
             match self.unseal(opening, checked, context, custodian, &bytes) {
-                Some(share) => {
+                Ok(share) => {
                     gathered.shares.push(share);
                     gathered.from.push(custodian);
                 }
-                None => gathered.culprits.push(custodian),
+                Err(Fault::Way) => gathered.altered.push(custodian),
+                Err(Fault::Custodian) => gathered.culprits.push(custodian),
             }
         }
         Ok(gathered)
     }
 
-    /// Opens and verifies one released share; none when its custodian is at fault.
+    /// Opens and verifies one released share.
     fn unseal(
         &self,
         opening: &Opening,
@@ -293,7 +311,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         share: dmdl_types::context::ShareContext,
         custodian: NodeId,
         bytes: &[u8],
-    ) -> Option<VerifiedShare> {
+    ) -> Result<VerifiedShare, Fault> {
         let secret = keys::opening_secret(&opening.seed, &opening.nonce, custodian);
         let context = ReleaseContext {
             share,
@@ -301,9 +319,13 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             requester: self.id(),
             opening_key: keys::x25519_public(&secret),
         };
-        let released: ReleasedShare = dmdl_types::codec::decode(bytes, 1024).ok()?;
-        let share = seal::open_released(&released, &context, &secret).ok()?;
-        checked.verify(share).ok().filter(|verified| verified.fits(&context.share))
+        let released: ReleasedShare = dmdl_types::codec::decode(bytes, 1024).map_err(|_| Fault::Way)?;
+        let share = seal::open_released(&released, &context, &secret).map_err(|error| match error {
+            seal::OpenError::NotSigned => Fault::Way,
+            _ => Fault::Custodian,
+        })?;
+        let verified = checked.verify(share).ok().filter(|verified| verified.fits(&context.share));
+        verified.ok_or(Fault::Custodian)
     }
 
     /// Opens the payload as it comes: memory does not grow with it, and a byte of plaintext is written
@@ -348,26 +370,40 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     }
 }
 
+/// Whose doing it is that something is no share.
+enum Fault {
+    /// Somebody's between the custodian and here, as far as anybody can tell.
+    Way,
+    /// Provably the custodian's: it signed for this decryption.
+    Custodian,
+}
+
 #[derive(Default)]
 struct Gathered {
     shares: Vec<VerifiedShare>,
     from: Vec<NodeId>,
+    altered: Vec<NodeId>,
     culprits: Vec<NodeId>,
 }
 
 impl Gathered {
-    /// Whose fault it is that shares are missing: liars are named when honest custodians would do.
+    /// Why shares are missing: for lack of custodians as long as those that are silent could still do.
     fn too_few(self, transaction: TransactionId, needed: usize, missing: Vec<NodeId>) -> OpenError {
-        let Self { shares, culprits, .. } = self;
-        let got = shares.len();
-        if got + missing.len() < needed && !culprits.is_empty() {
-            return OpenError::BadShares { transaction, got, needed, culprits };
+        let Self { shares, altered, culprits, .. } = self;
+        let (got, bad) = (shares.len(), altered.len() + culprits.len());
+        if got + missing.len() < needed && bad > 0 {
+            return OpenError::BadShares { transaction, got, needed, altered, culprits };
         }
-        let missing = missing.into_iter().chain(culprits).collect();
-        OpenError::TooFewShares { transaction, got, needed, missing }
+        let bad = altered.into_iter().chain(culprits).collect();
+        OpenError::TooFewShares { transaction, got, needed, missing, bad }
     }
 }
 
-fn list(nodes: &[NodeId]) -> String {
+/// Words and the nodes that they are about; nothing if there are none.
+fn named(words: &str, nodes: &[NodeId]) -> String {
+    if nodes.is_empty() { String::new() } else { format!("{words} {}", list(nodes)) }
+}
+
+pub(super) fn list(nodes: &[NodeId]) -> String {
     nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

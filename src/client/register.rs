@@ -37,6 +37,20 @@ pub enum RegisterError {
         /// How many must.
         needed: usize,
     },
+    /// Too few dealing keys were signed by the custodians that they are said to be of: under another's key,
+    /// that other would receive the share.
+    #[error(
+        "only {got} dealing keys verify, {needed} are needed; what came in the name of custodians {} is not theirs",
+        super::open::list(forged)
+    )]
+    ForgedKeys {
+        /// How many verify.
+        got: usize,
+        /// How many must.
+        needed: usize,
+        /// In whose name others came.
+        forged: Vec<NodeId>,
+    },
     /// The pinned network has no such custodian.
     #[error("`{0}` is no custodian of the pinned network")]
     UnknownCustodian(NodeId),
@@ -138,8 +152,11 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Registered, RegisterError> {
         let k = draft.threshold.unwrap_or(self.genesis().channel.custody_threshold);
-        let keys = self.dealing_keys(k, &draft.custodians).await?;
-        let threshold = Threshold::new(k, u8::try_from(keys.len()).unwrap_or(u8::MAX))?;
+        let custodians = self.custodians(&draft.custodians)?;
+        // Before anybody is asked: no answer makes up for custodians that there are not.
+        Threshold::new(k, small(custodians.len()))?;
+        let keys = self.dealing_keys(k, &custodians).await?;
+        let threshold = Threshold::new(k, small(keys.len()))?;
         let dealt = self.random(|rng| share::deal(rng, threshold))?;
         let domain = self.genesis().domain();
         let commitments = dealt.commitments().as_bytes().to_vec();
@@ -191,29 +208,40 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         Ok(self.custody(record, version, patience).await?.is_some_and(|custody| custody.is_active()))
     }
 
-    /// One dealing key of each custodian that answers, verified against the pinned genesis.
-    async fn dealing_keys(&self, k: u8, wanted: &[NodeId]) -> Result<Vec<DealingKey>, RegisterError> {
+    /// The custodians of the pinned genesis that are wanted; all of them, if none is named.
+    fn custodians(&self, wanted: &[NodeId]) -> Result<Vec<NodeId>, RegisterError> {
         let config = self.genesis().epoch_config(dmdl_types::id::Epoch::new(0));
-        let (domain, dealer) = (self.genesis().domain(), self.id());
-        let custodians: Vec<NodeId> = config.custodians().map(|member| member.node).collect();
+        let mut custodians: Vec<NodeId> = config.custodians().map(|member| member.node).collect();
         if let Some(unknown) = wanted.iter().find(|node| !custodians.contains(node)) {
             return Err(RegisterError::UnknownCustodian(*unknown));
         }
-        let chosen = |node: &NodeId| wanted.is_empty() || wanted.contains(node);
-        let custodians: Vec<NodeId> = custodians.into_iter().filter(chosen).collect();
+        custodians.retain(|node| wanted.is_empty() || wanted.contains(node));
+        Ok(custodians)
+    }
+
+    /// One dealing key of each custodian that answers, verified against the pinned genesis.
+    async fn dealing_keys(&self, k: u8, custodians: &[NodeId]) -> Result<Vec<DealingKey>, RegisterError> {
+        let (domain, dealer) = (self.genesis().domain(), self.id());
         let asked = custodians.iter().map(|node| async {
             let answer = self.gateway.dealing_keys(*node, dealer, 1).await;
             let key = answer.ok()?.into_iter().next()?;
             // The gateway's word is not enough: its own key would receive the share.
-            (key.custodian == *node && key.verify(&domain, dealer)).then_some(key)
+            Some(if key.custodian == *node && key.verify(&domain, dealer) { Ok(key) } else { Err(*node) })
         });
-        let keys: Vec<DealingKey> =
+        let answers: Vec<Result<DealingKey, NodeId>> =
             stream::iter(asked).buffered(custodians.len().max(1)).filter_map(std::future::ready).collect().await;
-        let needed = (2 * usize::from(k)).saturating_sub(1);
-        if keys.len() < needed {
-            return Err(RegisterError::TooFewCustodians { got: keys.len(), needed });
+        let answered = answers.len();
+        let forged: Vec<NodeId> = answers.iter().filter_map(|answer| answer.err()).collect();
+        let keys: Vec<DealingKey> = answers.into_iter().filter_map(Result::ok).collect();
+        let (got, needed) = (keys.len(), (2 * usize::from(k)).saturating_sub(1));
+        if got >= needed {
+            return Ok(keys);
         }
-        Ok(keys)
+        Err(if answered >= needed {
+            RegisterError::ForgedKeys { got, needed, forged }
+        } else {
+            RegisterError::TooFewCustodians { got, needed }
+        })
     }
 
     /// Seals each share to its custodian's one-time key.
@@ -258,6 +286,10 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         });
         futures::future::join_all(deliveries).await;
     }
+}
+
+fn small(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
 }
 
 /// Counts what is read.

@@ -1,6 +1,7 @@
 //! `dmdl access`: asking, deciding, opening.
 
 mod open;
+mod remarks;
 
 use super::{
     Report, failure,
@@ -43,12 +44,15 @@ pub(super) enum Command {
         request: TransactionId,
     },
     /// Approves a request that a policy left to review.
-    Approve {
-        /// The request.
-        request: TransactionId,
-    },
+    #[command(after_help = "Example:
+  dmdl access approve REQUEST --comment 'for the cohort of 2026 only'")]
+    Approve(Review),
     /// Denies a request that a policy left to review.
-    Deny {
+    Deny(Review),
+    /// Takes back the reason or comment that one gave on a request: nobody gets it any more.
+    ///
+    /// The ledger keeps what was decided, and a commitment that says nothing about the text.
+    Forget {
         /// The request.
         request: TransactionId,
     },
@@ -72,7 +76,7 @@ pub(super) enum Command {
         #[arg(long)]
         cursor: Option<String>,
     },
-    /// Shows a request, its decision and its grant.
+    /// Shows a request with its reason, its decision with its comment, and its grant.
     Show {
         /// The request.
         request: TransactionId,
@@ -86,6 +90,15 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(super) struct Review {
+    /// The request.
+    request: TransactionId,
+    /// Why, in words, sealed to the requester, the record's owner, the committee and officers.
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(super) struct Request {
     /// The records.
     #[arg(required = true, value_name = "ID")]
@@ -93,7 +106,8 @@ pub(super) struct Request {
     /// Why, as a DUO code: GRU, HMB, DS, POA or NRES.
     #[arg(long, value_name = "DUO_CODE")]
     purpose: DuoCode,
-    /// Why, in words. Only a salted commitment to them is sent.
+    /// Why, in words. They are sealed to the record's owner, the committee and officers; the ledger gets a salted
+    /// commitment to them.
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// For how many days.
@@ -131,8 +145,9 @@ pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failur
     match command {
         Command::Request(args) => request(args, globals),
         Command::Wait { request } => wait(*request, globals),
-        Command::Approve { request } => review(*request, true, globals),
-        Command::Deny { request } => review(*request, false, globals),
+        Command::Approve(args) => review(args, true, globals),
+        Command::Deny(args) => review(args, false, globals),
+        Command::Forget { request } => remarks::forget(*request, globals),
         Command::Revoke { grant } => {
             let id: GrantId =
                 grant.parse().map_err(|_| Failure::new(Exit::Usage, "bad_id", "a grant is 64 hexadecimal digits"))?;
@@ -147,8 +162,9 @@ pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failur
         }
         Command::Show { request } => {
             let session = globals.connect()?;
-            let shown = row(&session, *request)?;
-            Ok(Report { text: text::fields(&shown), json: shown, exit: Exit::Ok })
+            let mut shown = row(&session, *request)?;
+            remarks::add(&session, *request, &mut shown);
+            Ok(Report { text: text::fields(&remarks::readable(&shown)), json: shown, exit: Exit::Ok })
         }
         Command::Open(args) => open::run(args, globals),
     }
@@ -172,7 +188,7 @@ fn request(args: &Request, globals: &Globals) -> Result<Report, Failure> {
     let session = globals.connect()?;
     let (mut lines, mut results, mut exit) = (Vec::new(), Vec::new(), Exit::Ok);
     for record in &args.records {
-        let asked = session.run(session.client.request(*record, terms.clone(), &args.reason));
+        let asked = session.run(session.client.ask(*record, terms.clone(), &args.reason));
         let asked = match asked {
             Ok(asked) => asked,
             Err(error) if args.records.len() == 1 => return Err(failure::call(&error)),
@@ -184,7 +200,10 @@ fn request(args: &Request, globals: &Globals) -> Result<Report, Failure> {
                 continue;
             }
         };
-        let (line, json, code) = decided(&asked, asked.transaction);
+        let (line, mut json, code) = decided(&asked.done, asked.done.transaction);
+        if let Some(members) = json.as_object_mut() {
+            members.insert("reason".to_owned(), remarks::kept(&asked.kept, "reason", globals));
+        }
         lines.push(line);
         results.push(json);
         exit = if exit == Exit::Ok { code } else { exit };
@@ -201,6 +220,10 @@ fn document(path: &Path) -> Result<NoteCommitment, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::new(Exit::Usage, "unreadable", format!("cannot read `{}`: {error}", path.display()))
     };
+    // A pipe or a device has no end that anyone could wait for.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Failure::new(Exit::Usage, "not_a_file", format!("`{}` is not a regular file", path.display())));
+    }
     let mut hasher = blake3::Hasher::new();
     let file = File::open(path).map_err(unreadable)?;
     let len = hasher.update_reader(file.take(DOCUMENT_BYTES + 1)).map_err(unreadable)?.count();
@@ -265,15 +288,26 @@ fn wait(request: TransactionId, globals: &Globals) -> Result<Report, Failure> {
     Ok(Report { text, json, exit })
 }
 
-fn review(request: TransactionId, approve: bool, globals: &Globals) -> Result<Report, Failure> {
+fn review(args: &Review, approve: bool, globals: &Globals) -> Result<Report, Failure> {
+    let Review { request, comment } = args;
     let session = globals.connect()?;
-    let done = session.run(session.client.review(request, approve)).map_err(|error| failure::call(&error))?;
+    let (done, kept) = match comment {
+        Some(comment) => {
+            let said = session.run(session.client.decide(*request, approve, comment));
+            let said = said.map_err(|error| failure::call(&error))?;
+            (said.done, Some(said.kept))
+        }
+        None => (session.run(session.client.review(*request, approve)).map_err(|error| failure::call(&error))?, None),
+    };
     applied(&done)?;
     let state = if approve { "ALLOWED" } else { "DENIED" };
     let grant = done.event.outcome.grant;
-    let json = json!({
+    let mut json = json!({
         "request": request, "state": state, "grant": grant, "transaction": done.transaction, "height": done.event.height,
     });
+    if let (Some(kept), Some(members)) = (kept, json.as_object_mut()) {
+        members.insert("comment".to_owned(), remarks::kept(&kept, "comment", globals));
+    }
     let text = match grant {
         Some(grant) => format!("{request} ALLOWED, grant {grant}"),
         None => format!("{request} {state}"),
@@ -289,22 +323,21 @@ fn revoke(grant: GrantId, globals: &Globals) -> Result<Report, Failure> {
 fn list(query: &[(&str, String)], globals: &Globals) -> Result<Report, Failure> {
     let session = globals.connect()?;
     let route = format!("requests?{}", text::query(query));
-    let page = session.run(session.client.gateway().get(&route)).map_err(|error| failure::gateway(&error))?;
-    let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut page = session.run(session.client.gateway().get(&route)).map_err(|error| failure::gateway(&error))?;
+    if let Some(items) = page.get_mut("items").and_then(Value::as_array_mut) {
+        remarks::add_all(&session, items);
+    }
+    let items = page.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let rows = items.iter().map(|item| {
-        let purpose = text::clean(item.pointer("/terms/purpose/code"));
-        let grant = text::clean(item.pointer("/grant/grant"));
         vec![
             text::clean(item.get("request")),
             text::clean(item.get("state")),
-            purpose,
+            text::clean(item.pointer("/terms/purpose/code")),
             text::clean(item.get("record")),
-            grant,
+            text::clean(item.pointer("/grant/grant")),
+            remarks::clipped(item, "reason"),
         ]
     });
-    let mut shown = text::table(&["REQUEST", "STATE", "PURPOSE", "RECORD", "GRANT"], rows);
-    if let Some(cursor) = page.get("next_cursor").and_then(Value::as_str) {
-        shown.push_str(&format!("\nmore: --cursor {cursor}"));
-    }
-    Ok(Report { text: shown, json: page, exit: Exit::Ok })
+    let shown = text::table(&["REQUEST", "STATE", "PURPOSE", "RECORD", "GRANT", "REASON"], rows);
+    Ok(Report { text: text::with_more(shown, &page), json: page, exit: Exit::Ok })
 }

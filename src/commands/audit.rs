@@ -134,12 +134,12 @@ fn receipt(id: TransactionId, out: &Path, globals: &Globals) -> Result<Report, F
     let verdict = json!(event.outcome.verdict);
     let text = format!(
         "{}: {} at position {position} of the trail, {}",
-        out.display(),
+        text::path(out),
         json!(event.action).as_str().unwrap_or_default(),
         verdict.as_str().unwrap_or_default(),
     );
     let json = json!({
-        "file": out, "transaction": id, "position": position, "height": event.height, "verdict": verdict,
+        "file": out.to_string_lossy(), "transaction": id, "position": position, "height": event.height, "verdict": verdict,
         "size": receipt.checkpoint.checkpoint().size, "root": root,
     });
     Ok(Report { text, json, exit: Exit::Ok })

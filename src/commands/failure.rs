@@ -6,7 +6,8 @@ use crate::{
     keyfile::KeyFileError,
     problem::Problem,
 };
-use dmdl_vault::payload;
+use dmdl_types::title::TitleError;
+use dmdl_vault::{payload, remark::TextError};
 
 /// A key file that cannot be used.
 pub(super) fn key_file(error: &KeyFileError) -> Failure {
@@ -36,6 +37,8 @@ pub(super) fn gateway(error: &AskGatewayError) -> Failure {
 /// What a gateway told.
 pub(super) fn told(problem: &Problem) -> Failure {
     let exit = match problem.status {
+        // Nothing that somebody typed: the gateway's height or store is not what it said.
+        422 if matches!(problem.code.as_ref(), "tx_expiry" | "blob_missing") => Exit::Unavailable,
         401 | 403 => Exit::Denied,
         404 | 410 => Exit::NotFound,
         502 => Exit::Integrity,
@@ -61,6 +64,17 @@ pub(super) fn call(error: &CallError) -> Failure {
     match error {
         CallError::Gateway(error) => gateway(error),
         CallError::Unproved(error) => unproved(error),
+        CallError::Text(error) => {
+            let code = match error {
+                TextError::Empty => "no_text",
+                TextError::TooLong => "too_long",
+                _ => "bad_text",
+            };
+            Failure::new(Exit::Usage, code, error)
+        }
+        CallError::Title(TitleError::TooLong) => Failure::new(Exit::Usage, "too_long", TitleError::TooLong),
+        CallError::Title(error) => Failure::new(Exit::Usage, "bad_text", error),
+        CallError::SealRemark(error) => Failure::new(Exit::Integrity, "not_sealed", error),
     }
 }
 
@@ -69,6 +83,7 @@ pub(super) fn register(error: &RegisterError) -> Failure {
     let (exit, code) = match error {
         RegisterError::Call(error) => return call(error),
         RegisterError::TooFewCustodians { .. } => (Exit::Unavailable, "custodians_unavailable"),
+        RegisterError::ForgedKeys { .. } => (Exit::Integrity, "forged_keys"),
         RegisterError::UnknownCustodian(_) => (Exit::NotFound, "unknown_custodian"),
         RegisterError::Threshold(_) => (Exit::Usage, "bad_threshold"),
         RegisterError::Seal(payload::SealError::Read(_)) => (Exit::Usage, "unreadable"),

@@ -145,7 +145,7 @@ fn new(args: &New, globals: &Globals) -> Result<Report, Failure> {
         .map_err(|error| Failure::new(Exit::Usage, "bad_name", error))?;
     let wrapped = passphrase.as_deref().map(String::as_bytes);
     keyfile::write(out, &identity, wrapped, &mut os_rng()).map_err(|error| failure::key_file(&error))?;
-    let file = out.display();
+    let file = text::path(out);
     let text = format!(
         "{}\n\nThe key is in {file}. No ledger knows it yet. Give its public part to an admin of {org}:\n  \
          dmdl id show {file} > {name}.pub\nwho enrols it:\n  dmdl id enroll {name}.pub --by ADMINKEY",
@@ -154,7 +154,7 @@ fn new(args: &New, globals: &Globals) -> Result<Report, Failure> {
     let text = if globals.quiet { identity.person.key.to_string() } else { text };
     let mut json = public(&identity.person);
     if let Some(members) = json.as_object_mut() {
-        members.insert("file".to_owned(), json!(out));
+        members.insert("file".to_owned(), json!(out.to_string_lossy()));
         members.insert("passphrase".to_owned(), json!(!no_passphrase));
         members.insert("enrolled".to_owned(), json!(false));
     }
@@ -236,7 +236,7 @@ pub(super) fn role(name: &str) -> Result<Role, serde::de::value::Error> {
     Role::deserialize(StrDeserializer::new(name))
 }
 
-fn role_name(role: Role) -> String {
+pub(super) fn role_name(role: Role) -> String {
     serde_json::to_value(role).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

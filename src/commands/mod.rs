@@ -2,10 +2,12 @@
 
 mod access;
 mod audit;
+mod bench;
 mod completions;
 mod contract;
 mod custodian;
 mod demo;
+mod ends;
 mod failure;
 mod id;
 mod output;
@@ -76,6 +78,16 @@ enum Command {
     /// How the network stands.
     #[command(after_help = "Example:\n  dmdl status --json")]
     Status,
+    /// Measures a network under load: a running one, or a temporary one of its own.
+    #[command(after_help = "Examples:
+  dmdl bench
+  dmdl bench --workload query --seconds 30 --json
+  dmdl bench --workload invoke --rate 200
+  dmdl --network hospital-network/network.toml --as hospital-network/identities/admin.key bench --workload decrypt
+
+At a rate, latencies count from when a call was due. Calls stay on the ledger of a running network for ever: measure
+one that is for trying.")]
+    Bench(bench::Args),
     /// Prints completions for a shell.
     #[command(after_help = "Example:\n  source <(dmdl completions bash)")]
     Completions {
@@ -105,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Contract(command) => contract::run(command, globals),
         Command::Custodian(command) => custodian::run(command, globals),
         Command::Status => status::run(globals),
+        Command::Bench(args) => bench::run(args, globals),
         Command::Completions { shell } => Ok(completions::run(*shell)),
     };
     match result {
@@ -136,6 +149,8 @@ fn start_log(verbose: u8, quiet: bool) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // It would complain on the same stderr, and panic if that cannot be written.
+        .log_internal_errors(false)
         .try_init();
 }
 
@@ -159,6 +174,8 @@ fn fail(failure: &Failure, as_json: bool) -> ExitCode {
         let error = json!({ "error": { "code": code, "detail": detail, "exit": *exit as u8 } });
         let _ = writeln!(std::io::stdout(), "{error}");
     } else {
+        // A name that somebody gave must not look like lines of ours; what is wrong with a policy has several.
+        let detail = if code.as_ref() == "policy_invalid" { text::lines(detail) } else { text::line(detail) };
         let _ = writeln!(std::io::stderr(), "dmdl: {detail}");
     }
     ExitCode::from(*exit as u8)

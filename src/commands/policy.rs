@@ -1,6 +1,11 @@
 //! `dmdl policy`: who may have a grant, and why.
 
+mod diff;
 mod explain;
+mod grid;
+mod judge;
+mod simulate;
+mod who;
 
 use super::{
     Report, audit, failure, output,
@@ -60,6 +65,29 @@ pub(super) enum Command {
         /// The record.
         record: RecordId,
     },
+    /// Compares two policies that a record has had: their text, and what they decide.
+    ///
+    /// The policies are numbered as `policy history` lists them, from 1; 0 is the channel's default.
+    #[command(after_help = diff::EXAMPLES)]
+    Diff {
+        /// The record.
+        record: RecordId,
+        /// The earlier one; the one before the later otherwise.
+        #[arg(long, value_name = "N")]
+        from: Option<usize>,
+        /// The later one; the last otherwise.
+        #[arg(long, value_name = "N")]
+        to: Option<usize>,
+    },
+    /// Says who of the channel's people could get a record under its policy, and for what.
+    #[command(after_help = who::EXAMPLES)]
+    Who {
+        /// The record.
+        record: RecordId,
+    },
+    /// Says what a policy would have decided about past requests. Nothing is asked of the ledger.
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(simulate::Simulate),
     /// Says what a record's policy would decide about a request, and why. Nothing is asked of the ledger.
     #[command(after_help = explain::EXAMPLES)]
     Explain {
@@ -92,6 +120,9 @@ pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failur
         Command::Set { record, source } => set(*record, source, globals),
         Command::Show { record } => show(*record, globals),
         Command::History { record } => history(*record, globals),
+        Command::Diff { record, from, to } => diff::run(*record, *from, *to, globals),
+        Command::Who { record } => who::run(*record, globals),
+        Command::Simulate(args) => simulate::run(args, globals),
         Command::Explain { record, as_if } => explain::run(*record, as_if, globals),
     }
 }

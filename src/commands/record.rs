@@ -1,5 +1,7 @@
 //! `dmdl record`: sealing and registering, and what became of it.
 
+mod title;
+
 use super::{
     Report, failure, policy,
     progress::Bar,
@@ -33,7 +35,7 @@ pub(super) enum Command {
     /// Prints one record id a file. Nothing about a file but its sealed bytes, media type and length leaves this
     /// machine; its name is not sent.
     #[command(after_help = "Examples:
-  dmdl record register scan.dcm --policy research-auto --duo HMB
+  dmdl record register scan.dcm --policy research-auto --duo HMB --title 'CT of the chest'
   dmdl record register *.json --policy rules.cedar --subject P-1734 --type application/fhir+json
   dmdl record register scan-corrected.dcm --replaces RECORD")]
     Register(Box<Register>),
@@ -62,6 +64,23 @@ pub(super) enum Command {
     Erase {
         /// The record.
         id: RecordId,
+    },
+    /// Gives a record a title in the members' catalogue, or takes it back.
+    ///
+    /// A title is text in clear for everybody who may know of the record, beside the ledger: no patient's name
+    /// belongs into it.
+    #[command(after_help = "Examples:
+  dmdl record title RECORD 'CT of the chest, follow-up'
+  dmdl record title RECORD --forget")]
+    Title {
+        /// The record.
+        id: RecordId,
+        /// The title: one line.
+        #[arg(required_unless_present = "forget", conflicts_with = "forget")]
+        text: Option<String>,
+        /// Take the title back.
+        #[arg(long)]
+        forget: bool,
     },
     /// Compares the stored bytes of a record with what the ledger says of them.
     Verify {
@@ -97,6 +116,9 @@ pub(super) struct Register {
     /// The patient's pseudonym. Only its keyed digest leaves this machine.
     #[arg(long, value_name = "PSEUDONYM")]
     subject: Option<String>,
+    /// What the members' catalogue calls them, beside the ledger. No patient's name belongs into it.
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
     /// The media type; guessed from the name otherwise.
     #[arg(long = "type", value_name = "MEDIA")]
     media_type: Option<String>,
@@ -122,7 +144,7 @@ pub(super) struct List {
     /// Only of this owner.
     #[arg(long, value_name = "KEY")]
     owner: Option<PublicKey>,
-    /// Only whose id or media type contains this.
+    /// Only whose id, media type, organisation or title contains this.
     #[arg(long, value_name = "TEXT")]
     query: Option<String>,
     /// Only registered at or after this time, RFC 3339.
@@ -150,11 +172,13 @@ pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failur
             let call = Invocation::Access(Access::Erase { record: *id });
             changed(globals, call, &format!("record {id} is erased"), json!({ "record": id, "state": "ERASED" }))
         }
+        Command::Title { id, text, .. } => title::run(*id, text.as_deref(), globals),
         Command::Verify { id, version } => verify(*id, *version, globals),
     }
 }
 
 fn register(args: &Register, globals: &Globals) -> Result<Report, Failure> {
+    args.title.as_deref().map(title::check).transpose()?;
     let policy = args.policy.as_deref().map(|name| policy::document(name, args.duo, &args.disease)).transpose()?;
     let session = globals.connect()?;
     let (mut lines, mut results, mut first) = (Vec::new(), Vec::new(), None);
@@ -213,6 +237,7 @@ fn one(
     let registered = session.run(session.client.register(file, spool, draft, &progress));
     let registered = registered.map_err(|error: RegisterError| failure::register(&error))?;
     let Registered { record, version, done, payload, custodians, threshold } = registered;
+    let title = args.title.as_deref().map(|text| title::give(session, record, text, globals));
     let active = !args.no_wait && {
         let waited = session.run(session.client.wait_active(record, version, session.patience));
         waited.map_err(|error| failure::call(&error))?
@@ -232,6 +257,7 @@ fn one(
         "payload": payload.digest,
         "custodians": custodians,
         "threshold": threshold,
+        "title": title,
     });
     Ok((record.to_string(), json))
 }
@@ -281,24 +307,24 @@ fn list(args: &List, globals: &Globals) -> Result<Report, Failure> {
     query.extend(args.since.map(|value| ("since", value.to_string())));
     query.extend(args.cursor.clone().map(|value| ("cursor", value)));
     let route = format!("records?{}", text::query(&query));
-    let page = session.run(session.client.gateway().get(&route)).map_err(|error| failure::gateway(&error))?;
-    let items = page.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut page = session.run(session.client.gateway().get(&route)).map_err(|error| failure::gateway(&error))?;
+    let items = page.get_mut("items").and_then(Value::as_array_mut).map(Vec::as_mut_slice).unwrap_or_default();
+    items.iter_mut().for_each(|item| title::read(&session, item));
     let field = |item: &Value, name: &str| text::clean(item.get(name));
     let rows = items.iter().map(|item| {
         let permission = item.pointer("/permission/code").and_then(Value::as_str).unwrap_or("-").to_owned();
         let registered = item.get("registered").and_then(Value::as_u64).map(text::time).unwrap_or_default();
-        vec![field(item, "record"), field(item, "state"), permission, field(item, "media_type"), registered]
+        let (media_type, title) = (field(item, "media_type"), field(item, "title"));
+        vec![field(item, "record"), field(item, "state"), permission, media_type, registered, title]
     });
-    let mut shown = text::table(&["RECORD", "STATE", "DUO", "TYPE", "REGISTERED"], rows);
-    if let Some(cursor) = page.get("next_cursor").and_then(Value::as_str) {
-        shown.push_str(&format!("\nmore: --cursor {cursor}"));
-    }
-    Ok(Report { text: shown, json: page, exit: Exit::Ok })
+    let shown = text::table(&["RECORD", "STATE", "DUO", "TYPE", "REGISTERED", "TITLE"], rows);
+    Ok(Report { text: text::with_more(shown, &page), json: page, exit: Exit::Ok })
 }
 
 fn show(record: RecordId, globals: &Globals) -> Result<Report, Failure> {
     let session = globals.connect()?;
     let mut shown = row(&session, record)?;
+    title::read(&session, &mut shown);
     // What can be proved is proved: who registered it, what payload, and that its custodians hold its key.
     let last = shown.get("last_version").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     if last > 0 {

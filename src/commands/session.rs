@@ -2,7 +2,7 @@
 
 use super::{failure, text};
 use crate::{
-    client::{Client, HttpGateway, Trust},
+    client::{self, Client, HttpGateway, Shown, Trust},
     exit::{Exit, Failure},
     keyfile,
     local::{Identity, os_rng, random_secret},
@@ -23,6 +23,8 @@ use zeroize::Zeroizing;
 
 /// What is said of a network that need not spread its trust.
 const SINGLE_ORG_DEMO: &str = "a single_org_demo network: one organisation may run everything and open every record alone; for trying, not for patients";
+/// What is said to somebody who has no pin.
+const NO_PIN: &str = "nothing is believed without a pinned network: give its file with --network or DMDL_NETWORK";
 /// Longest passphrase.
 const PASSPHRASE_BYTES: u64 = 4096;
 
@@ -69,7 +71,7 @@ pub(super) struct Globals {
 pub(super) type Remote = Client<HttpGateway, UnwrapErr<SysRng>>;
 
 /// Where a gateway is, and the certificate that it must show.
-type Address = (String, Option<[u8; 32]>);
+pub(super) type Address = (String, Option<[u8; 32]>);
 
 /// A look at the network by nobody in particular.
 pub(super) struct Visit {
@@ -113,8 +115,7 @@ impl Globals {
 
     /// Connects to ask only what anybody may.
     pub(super) fn visit(&self) -> Result<Visit, Failure> {
-        let pin = self.pin()?;
-        self.check_channel(&pin)?;
+        let pin = self.checked_pin()?;
         // A key that nobody knows: what is signed with it is as good as unsigned.
         let stranger = SigningKey::from_seed(random_secret());
         let endpoint = self.endpoint(&pin)?;
@@ -122,9 +123,21 @@ impl Globals {
         Ok(Visit { gateway, genesis: pin.genesis.id(), runtime: runtime()? })
     }
 
-    fn check_channel(&self, pin: &NetworkFile) -> Result<(), Failure> {
+    /// Whether a network is named at all.
+    pub(super) const fn names_network(&self) -> bool {
+        self.network.is_some() || self.gateway.is_some()
+    }
+
+    /// Whether it is said who acts.
+    pub(super) const fn names_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// The pinned network, if it has the channel.
+    pub(super) fn checked_pin(&self) -> Result<NetworkFile, Failure> {
+        let pin = self.pin_of_gateway()?;
         if pin.genesis.channel.name.as_str() == self.channel {
-            return Ok(());
+            return Ok(pin);
         }
         let detail = format!("the pinned network has no channel `{}`", short_echo(&self.channel));
         Err(Failure::new(Exit::NotFound, "unknown_channel", detail))
@@ -132,8 +145,7 @@ impl Globals {
 
     /// Connects as somebody.
     pub(super) fn connect_as(&self, identity: Identity) -> Result<Session, Failure> {
-        let pin = self.pin()?;
-        self.check_channel(&pin)?;
+        let pin = self.checked_pin()?;
         let home = home()?;
         let endpoint = self.endpoint(&pin)?;
         let trust = Trust::remembering(pin.genesis.clone(), &home).map_err(|error| failure::unproved(&error))?;
@@ -151,10 +163,7 @@ impl Globals {
 
     /// The pinned network.
     pub(super) fn pin(&self) -> Result<NetworkFile, Failure> {
-        let path = self.network.as_deref().ok_or_else(|| {
-            let hint = "nothing is believed without a pinned network: give its file with --network or DMDL_NETWORK";
-            Failure::new(Exit::Configuration, "no_pin", hint)
-        })?;
+        let path = self.network.as_deref().ok_or_else(|| Failure::new(Exit::Configuration, "no_pin", NO_PIN))?;
         let pin = NetworkFile::read(path).map_err(|error| {
             let code = match error {
                 NetworkFileError::GenesisMismatch { .. } => "genesis_mismatch",
@@ -166,6 +175,23 @@ impl Globals {
             text::warn(SINGLE_ORG_DEMO);
         }
         Ok(pin)
+    }
+
+    /// The pinned network of the gateway that is asked. Somebody without a pin is told which network the gateway
+    /// is of, as it says, to compare that with what they heard elsewhere.
+    fn pin_of_gateway(&self) -> Result<NetworkFile, Failure> {
+        let (None, Some(url)) = (&self.network, &self.gateway) else { return self.pin() };
+        let shown = match runtime()?.block_on(client::look(url, self.patience())) {
+            Ok(Shown { network, certificate_sha256: None }) => {
+                format!("the gateway says that it is of network {network}")
+            }
+            Ok(Shown { network, certificate_sha256: Some(digest) }) => format!(
+                "the gateway says that it is of network {network}, and shows a certificate with SHA-256 {}",
+                hex::encode(digest)
+            ),
+            Err(error) => failure::gateway(&error).detail,
+        };
+        Err(Failure::new(Exit::Configuration, "no_pin", format!("{NO_PIN}; {shown}")))
     }
 
     /// Whoever acts.
@@ -213,7 +239,8 @@ impl Globals {
         Ok(first)
     }
 
-    fn endpoint(&self, pin: &NetworkFile) -> Result<Address, Failure> {
+    /// Where its gateway is.
+    pub(super) fn endpoint(&self, pin: &NetworkFile) -> Result<Address, Failure> {
         let pinned = |endpoint: &Endpoint| (endpoint.url.clone(), endpoint.certificate_sha256.map(|digest| digest.0));
         match &self.gateway {
             Some(url) => {

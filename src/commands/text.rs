@@ -2,7 +2,7 @@
 
 use dmdl_types::id::UnixMillis;
 use serde_json::Value;
-use std::{fmt::Write as _, io::Write as _};
+use std::{fmt::Write as _, io::Write as _, path::Path};
 
 /// What stands for a value that is not there.
 const NONE: &str = "-";
@@ -96,6 +96,11 @@ pub(super) fn short(id: &str) -> String {
 /// Text from elsewhere on one line: what does not print, or would change how the rest prints, is a `?`.
 pub(super) fn line(text: &str) -> String {
     text.chars().map(|c| if prints(c) { c } else { '?' }).collect()
+}
+
+/// The name of a file, which may hold whatever its system allows.
+pub(super) fn path(path: &Path) -> String {
+    line(&path.to_string_lossy())
 }
 
 /// Text from elsewhere with its lines.

@@ -1,6 +1,6 @@
 //! `dmdl up`: a network of several organisations on this machine that lasts.
 
-use super::Report;
+use super::{Report, ends::Ends};
 use crate::{
     exit::{Exit, Failure},
     gateway,
@@ -18,7 +18,6 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How long the nodes may take to make a block.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -123,20 +122,24 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
         }
     }
 
-    let mut network = LocalNetwork::open(&layout.nodes(), genesis.clone()).map_err(|error| failed(&error))?;
-    network.start_all().map_err(|error| failed(&error))?;
-    network.wait_ready(PATIENCE).map_err(|error| failed(&error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, "unavailable", error))?;
-    let node = network.node(0).ok_or_else(|| failed(&LocalError::NotReady(PATIENCE)))?.node().clone();
+    // Before anybody is told that it is up, and asks it to stop.
+    let mut ends = Ends::catch(&runtime)?;
     let config = gateway::Config {
         listen: args.listen,
         tls: (!args.plain_http).then(|| layout.tls()),
         uploads: layout.uploads(),
         ..gateway::Config::default()
     };
-    let server = runtime.block_on(gateway::Server::start(config, node));
-    let server = server.map_err(|error| Failure::new(Exit::Configuration, "listen", error))?;
+    // Before the nodes: an address that is taken is told at once.
+    let unheard = |error: gateway::ServeError| Failure::new(Exit::Configuration, "listen", error);
+    let bound = runtime.block_on(gateway::Bound::new(config)).map_err(unheard)?;
+    let mut network = LocalNetwork::open(&layout.nodes(), genesis.clone()).map_err(|error| failed(&error))?;
+    network.start_all().map_err(|error| failed(&error))?;
+    network.wait_ready(PATIENCE).map_err(|error| failed(&error))?;
+    let node = network.node(0).ok_or_else(|| failed(&LocalError::NotReady(PATIENCE)))?.node().clone();
+    let server = runtime.block_on(async { bound.serve(node) }).map_err(unheard)?;
 
     let scheme = if args.plain_http { "http" } else { "https" };
     let url = format!("{scheme}://{}", server.address());
@@ -146,9 +149,9 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     let ready_ms = begun.elapsed().as_millis();
     if as_json {
         say(&json!({
-            "network": genesis.id(), "gateway": url, "dir": dir, "ready_ms": u64::try_from(ready_ms).unwrap_or(u64::MAX),
+            "network": genesis.id(), "gateway": url, "dir": dir.to_string_lossy(), "ready_ms": u64::try_from(ready_ms).unwrap_or(u64::MAX),
             "organisations": genesis.members.len(), "threshold": genesis.channel.custody_threshold,
-            "network_file": layout.pin(), "identities": dir.join("identities"),
+            "network_file": layout.pin().to_string_lossy(), "identities": dir.join("identities").to_string_lossy(),
         })
         .to_string());
     } else if quiet {
@@ -159,7 +162,7 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
         say(&quick_start(&layout, &url));
     }
 
-    let halted = runtime.block_on(wait(&network));
+    let halted = runtime.block_on(wait(&mut ends, &network));
     if !quiet && !as_json {
         say("Stopping.");
     }
@@ -167,7 +170,7 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     for position in 0..genesis.members.len() {
         network.stop(position);
     }
-    match halted? {
+    match halted {
         None => Ok(Report { text: String::new(), json: json!({ "stopped": true }), exit: Exit::Ok }),
         Some(org) => {
             let detail = format!("the node of `{org}` has stopped; its log says why. Start again to resume");
@@ -177,17 +180,14 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
 }
 
 /// Waits for a signal, or for a node that stops by itself.
-async fn wait(network: &LocalNetwork) -> Result<Option<String>, Failure> {
-    let listen = |kind| signal(kind).map_err(|error| Failure::new(Exit::Internal, "signal", error));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+async fn wait(ends: &mut Ends, network: &LocalNetwork) -> Option<String> {
     loop {
         tokio::select! {
             biased;
-            _ = interrupt.recv() => return Ok(None),
-            _ = terminate.recv() => return Ok(None),
+            () = ends.any() => return None,
             () = tokio::time::sleep(LOOK_EVERY) => {
                 if let Some(org) = network.stopped() {
-                    return Ok(Some(org.to_string()));
+                    return Some(org.to_string());
                 }
             }
         }

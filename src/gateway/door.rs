@@ -67,13 +67,17 @@ async fn work<'a>(
 ) -> Result<Response, ApiError> {
     let shared = &app.shared;
     let (method, headers) = (request.method(), request.headers());
-    if !METHODS.contains(method) || OVERRIDES.iter().any(|name| headers.contains_key(*name)) {
-        return Err(wrong_method("GET, HEAD, POST, PUT"));
+    let known = METHODS.contains(method) && !OVERRIDES.iter().any(|name| headers.contains_key(*name));
+    let path = plain_path(method, request.uri());
+    let found = path.as_ref().ok().and_then(|path| shared.routes.find(path));
+    if let Some((number, route)) = found {
+        (entry.number, entry.template) = (Some(number), &route.template);
     }
-    let path = plain_path(method, request.uri())?;
-    let found = shared.routes.find(path);
-    let (number, route) = found.ok_or_else(|| ApiError::new(404, "unknown_route", "there is nothing here"))?;
-    (entry.number, entry.template) = (Some(number), &route.template);
+    if !known {
+        return Err(found.map_or_else(|| wrong_method(""), |(_, route)| route.wrong_method()));
+    }
+    path?;
+    let (_, route) = found.ok_or_else(|| ApiError::new(404, "unknown_route", "there is nothing here"))?;
     route.call(method)?.check(headers, request.uri().query())?;
     let Admitted { request, key, _room } = auth::admit(shared, link, &route.template, request).await?;
     entry.key = key;

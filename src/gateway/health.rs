@@ -48,7 +48,7 @@ pub(crate) async fn healthz() -> &'static str {
     tag = "operation",
     responses(
         (status = 200, description = "`ready`", body = String, content_type = "text/plain"),
-        (status = 503, description = "No block was executed here for 30 seconds"),
+        (status = 503, description = "`not_ready`: no block was executed here for 30 seconds."),
     ),
 )]
 pub(crate) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, ApiError> {

@@ -1,5 +1,6 @@
 //! How much a gateway takes from one connection, one person, and everybody together.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
 
 /// Most bytes of a JSON body.
@@ -10,7 +11,8 @@ pub(crate) const PART_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What a gateway is bounded by; the default is right for a node with a few gigabytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once; beyond them the longest idle one is closed, or the new one refused.
+    /// Connections at once; beyond them the longest idle one is closed, or the new one refused. A process that
+    /// may not have twice as many files open takes fewer.
     pub connections: usize,
     /// Requests in work at once.
     pub in_flight: usize,
@@ -56,5 +58,46 @@ impl Default for Limits {
             session: Duration::from_secs(5 * 60),
             grace: Duration::from_secs(5),
         }
+    }
+}
+
+impl Limits {
+    /// The same limits for a process that may have so many files open: half of them are left to the stores and to
+    /// what requests open, which must never be without one because somebody holds connections.
+    pub(super) fn within_files(self, files: u64) -> Self {
+        let half = usize::try_from(files / 2).unwrap_or(usize::MAX);
+        Self { connections: self.connections.min(half), ..self }
+    }
+}
+
+/// Lets this process have as many files open as the system allows it, and says how many that are.
+///
+/// The limit that a shell sets is far lower, for old programs that cannot count so far.
+pub fn raise_open_files() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // A system that does not take its own maximum leaves what there was.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_open_files_are_for_connections_at_most() {
+        let connections = |files| Limits::default().within_files(files).connections;
+        assert_eq!([20_000, 2048, 2047, 600, 0].map(connections), [1024, 1024, 1023, 300, 0]);
+        assert_eq!(connections(u64::MAX), Limits::default().connections);
+    }
+
+    #[test]
+    fn a_process_gets_all_the_files_that_it_may_have() {
+        let files = raise_open_files();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!((limit.current, limit.current.unwrap_or(u64::MAX)), (limit.maximum, files));
+        assert_eq!(raise_open_files(), files);
     }
 }

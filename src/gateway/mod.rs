@@ -22,7 +22,7 @@ mod table;
 mod tls;
 mod transport;
 
-pub use limits::Limits;
+pub use limits::{Limits, raise_open_files};
 pub use tls::{TlsError, TlsIdentity};
 
 use crate::{http::nonces::Nonces, node::SharedNode};
@@ -146,6 +146,17 @@ struct App {
     router: Router,
 }
 
+/// A gateway that has its address and all that it needs, but no node: who connects waits.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    identity: Option<TlsIdentity>,
+    authorities: Authorities,
+    uploads: routes::payloads::Uploads,
+    limits: Limits,
+}
+
 /// A gateway that runs; dropped, it stops at once.
 #[derive(Debug)]
 pub struct Server {
@@ -156,36 +167,57 @@ pub struct Server {
     tending: JoinHandle<()>,
 }
 
-impl Server {
-    /// Starts a gateway of a node.
+impl Bound {
+    /// Takes the address that a gateway is to listen at.
     ///
     /// # Errors
     /// [`ServeError`].
-    pub async fn start(config: Config, node: RealNode) -> Result<Self, ServeError> {
+    pub async fn new(config: Config) -> Result<Self, ServeError> {
         let Config { listen, tls, names, uploads, limits } = config;
         if tls.is_none() && !listen.ip().is_loopback() {
             return Err(ServeError::PlainNotLoopback(listen));
         }
-        let identity = tls.map(|folder| TlsIdentity::open(&folder, &hosts(&names))).transpose()?;
-        let failed = |source| ServeError::Uploads { path: uploads.clone(), source };
-        let kept = routes::payloads::Uploads::open(&uploads).map_err(failed)?;
         let unheard = |source| ServeError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(unheard)?;
         let address = listener.local_addr().map_err(unheard)?;
-
+        let identity = tls.map(|folder| TlsIdentity::open(&folder, &hosts(&names))).transpose()?;
+        let failed = |source| ServeError::Uploads { path: uploads.clone(), source };
+        let uploads = routes::payloads::Uploads::open(&uploads).map_err(failed)?;
         let authorities = Authorities::new(address, identity.is_some(), &names);
-        let shared = Arc::new(Shared::new(node, kept, limits, authorities));
+        Ok(Self { listener, address, identity, authorities, uploads, limits: limits.within_files(raise_open_files()) })
+    }
+
+    /// Serves a node.
+    ///
+    /// # Errors
+    /// [`ServeError::Tls`].
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub fn serve(self, node: RealNode) -> Result<Server, ServeError> {
+        let Self { listener, address, identity, authorities, uploads, limits } = self;
+        let shared = Arc::new(Shared::new(node, uploads, limits, authorities));
         let router = routes::router().merge(own_routes()).layer(DefaultBodyLimit::disable());
         let app = Arc::new(App { router: router.with_state(Arc::clone(&shared)), shared: Arc::clone(&shared) });
         let acceptor = identity.as_ref().map(TlsIdentity::acceptor).transpose()?;
         let (stop, stopped) = watch::channel(());
-        Ok(Self {
+        Ok(Server {
             address,
             certificate_sha256: identity.as_ref().map(TlsIdentity::certificate_sha256),
             stop,
             accepting: tokio::spawn(transport::accept(listener, app, acceptor, stopped)),
             tending: tokio::spawn(tend(shared)),
         })
+    }
+}
+
+impl Server {
+    /// Starts a gateway of a node.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub async fn start(config: Config, node: RealNode) -> Result<Self, ServeError> {
+        Bound::new(config).await?.serve(node)
     }
 
     /// Where it listens.

@@ -17,8 +17,9 @@ const PROXIED: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-
     path = "/v1/session",
     tag = "operation",
     responses(
-        (status = 204, description = "Requests on this connection act as the signing key for five minutes"),
-        (status = 401, description = "The request is not signed by an active person"),
+        (status = 204, description = "Requests on this connection act as the signing key for five minutes."),
+        (status = 401, description = "`sig_missing` and the like: the request is not signed by an active person."),
+        (status = 403, description = "`proxied`: it comes through a proxy, or from another site's page."),
     ),
 )]
 pub(crate) async fn start(

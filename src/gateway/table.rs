@@ -65,13 +65,16 @@ impl Route {
     pub(super) fn call(&self, method: &Method) -> Result<&Call, ApiError> {
         let with = |method: &Method| self.calls.iter().find(|call| call.method == *method);
         let call = with(method).or_else(|| if *method == Method::HEAD { with(&Method::GET) } else { None });
-        call.ok_or_else(|| {
-            let mut names: Vec<&str> = self.calls.iter().map(|call| call.method.as_str()).collect();
-            if names.contains(&"GET") && !names.contains(&"HEAD") {
-                names.push("HEAD");
-            }
-            wrong_method(&names.join(", "))
-        })
+        call.ok_or_else(|| self.wrong_method())
+    }
+
+    /// The problem of a method that is not there, with those that are.
+    pub(super) fn wrong_method(&self) -> ApiError {
+        let mut names: Vec<&str> = self.calls.iter().map(|call| call.method.as_str()).collect();
+        if names.contains(&"GET") && !names.contains(&"HEAD") {
+            names.push("HEAD");
+        }
+        wrong_method(&names.join(", "))
     }
 }
 
@@ -109,7 +112,7 @@ impl Call {
     }
 }
 
-/// The problem of a method that is not there.
+/// The problem of a method that is not there, where these are.
 pub(super) fn wrong_method(allowed: &str) -> ApiError {
     let error = ApiError::new(405, "method_not_allowed", "the method is not allowed here");
     match HeaderValue::from_str(allowed) {

@@ -51,7 +51,7 @@ pub enum SignatureError {
     #[error("the body is not the one that its digest names")]
     DigestMismatch,
     /// Too old, too new, or of no time.
-    #[error("the signature was not made within a minute of this gateway's clock")]
+    #[error("the signature was not made within a minute of this gateway's clock: one of the two clocks is wrong")]
     Time,
     /// For somebody else.
     #[error("the signature was made for another host or another network")]

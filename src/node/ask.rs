@@ -5,6 +5,7 @@ use commonware_runtime::Clock;
 use dmdl_types::id::NodeId;
 use std::{
     collections::BTreeMap,
+    pin::pin,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -82,14 +83,14 @@ impl Asker {
         // However this ends, nobody waits for the number afterwards.
         let _forget = Forget { asker: self, number };
         let message = Message::Ask(number, Box::new(ask)).encode();
-        let deadline = clock.current() + patience;
+        let mut over = pin!(clock.sleep(patience));
         let mut receiver = receiver;
         loop {
             self.outgoing.send((vec![node], message.clone())).await.map_err(|_| AskError::Closed)?;
             tokio::select! {
                 biased;
                 answer = &mut receiver => return answer.map_err(|_| AskError::Closed),
-                () = clock.sleep_until(deadline) => return Err(AskError::TimedOut),
+                () = &mut over => return Err(AskError::TimedOut),
                 () = clock.sleep(AGAIN_AFTER) => {}
             }
         }

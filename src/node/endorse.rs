@@ -15,6 +15,8 @@ use dmdl_types::{
 use rand_core::CryptoRng;
 use std::time::Duration;
 
+/// The code of a refusal: the transaction is executed already.
+pub(super) const EXECUTED: &str = "replayed";
 /// How long an endorser waits to see what the author has seen.
 const CATCH_UP_PATIENCE: Duration = Duration::from_millis(1000);
 
@@ -37,13 +39,17 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             }
             None => false,
         };
-        let tip = self.channel.tip().height;
-        let id = endorse::audit(self.channel.store(), &self.channel.domain(), tip, transaction, found)
+        let (channel, tip) = (&self.channel, self.channel.tip().height);
+        let id = endorse::audit(channel.store(), &channel.domain(), channel.checked(), tip, transaction, found)
             .map_err(|refusal| refused(&refusal))?;
         let outcome = self.channel.rehearse(transaction).map_err(|error| refused(&Refusal::Store(error)))?;
         if let Some(reason) = senseless(&outcome) {
+            // Its own effect makes it look so: looked at last, because it may be executed at any moment.
+            if self.channel.event_of(id).map_err(|error| refused(&error.into()))?.is_some() {
+                return Err(Refused::new(EXECUTED, "the transaction is executed already"));
+            }
             let reasons = outcome.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            return Err(Refused::new(&reason.as_str(), reasons));
+            return Err(Refused::new(&code_of(reason), reasons));
         }
         // Only who has signed can use up a quota: it is taken after the audit.
         let now = self.channel.now();
@@ -62,6 +68,16 @@ fn senseless(outcome: &Outcome) -> Option<ReasonCode> {
         Verdict::Rejected => Some(reason),
         Verdict::Deny => matches!(reason, ReasonCode::BadArgument | ReasonCode::BadOpeningKey).then_some(reason),
         _ => None,
+    }
+}
+
+/// The code of a call that makes no sense. Its authors have passed the audit: who is unknown or may not act is
+/// somebody whom it names.
+fn code_of(reason: ReasonCode) -> String {
+    match reason {
+        ReasonCode::UnknownAuthor => "unknown_person".to_owned(),
+        ReasonCode::Suspended | ReasonCode::KeyRevoked => "inactive_person".to_owned(),
+        reason => reason.as_str(),
     }
 }
 

@@ -19,7 +19,7 @@ use dmdl_types::{
     transaction::Transaction,
 };
 use rand_core::CryptoRng;
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 /// Events of a record that are read at a time.
 const PAGE: usize = 256;
@@ -165,18 +165,22 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         of: TransactionId,
         patience: Duration,
     ) -> Result<CosignedCheckpoint, GatewayError> {
-        let deadline = self.runtime.current() + patience;
+        let mut over = pin!(self.runtime.sleep(patience));
         loop {
+            // Begun before the look: what comes meanwhile is not slept over.
+            let (cosignature, executed) = (self.channel.cosignature_next(), self.channel.executed_next());
             if let Some(checkpoint) = self.channel.cosigned(size)? {
                 return Ok(checkpoint);
             }
             if let Some(checkpoint) = self.anchored(size).await? {
                 return Ok(checkpoint);
             }
-            if self.runtime.current() >= deadline {
-                return Err(GatewayError::NotFinal(of));
+            tokio::select! {
+                biased;
+                () = &mut over => return Err(GatewayError::NotFinal(of)),
+                () = cosignature => {}
+                () = executed => {}
             }
-            self.runtime.sleep(Duration::from_millis(5)).await;
         }
     }
 

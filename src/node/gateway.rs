@@ -6,6 +6,7 @@
 use super::{
     Node, PATIENCE,
     ask::AskError,
+    endorse::EXECUTED,
     message::{Answer, Ask, Message, Refused},
 };
 use commonware_runtime::Clock;
@@ -28,7 +29,7 @@ use dmdl_types::{
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use rand_core::CryptoRng;
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 /// An endorser that has not answered after this long is slow: the next one is asked beside it.
 const SLOW_AFTER: Duration = Duration::from_millis(250);
@@ -107,10 +108,21 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 format!("the transaction has {got} bytes; at most {} are allowed", endorse::TRANSACTION_BYTES_MAX);
             return Err(GatewayError::Refused(Refused::new("too_long", detail)));
         }
-        let endorsed = self.endorsed(transaction).await?;
+        // Who asks two gateways may be late at one of them: what became of it counts, not who ordered it.
+        let endorsed = match self.endorsed(transaction).await {
+            Err(GatewayError::Refused(refused)) if refused.code == EXECUTED => {
+                return self.wait_final(id, patience).await;
+            }
+            endorsed => endorsed?,
+        };
         let config = self.channel.config()?;
-        self.channel.submit(endorsed.clone())?;
-        self.broadcast(&config, &Message::Transaction(Box::new(endorsed))).await;
+        match self.channel.submit(endorsed.clone()) {
+            Err(SubmitError::Executed) => {}
+            taken => {
+                taken?;
+                self.broadcast(&config, &Message::Transaction(Box::new(endorsed))).await;
+            }
+        }
         self.wait_final(id, patience).await
     }
 
@@ -187,11 +199,15 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let ask = Ask::Endorse(Box::new(transaction), passed_over, seen);
         let answer = self.asker.ask(&self.runtime, node, ask, PATIENCE).await;
         let result = match answer {
-            Ok(Answer::Endorsed(e)) if e.endorser == node && e.verify(&self.channel.domain(), id) => Ok(*e),
+            Ok(Answer::Endorsed(e)) if e.endorser == node && self.is_endorsement(&e, id) => Ok(*e),
             Ok(Answer::Refused(refused)) => Err(Some(refused)),
             _ => Err(None),
         };
         (node, result)
+    }
+
+    fn is_endorsement(&self, endorsement: &Endorsement, id: TransactionId) -> bool {
+        self.channel.checked().endorsement(endorsement, id, &self.channel.domain())
     }
 
     /// One-time dealing keys of a custodian, for one dealer to use.
@@ -255,7 +271,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// # Errors
     /// [`GatewayError::Export`] when no final checkpoint covers them in time.
     pub async fn export(&self, filter: Option<HeadKey>, size: u64, patience: Duration) -> Result<Bundle, GatewayError> {
-        let deadline = self.runtime.current() + patience;
+        let mut over = pin!(self.runtime.sleep(patience));
         loop {
             let executed = self.channel.executed_next();
             let covered = self.channel.tip().anchor.is_some_and(|anchor| anchor.checkpoint.size >= size);
@@ -268,7 +284,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             tokio::select! {
                 biased;
                 () = executed => {}
-                () = self.runtime.sleep_until(deadline) => return Err(ExportError::NothingFinal.into()),
+                () = &mut over => return Err(ExportError::NothingFinal.into()),
             }
         }
     }

@@ -10,7 +10,7 @@ use dmdl_audit_ledger::{
     execute::Executed,
     store::Store,
 };
-use dmdl_types::{id::NodeId, invocation::SystemItem};
+use dmdl_types::{custody::CustodyEvent, id::NodeId, invocation::SystemItem};
 use rand_core::CryptoRng;
 use tokio::sync::mpsc;
 
@@ -55,6 +55,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             Ask::DealingKeys(dealer, count) => self.mint_dealing_keys(dealer, count).map(Answer::DealingKeys),
             Ask::Keep(record, version, sealed) => self.keep(record, version, sealed).await.map(|()| Answer::Kept),
             Ask::Release(decryption) => self.release_share(decryption).await.map(Answer::Released),
+            Ask::KeepRemark(remark) => self.keep_remark(*remark).await.map(|_| Answer::Kept),
+            Ask::Remark(transaction) => self.own_remark(transaction).map(Answer::Remark),
+            Ask::KeepTitle(title) => self.keep_title(*title).await.map(|_| Answer::Kept),
         };
         result.unwrap_or_else(Answer::Refused)
     }
@@ -102,6 +105,11 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             }
         }
         self.custody_events(&executed.custody);
+        for event in &executed.custody {
+            if let CustodyEvent::RecordErased(record) = event {
+                self.forget_title(*record);
+            }
+        }
         if executed.tip.height.get().is_multiple_of(TIDY_EVERY) {
             self.tidy_custody();
         }

@@ -10,8 +10,10 @@ use dmdl_types::{
     custody::{DealingKey, SealedBytes},
     id::{Height, NodeId, RecordId, RecordVersion, TransactionId},
     sign::PublicKey,
+    title::Title,
     transaction::{EndorsedTransaction, Endorsement, SystemTransaction, Transaction},
 };
+use dmdl_vault::remark::Remark;
 
 /// Largest message.
 const MESSAGE_BYTES: usize = 256 * 1024;
@@ -43,6 +45,12 @@ pub(crate) enum Ask {
     Keep(RecordId, RecordVersion, SealedBytes),
     /// Release your share for this final decryption.
     Release(TransactionId),
+    /// Keep this remark beside the ledger.
+    KeepRemark(Box<Remark>),
+    /// The remark on this transaction.
+    Remark(TransactionId),
+    /// Keep this title beside the ledger.
+    KeepTitle(Box<Title>),
 }
 
 /// An answer.
@@ -52,12 +60,14 @@ pub(crate) enum Answer {
     Endorsed(Box<Endorsement>),
     /// One-time dealing keys.
     DealingKeys(Vec<DealingKey>),
-    /// The share verified and is kept.
+    /// It verified and is kept.
     Kept,
     /// The released share, in the format of the share spec.
     Released(Vec<u8>),
     /// No, and why: a stable code and a sentence without secrets.
     Refused(Refused),
+    /// The remark, where there is one.
+    Remark(Option<Box<Remark>>),
 }
 
 /// Why a node refuses.

@@ -4,6 +4,7 @@
 //! custodian and the stores, and decides nothing by itself.
 
 mod ask;
+mod beside;
 mod custody;
 mod endorse;
 mod evidence;
@@ -11,13 +12,18 @@ mod gateway;
 mod listen;
 mod message;
 mod outbox;
+mod parties;
+mod remarks;
 mod serve;
 mod start;
 
 pub use ask::AskError;
+pub use beside::Beside;
 pub use custody::Secrets;
 pub use gateway::{Final, GatewayError};
 pub use message::Refused;
+pub use parties::{Deed, Parties, Party};
+pub use remarks::RemarkShown;
 pub use start::{Backing, Handle, NodeConfig, Posts, StartError};
 
 use ask::Asker;
@@ -28,8 +34,10 @@ use dmdl_types::{checkpoint::CosigningKey, genesis::EpochConfig, id::NodeId, sig
 use dmdl_vault::store::PayloadStore;
 use message::Message;
 use outbox::Outbox;
+use parties::Enrolments;
 use rand_core::CryptoRng;
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -50,6 +58,8 @@ pub struct Node<E, S: Store> {
     key: SigningKey,
     cosigning: CosigningKey,
     payloads: PayloadStore,
+    beside: Beside,
+    enrolments: Mutex<Enrolments>,
     keeper: Keeper<S>,
     asker: Asker,
     gossip: mpsc::Sender<ask::Outgoing>,
@@ -106,7 +116,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         patience: Duration,
         mut look: impl FnMut() -> Result<Option<T>, F>,
     ) -> Result<Option<T>, F> {
-        let deadline = self.runtime.current() + patience;
+        // A length and no deadline: who sets the clock back must not make others wait for it.
+        let mut over = pin!(self.runtime.sleep(patience));
         loop {
             // Begun before the look: a block that is executed meanwhile is not slept over.
             let executed = self.channel.executed_next();
@@ -116,7 +127,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             tokio::select! {
                 biased;
                 () = executed => {}
-                () = self.runtime.sleep_until(deadline) => return Ok(None),
+                () = &mut over => return Ok(None),
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Bringing a node up, and down.
 
 use super::{
-    Node, QUOTA, SharedNode,
+    Beside, Node, QUOTA, SharedNode,
     ask::Asker,
     custody::{Keeper, Secrets},
     outbox::Outbox,
+    parties::Enrolments,
 };
 use commonware_runtime::{Clock, Runner as _, Spawner, Supervisor, tokio as runtime};
 use dmdl_audit_ledger::{
@@ -109,6 +110,8 @@ pub struct Backing<S> {
     pub secrets: Secrets,
     /// Sealed payloads.
     pub payloads: PayloadStore,
+    /// Remarks and titles.
+    pub beside: Beside,
 }
 
 impl<E, S> Node<E, S>
@@ -128,7 +131,7 @@ where
         backing: Backing<S>,
         posts: Posts,
     ) -> Result<SharedNode<E, S>, StartError> {
-        let Backing { store, secrets, payloads } = backing;
+        let Backing { store, secrets, payloads, beside } = backing;
         let opened = Channel::open(
             runtime.child("channel"),
             store.clone(),
@@ -147,6 +150,8 @@ where
             key,
             cosigning,
             payloads,
+            beside,
+            enrolments: Mutex::new(Enrolments::default()),
             keeper,
             asker: Asker::new(requests.outgoing.clone(), rng.next_u64()),
             gossip: gossip.outgoing,
@@ -157,6 +162,7 @@ where
             runtime: runtime.child("node"),
         });
         node.recover()?;
+        node.recover_titles()?;
         let task = Arc::clone(&node);
         runtime.child("notice").spawn(|_| task.notice(notices));
         let task = Arc::clone(&node);
@@ -288,10 +294,12 @@ async fn run(
     let connections = process::connect(context, &engine_key, &network, &orderers, &followers)?;
 
     let unusable = |path: &PathBuf, source| StartError::Folder { path: path.display().to_string(), source };
+    let beside = dir.join("beside");
     let backing = Backing {
         store: RocksStore::open(&dir.join("ledger"), &MemoryBudget::default())?,
         secrets: super::custody::open_secrets(&dir.join("custodian"))?,
         payloads: PayloadStore::in_folder(&vault).map_err(|source| unusable(&vault, source))?,
+        beside: Beside::in_folder(&beside, &genesis.domain()).map_err(|source| unusable(&beside, source))?,
     };
     let posts = Posts { gossip: connections.gossip, requests: connections.requests };
     let node = Node::assemble(context.child("dmdl"), &genesis, (key, cosigning), backing, posts)?;

@@ -1,5 +1,6 @@
 //! `dmdl up` in a folder of its own, and the commands of people at it.
 
+use dmdl::network_file::NetworkFile;
 use serde_json::Value;
 use std::{
     ffi::OsStr,
@@ -43,10 +44,25 @@ pub(crate) fn str(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// A clock that is off, for processes that are started with a library that says so.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    pub(crate) library: PathBuf,
+    pub(crate) ahead_s: i64,
+}
+
+impl Clock {
+    /// Has a process that is not yet started read this clock.
+    pub(crate) fn under<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("LD_PRELOAD", &self.library).env("CLOCK_AHEAD_S", self.ahead_s.to_string())
+    }
+}
+
 /// A network that `dmdl up` runs.
 pub(crate) struct Up {
     dir: TempDir,
     process: Mutex<Option<Child>>,
+    clock: Mutex<Option<Clock>>,
 }
 
 static SHARED: Mutex<Weak<Up>> = Mutex::new(Weak::new());
@@ -54,8 +70,17 @@ static SHARED: Mutex<Weak<Up>> = Mutex::new(Weak::new());
 impl Up {
     /// Starts one of its own.
     pub(crate) fn start() -> Self {
-        let up = Self { dir: tempfile::tempdir().unwrap(), process: Mutex::new(None) };
+        let up = Self { dir: tempfile::tempdir().unwrap(), process: Mutex::default(), clock: Mutex::default() };
         up.resume();
+        up
+    }
+
+    /// Starts one of its own, in a shell that has said these lines first, with further arguments.
+    pub(crate) fn start_in_shell(lines: &str, more: &[&str]) -> Self {
+        let up = Self { dir: tempfile::tempdir().unwrap(), process: Mutex::default(), clock: Mutex::default() };
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{lines}\nexec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_dmdl")]);
+        up.spawn(&mut shell, more);
         up
     }
 
@@ -71,8 +96,13 @@ impl Up {
 
     /// Starts it again, on what it has kept, and waits until it says that it is ready.
     pub(crate) fn resume(&self) {
-        let mut process = dmdl()
+        self.spawn(&mut self.under_clock(dmdl()), &[]);
+    }
+
+    fn spawn(&self, program: &mut Command, more: &[&str]) {
+        let mut process = program
             .args(["up", "--json", "--listen", "127.0.0.1:0", "--dir", str(&self.network())])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -82,11 +112,35 @@ impl Up {
         *self.process.lock().unwrap() = Some(process);
     }
 
+    /// Asks it to stop, as a service manager would; it ends by itself, and well.
+    pub(crate) fn stop(&self) {
+        let process = self.process.lock().unwrap().take().expect("it runs");
+        stop(process);
+    }
+
+    /// From now on, what is started here reads this clock.
+    pub(crate) fn set_clock(&self, clock: Option<Clock>) {
+        *self.clock.lock().unwrap() = clock;
+    }
+
+    fn under_clock(&self, mut command: Command) -> Command {
+        if let Some(clock) = &*self.clock.lock().unwrap() {
+            clock.under(&mut command);
+        }
+        command
+    }
+
     /// Kills it as the system would, at once.
     pub(crate) fn kill(&self) {
         let mut process = self.process.lock().unwrap().take().expect("it runs");
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// Where its gateway is.
+    pub(crate) fn gateway(&self) -> String {
+        let pin = NetworkFile::read(&self.network().join("network.toml")).unwrap();
+        pin.gateways[0].url.clone()
     }
 
     /// The folder that it keeps everything in.
@@ -106,7 +160,7 @@ impl Up {
 
     /// A command of somebody, on a machine of their own.
     pub(crate) fn command(&self, who: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = dmdl();
+        let mut command = self.under_clock(dmdl());
         command
             .env("DMDL_NETWORK", self.network().join("network.toml"))
             .env("DMDL_HOME", self.dir.path().join("home").join(who))
@@ -161,24 +215,25 @@ impl Up {
 
 impl Drop for Up {
     fn drop(&mut self) {
-        let process = self.process.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut process) = process.take() else { return };
-        // Asked to stop, as a service manager would, it ends by itself.
-        let id = rustix::process::Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(20) {
-            if let Some(status) = process.try_wait().unwrap() {
-                if !std::thread::panicking() {
-                    assert!(status.success(), "it stops cleanly: {status}");
-                }
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        process.kill().unwrap();
-        assert!(std::thread::panicking(), "it did not stop when it was asked to");
+        self.process.get_mut().unwrap_or_else(PoisonError::into_inner).take().into_iter().for_each(stop);
     }
+}
+
+fn stop(mut process: Child) {
+    let id = rustix::process::Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        if let Some(status) = process.try_wait().unwrap() {
+            if !std::thread::panicking() {
+                assert!(status.success(), "it stops cleanly: {status}");
+            }
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    process.kill().unwrap();
+    assert!(std::thread::panicking(), "it did not stop when it was asked to");
 }
 
 /// The first line that a network says, as JSON; the rest is read and dropped, so that it never blocks.

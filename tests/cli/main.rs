@@ -8,8 +8,15 @@
     reason = "a test fails by panicking"
 )]
 
+mod bad_files;
+mod bad_input;
+mod bench;
+mod clerks;
 mod decisions;
 mod demo;
+mod expiry;
 mod harness;
 mod killed;
 mod kinds;
+mod policies;
+mod remarks;

@@ -12,7 +12,7 @@ use dmdl_audit_ledger::{
     store::MemoryStore,
 };
 use dmdl_types::{
-    block::{Block, BlockError, Header},
+    block::{Block, BlockError, Body, Header},
     certificate::{CertificateError, FinalityCertificate},
     codec::{self, DecodeError},
     id::{BlockDigest, ChannelId, ConfigDigest, Epoch, Height, NetworkId, View},
@@ -67,6 +67,7 @@ pub(crate) const fn certificate(error: CertificateError) -> Refusal {
 }
 
 const LINKS: Refusal = Refusal::Final(FinalityError::Links);
+const OTHER_EPOCH: Refusal = Refusal::Final(FinalityError::Epoch);
 const MALFORMED: Refusal = certificate(CertificateError::Malformed);
 const OTHER_BODY: Refusal = Refusal::Block(WireError::Decode(BlockError::Body));
 
@@ -132,7 +133,7 @@ impl<'a> Place<'a> {
 
 pub(crate) fn tables(scene: &Scene) -> Vec<Tally> {
     let place = Place::new(scene);
-    vec![certificates(&place), descendants(&place), headers(&place), bodies(&place)]
+    vec![certificates(&place), descendants(&place), headers(&place), bodies(&place), finality(&place)]
 }
 
 fn certificates(place: &Place<'_>) -> Tally {
@@ -278,6 +279,14 @@ fn certificates(place: &Place<'_>) -> Tally {
         },
         LINKS,
     );
+    table.row(
+        "of the same members in their next epoch",
+        |h| {
+            let later = Proposal { epoch: on.epoch + 1, ..on };
+            h.certificate = scene.votes(later, &domain, FINALIZE, &[0, 1, 2]).encode();
+        },
+        OTHER_EPOCH,
+    );
     table.tally()
 }
 
@@ -311,6 +320,22 @@ fn descendants(place: &Place<'_>) -> Tally {
         },
         LINKS,
     );
+    let mut moved = |name, first: u64, last: u64| {
+        table.row(
+            name,
+            |h| {
+                let epoch = place.block.header.epoch.get();
+                h.links[0].epoch = Epoch::new(epoch + first);
+                h.links[1].epoch = Epoch::new(epoch + last);
+                h.links[1].parent = h.links[0].digest();
+                h.certificate = scene.certificate(&h.links[1], &[0, 1, 2]);
+            },
+            OTHER_EPOCH,
+        );
+    };
+    moved("headers that lead into the next epoch", 0, 1);
+    moved("headers of the next epoch", 1, 1);
+    moved("a header of the next epoch between", 1, 0);
     table.tally()
 }
 
@@ -356,6 +381,30 @@ fn headers(place: &Place<'_>) -> Tally {
     table.tally()
 }
 
+/// A block that did not come as bytes, under its real certificate, with a body that was changed after its
+/// header was.
+fn finality(place: &Place<'_>) -> Tally {
+    let Place { scene, original, .. } = place;
+    let certificate = FinalityCertificate::decode(&original.certificate).unwrap();
+    let (domain, committee) = (scene.domain(), scene.config(place.block.header.epoch).orderers());
+    let accepts =
+        |block: &Block| Finalized::by_certificate(block.clone(), &[], &certificate, &domain, &committee).map(drop);
+    let mut table = Table::new("finality, bodies", place.block.clone(), accepts);
+    let other = || FinalityError::Body;
+    table.row("the body of another block", |b| b.body = scene.blocks[place.height - 1].body.clone(), other());
+    table.row("no body", |b| b.body = Body::default(), other());
+    table.row("a transaction put in", |b| b.body.transactions.push(scene.transaction()), other());
+    table.row(
+        "another body, named",
+        |b| {
+            b.body = Body::default();
+            name_body(b);
+        },
+        FinalityError::Links,
+    );
+    table.tally()
+}
+
 /// Under the real certificate, another body: with the header that names the real one, and with one that
 /// names the other.
 fn bodies(place: &Place<'_>) -> Tally {
@@ -369,7 +418,7 @@ fn bodies(place: &Place<'_>) -> Tally {
         ("the body of another block", "the body of another block, named", &|b| {
             b.body = scene.blocks[place.height - 1].body.clone();
         }),
-        ("no body", "no body, named", &|b| b.body = Default::default()),
+        ("no body", "no body, named", &|b| b.body = Body::default()),
         ("a transaction left out", "a transaction left out, named", &|b| drop(b.body.transactions.pop())),
         ("a transaction put in", "a transaction put in, named", &|b| b.body.transactions.push(scene.transaction())),
         ("a transaction twice", "a transaction twice, named", &|b| {

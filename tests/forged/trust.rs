@@ -7,7 +7,7 @@ use super::{
 use commonware_runtime::tokio::Context;
 use dmdl::{
     client::{AskGatewayError, BelieveError, Ciphertext, Gateway, Trust, Unproved},
-    node::SharedNode,
+    node::{Parties, RemarkShown, SharedNode},
     problem::Problem,
 };
 use dmdl_audit_ledger::store::RocksStore;
@@ -20,8 +20,10 @@ use dmdl_types::{
     merkle::{ConsistencyProof, ProofError},
     receipt::{Receipt, ReceiptError},
     sign::PublicKey,
+    title::Title,
     transaction::Transaction,
 };
+use dmdl_vault::remark::Remark;
 use std::{
     io::{Read, Seek},
     time::Duration,
@@ -100,6 +102,22 @@ impl Gateway for Liar<'_> {
 
     async fn download(&self, digest: PayloadDigest) -> Result<Ciphertext, AskGatewayError> {
         Gateway::download(self.honest, digest).await
+    }
+
+    async fn parties(&self, record: RecordId) -> Result<Parties, AskGatewayError> {
+        Gateway::parties(self.honest, record).await
+    }
+
+    async fn remarks(&self, request: TransactionId) -> Result<Vec<RemarkShown>, AskGatewayError> {
+        Gateway::remarks(self.honest, request).await
+    }
+
+    async fn keep_remark(&self, request: TransactionId, remark: &Remark) -> Result<(), AskGatewayError> {
+        Gateway::keep_remark(self.honest, request, remark).await
+    }
+
+    async fn keep_title(&self, title: &Title) -> Result<(), AskGatewayError> {
+        Gateway::keep_title(self.honest, title).await
     }
 }
 

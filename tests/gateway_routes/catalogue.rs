@@ -47,6 +47,7 @@ fn a_record_is_shown_as_it_stands() {
         "org": "city-hospital",
         "state": "ACTIVE",
         "media_type": MEDIA_TYPE,
+        "title": null,
         "unlisted": false,
         "subject": null,
         "permission": { "code": "HMB", "diseases": [] },
@@ -71,6 +72,7 @@ fn a_record_is_shown_as_it_stands() {
             "org",
             "state",
             "media_type",
+            "title",
             "unlisted",
             "subject",
             "permission",
@@ -331,6 +333,7 @@ fn a_request_is_followed_to_its_decision() {
             "purpose": { "code": "HMB", "disease": null }, "days": 30, "uses": 5, "non_profit": true,
             "commercial": false, "country": "DE", "project": null, "ethics": null,
         },
+        "ruled": "pending",
         "grant": null,
         "decision": null,
     });

@@ -185,6 +185,33 @@ fn people_are_known_to_each_other() {
 }
 
 #[test]
+fn people_are_listed_by_organisation_and_role_page_by_page() {
+    let world = World::shared();
+    let list = |query: &str| world.get(Some(&world.stranger), &format!("persons?{query}"));
+    let keys = |query: &str| {
+        let items = list(query).json()["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let everybody = world.everybody();
+    let of = |fits: &dyn Fn(&dmdl::local::Identity) -> bool| {
+        let mut keys: Vec<_> = everybody.iter().filter(|(_, who)| fits(who)).map(|(_, who)| who.person.key).collect();
+        keys.sort();
+        keys.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(""), of(&|_| true));
+    assert_eq!(keys("role=officer"), of(&|who| who.person.role == Role::Officer));
+    let own = of(&|who| who.person.role == Role::Researcher && who.person.org.as_str() == "city-hospital");
+    assert_eq!(keys("org=city-hospital&role=researcher"), own);
+    assert_eq!(keys("org=biobank"), Vec::<String>::new());
+    let first = list("limit=4").json();
+    let cursor = first["next_cursor"].as_str().unwrap();
+    assert_eq!(keys(&format!("limit=500&cursor={cursor}")), of(&|_| true)[4..]);
+    list(&format!("role=owner&cursor={cursor}")).problem(400, "bad_cursor");
+    list("role=root").problem(400, "bad_query");
+    list("org=A%20B").problem(400, "bad_query");
+}
+
+#[test]
 fn who_is_not_enrolled_is_told_nothing() {
     let world = World::shared();
     let record = world.record(true, None).record;
@@ -201,6 +228,9 @@ fn who_is_not_enrolled_is_told_nothing() {
         &format!("records/{record}/policy"),
         &format!("requests/{id}"),
         &format!("persons/{id}"),
+        "persons",
+        &format!("requests/{id}/remarks"),
+        &format!("records/{record}/parties"),
         &format!("transactions/{id}"),
         &format!("releases/{id}"),
         "records/not-an-id",

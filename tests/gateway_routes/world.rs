@@ -1,5 +1,8 @@
 //! A network of four organisations, people of every role in two of them, and a gateway at its first node.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use crate::refusals::assert_harmless;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use dmdl::{
@@ -9,18 +12,21 @@ use dmdl::{
         signature::{Body, Nonce, sign},
         target::Target,
     },
+    keyfile,
     local::{Identity, LocalClient, LocalNetwork, Shape, os_rng},
     node::Final,
 };
+use dmdl_audit_ledger::commitment::state::StateHash;
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     access::{DuoCode, Permission, PolicyDocument, Purpose, Terms},
     codec,
     event::Verdict,
-    genesis::{Genesis, Role},
+    genesis::{Genesis, Person, Role},
     id::{Epoch, Height, NodeId, RecordId, TransactionId, UnixMillis},
     invocation::{Access, Invocation, Metadata},
     receipt::Receipt,
+    sign::SigningKey,
     transaction::{Transaction, TransactionBody},
 };
 use getrandom::SysRng;
@@ -164,12 +170,36 @@ impl World {
         self.nodes.seats().nth(position).expect("there is such a position").1
     }
 
+    /// Whoever has stolen a node's key, and calls themselves an officer.
+    pub(crate) fn node_identity(&self, position: usize) -> Identity {
+        let secret = keyfile::read_secret(&self.dir.path().join(ORGS[position]).join("node.key")).unwrap();
+        let thief = Identity::new(ORGS[position], "thief", Role::Officer).unwrap();
+        let key = SigningKey::from_seed(secret);
+        Identity { person: Person { key: key.public(), ..thief.person }, key }
+    }
+
     pub(crate) fn height(&self) -> u64 {
         self.nodes.node(0).expect("the node runs").node().channel().tip().height.get()
     }
 
     pub(crate) fn log_size(&self) -> u64 {
         self.nodes.node(0).expect("the node runs").node().log_size()
+    }
+
+    /// Waits until every node has executed as many blocks, and asserts that all have come to the same state.
+    pub(crate) fn assert_agreement(&self) {
+        self.eventually("all nodes are at one height", |world| {
+            let stands: Vec<_> = (0..ORGS.len())
+                .map(|position| {
+                    let node = world.nodes.node(position).expect("the node runs").node();
+                    let reading = node.channel().reading().unwrap();
+                    (reading.tip().height, StateHash::load(reading.rows()).unwrap().root())
+                })
+                .collect();
+            let level = stands.iter().all(|(height, _)| *height == stands[0].0);
+            assert!(!level || stands.iter().all(|stand| *stand == stands[0]), "the nodes differ: {stands:?}");
+            level
+        });
     }
 
     /// The folder that all nodes keep payloads in.
@@ -228,11 +258,17 @@ impl World {
         method: &str,
         target: &str,
         headers: &[(&str, &str)],
-        body: &[u8],
+        sent: &[u8],
     ) -> Answer {
-        let (parts, body) = self.send(who, method, target, headers, body).into_parts();
-        let body = self.run(body.collect()).expect("the answer is whole").to_bytes();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        let (parts, body) = self.send(who, method, target, headers, sent).into_parts();
+        let read = self.run(body.collect()).expect("the answer is whole").to_bytes();
+        let answer = Answer { status: parts.status.as_u16(), headers: parts.headers, body: read };
+        if answer.status >= 400 {
+            let sent = headers.iter().map(|(_, value)| value.as_bytes()).chain([target.as_bytes(), sent]);
+            let sent: Vec<&[u8]> = sent.collect();
+            assert_harmless(&sent, answer.status, answer.header("content-type"), &answer.body);
+        }
+        answer
     }
 
     /// Reads a route of the channel.

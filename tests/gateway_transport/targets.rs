@@ -12,7 +12,9 @@ fn methods_that_are_not_there_are_refused() {
     for method in ["TRACE", "DELETE", "PATCH", "OPTIONS", "BREW", "get", "CONNECT"] {
         let mut wire = Wire::plain(at);
         wire.send(&request(method, "/healthz", at, &[], b""));
-        wire.answer().expect(method).expect(405, "method_not_allowed");
+        let answer = wire.answer().expect(method);
+        answer.expect(405, "method_not_allowed");
+        assert_eq!(answer.header("allow"), (method != "CONNECT").then_some("GET, HEAD").or(Some("")), "{method}");
     }
     let mut wire = Wire::plain(at);
     wire.send(format!("CONNECT {at} HTTP/1.1\r\nHost: {at}\r\n\r\n").as_bytes());

@@ -1,5 +1,6 @@
 //! Sockets that say what a test wants said, byte by byte, and read what comes back.
 
+use crate::refusals::assert_harmless;
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error as TlsError, SignatureScheme, StreamOwned,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -155,7 +156,11 @@ impl Answer {
 pub(crate) fn ask(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut wire = Wire::plain(address);
     wire.send(bytes);
-    wire.answer().expect("there is an answer")
+    let answer = wire.answer().expect("there is an answer");
+    if answer.status >= 400 {
+        assert_harmless(&[bytes], answer.status, answer.header("content-type"), &answer.body);
+    }
+    answer
 }
 
 /// A request that is put together by hand.

@@ -1,8 +1,9 @@
 //! The invariants, checked whenever a node moves.
 
 use super::{
-    cluster::{Cluster, NODES, SimNode},
-    people::is_allowed,
+    clock::millis,
+    cluster::{Cluster, NODES, Seat, SimNode},
+    people::{is_allowed, is_revoked},
 };
 use commonware_cryptography::{Hasher as _, Sha256};
 use dmdl_audit_ledger::{
@@ -12,8 +13,9 @@ use dmdl_audit_ledger::{
 };
 use dmdl_types::{
     event::{Action, Event, Verdict},
-    id::{BlockDigest, GrantId, Height, TransactionId, UnixMillis},
+    id::{BlockDigest, GrantId, Height, NodeId, TransactionId, UnixMillis},
 };
+use dmdl_vault::custodian::{CLOCK_BOUND_MS, STALENESS_MIN_MS};
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +24,9 @@ use std::{
 /// Everything that all nodes must agree on at a height: state, log, events, index, and the tip with
 /// its roots.
 const AGREED: [Space; 5] = [Space::State, Space::Log, Space::Events, Space::Index, Space::Meta];
+
+/// More transactions of people than are ever on their way here.
+const WAITING_MAX: usize = 64;
 
 /// What was seen of all nodes, over their crashes.
 #[derive(Default)]
@@ -51,18 +56,22 @@ impl Checker {
             tokio::select! {
                 biased;
                 () = changed => {}
-                () = self.follow(&node, &seat.store, position) => {}
+                () = self.follow(cluster, &node, position) => {}
             }
         }
     }
 
-    async fn follow(&self, node: &SimNode, store: &MemoryStore, position: usize) {
+    async fn follow(&self, cluster: &Cluster, node: &SimNode, position: usize) {
+        let store = &cluster.seats[position].store;
         let mut linked = None;
         loop {
             let executed = node.channel().executed_next();
             let now = node.channel().tip();
             self.tip(store, position, now.height, now.size);
             self.released(store, position);
+            assert!(now.time <= cluster.latest_block_time(), "no quorum's clocks can have come to {}", now.time);
+            let waiting = node.channel().waiting_transactions();
+            assert!(waiting <= WAITING_MAX, "{waiting} transactions wait at node {position}");
             linked = Some(self.chain(node, linked, now.height).await);
             executed.await;
         }
@@ -111,6 +120,18 @@ impl Checker {
         }
     }
 
+    /// At rest: every use that a ledger counts was made once, and what a revocation ended is gone.
+    pub(crate) fn at_rest(&self, store: &MemoryStore, position: usize) {
+        for (grant, uses) in &self.seen.borrow().log.uses {
+            let row: GrantRow = world::read(store, grant).unwrap().unwrap();
+            assert_eq!(row.used as usize, uses.len(), "node {position} counts other uses of grant {grant}");
+        }
+        for (key, _) in store.scan(Space::Custody, b"r", None, usize::MAX).unwrap() {
+            let decryption = TransactionId::new(*key.last_chunk().unwrap());
+            assert!(!is_revoked(store, decryption), "node {position} keeps the release of {decryption}");
+        }
+    }
+
     /// The highest block that anybody has executed.
     pub(crate) fn highest(&self) -> u64 {
         self.seen.borrow().heights.into_iter().max().unwrap()
@@ -124,6 +145,32 @@ impl Checker {
 
     pub(crate) fn with_log<T>(&self, read: impl FnOnce(&Log) -> T) -> T {
         read(&self.seen.borrow().log)
+    }
+}
+
+/// A custodian's clock and tip at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Glance {
+    tip: UnixMillis,
+    clock: UnixMillis,
+    changes: u64,
+}
+
+impl Glance {
+    /// None while the custodian is down.
+    pub(crate) fn at(seat: &Seat) -> Option<Self> {
+        let tip = seat.up.get()?.channel().tip().time;
+        Some(Self { tip, clock: millis(seat.clock.now()), changes: seat.clock.changes() })
+    }
+
+    /// INVARIANT: a custodian whose clock and tip are too far apart releases nothing; here, at whatever
+    /// moment between two glances it looked.
+    pub(crate) fn assert_may_release(&self, after: &Self, custodian: NodeId) {
+        if self.changes == after.changes {
+            let (stale, behind) = (self.clock.since_ms(after.tip), self.tip.since_ms(after.clock));
+            assert!(stale <= STALENESS_MIN_MS, "custodian {custodian} released although its tip was {stale} ms old");
+            assert!(behind <= CLOCK_BOUND_MS, "custodian {custodian} released although its clock was {behind} ms late");
+        }
     }
 }
 
@@ -186,6 +233,8 @@ impl Log {
             (Action::RevokeGrant, Verdict::Applied) => {
                 self.revoked.extend(outcome.grant);
             }
+            (Action::Evidence, _) => panic!("a node that follows the rules is accused: {event:?}"),
+            (Action::Complain, _) => panic!("a dealer that follows the rules is accused: {event:?}"),
             (Action::Release, verdict) => {
                 let decryption = event.refers_to.expect("a release is of a decryption");
                 assert!(self.allowed.contains(&decryption), "a release of {decryption} is marked without ALLOW");

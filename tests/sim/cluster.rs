@@ -3,18 +3,21 @@
 //! What outlives a crash is what a disk would keep: the committed batches of the store, the
 //! custodian's secrets, and what the engine has synced. Everything else goes with the node's tasks.
 
-use super::plan::{HEALED, Plan};
+use super::{
+    clock::{NodeRuntime, WallClock},
+    plan::{HEALED, Plan},
+};
 use commonware_codec::{Copying, DecodeExt as _};
 use commonware_cryptography::ed25519;
 use commonware_p2p::simulated::{self, Control, Link, Network, Oracle};
 use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as _, deterministic};
 use commonware_utils::{NZU32, NZUsize};
-use dmdl::node::{Backing, Node, Posts, Secrets, SharedNode};
+use dmdl::node::{Backing, Beside, Node, Posts, Secrets, SharedNode};
 use dmdl_audit_ledger::{
     channel::Latest,
     mdca::{
-        self, Engine, EngineBlock, Links, Post, Seats, Timing, WIRE_BYTES_MAX, WireReceiver, WireSender,
-        message_bytes_max,
+        self, CLOCK_BOUND_MS, Engine, EngineBlock, Links, Post, Seats, Timing, WIRE_BYTES_MAX, WireReceiver,
+        WireSender, message_bytes_max,
     },
     store::MemoryStore,
 };
@@ -40,7 +43,7 @@ pub(crate) const NODES: usize = 4;
 pub(crate) const ORGS: [&str; NODES] = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
 
 pub(crate) type Runtime = deterministic::Context;
-pub(crate) type SimNode = SharedNode<Runtime, MemoryStore>;
+pub(crate) type SimNode = SharedNode<NodeRuntime, MemoryStore>;
 
 pub(crate) struct Cluster {
     pub(crate) genesis: Genesis,
@@ -55,6 +58,7 @@ pub(crate) struct Seat {
     pub(crate) store: MemoryStore,
     /// The node, while it runs.
     pub(crate) up: Latest<Option<SimNode>>,
+    pub(crate) clock: Arc<WallClock>,
     seed: [u8; 32],
     cosigning: [u8; 32],
     secrets: Arc<Mutex<MemoryKeys>>,
@@ -79,6 +83,9 @@ impl Cluster {
     /// Four nodes of four organisations, running, and people with these keys and roles.
     pub(crate) async fn start(runtime: Runtime, plan: &Plan, people: &[([u8; 32], Role)]) -> Self {
         let seats: Vec<Seat> = (0..NODES).map(|_| Seat::new(&runtime)).collect();
+        for (position, seat) in seats.iter().enumerate() {
+            seat.clock.set(plan.clock_at_first(position));
+        }
         let genesis = genesis(&runtime, &seats, plan, people);
         let config = simulated::Config {
             max_size: message_bytes_max().max(u32::try_from(WIRE_BYTES_MAX).unwrap()),
@@ -116,11 +123,13 @@ impl Cluster {
             store: seat.store.reopen().unwrap(),
             secrets: Secrets::Memory(Arc::clone(&seat.secrets)),
             payloads: self.payloads.clone(),
+            beside: Beside::in_memory(),
         };
-        let engine_key = seat.key();
+        let (engine_key, clock) = (seat.key(), Arc::clone(&seat.clock));
         let (started, node) = oneshot::channel();
         // One task is the whole node, so that aborting it is a crash.
         let task = self.runtime.child("node").with_attribute("index", position).spawn(move |runtime| async move {
+            let runtime = NodeRuntime::new(runtime, clock);
             let posts = Posts { gossip: Post::carry(&runtime, gossip), requests: Post::carry(&runtime, requests) };
             let node = Node::assemble(runtime.child("dmdl"), &genesis, keys, backing, posts).unwrap();
             let links = Seats::new(&runtime, links).seat(genesis.channel_id()).await.unwrap();
@@ -159,19 +168,40 @@ impl Cluster {
         self.connect(&HEALED).await;
     }
 
+    /// Takes links away: nothing is sent on them, and nobody is told.
+    pub(crate) async fn cut(&self, links: &[(usize, usize)]) {
+        for (from, to) in links {
+            // One that is gone already stays gone.
+            let _ = self.oracle.remove_link(self.seats[*from].peer(), self.seats[*to].peer()).await;
+        }
+    }
+
+    /// Gives links back.
+    pub(crate) async fn mend(&self, links: &[(usize, usize)], link: &Link) {
+        for (from, to) in links {
+            self.oracle.add_link(self.seats[*from].peer(), self.seats[*to].peer(), link.clone()).await.unwrap();
+        }
+    }
+
+    /// The latest time that a final block may have: a quorum voted for it, each by a clock that was not
+    /// behind it by more than the bound.
+    pub(crate) fn latest_block_time(&self) -> UnixMillis {
+        let mut shown: Vec<UnixMillis> = self.seats.iter().map(|seat| seat.clock.latest()).collect();
+        shown.sort();
+        shown[faults(NODES)].plus_ms(CLOCK_BOUND_MS)
+    }
+
     /// Who has cut off whom for breaking the protocol.
     pub(crate) async fn cut_off(&self) -> usize {
         self.oracle.blocked().await.unwrap().len()
     }
 
     async fn connect(&self, link: &Link) {
-        for from in &self.seats {
-            for to in self.seats.iter().filter(|to| to.seed != from.seed) {
-                // A link that is there already would stay as it is.
-                let _ = self.oracle.remove_link(from.peer(), to.peer()).await;
-                self.oracle.add_link(from.peer(), to.peer(), link.clone()).await.unwrap();
-            }
-        }
+        let all = (0..NODES).flat_map(|from| (0..NODES).map(move |to| (from, to)));
+        let links: Vec<_> = all.filter(|(from, to)| from != to).collect();
+        // A link that is there already would stay as it is.
+        self.cut(&links).await;
+        self.mend(&links, link).await;
     }
 }
 
@@ -196,6 +226,7 @@ impl Seat {
         Self {
             store: MemoryStore::new(),
             up: Latest::new(None),
+            clock: Arc::new(WallClock::new(runtime.child("clock"))),
             seed: secret(runtime),
             cosigning: secret(runtime),
             secrets: Arc::default(),

@@ -1,6 +1,10 @@
 //! People: what they do at whichever node answers, and what they were told.
 
-use super::cluster::{Cluster, NODES, Runtime, Seat};
+use super::{
+    checks::Glance,
+    clock::NodeRuntime,
+    cluster::{Cluster, NODES, Runtime},
+};
 use commonware_runtime::{Clock as _, Supervisor as _};
 use dmdl::{
     client::{Client, Trust},
@@ -9,9 +13,10 @@ use dmdl::{
 use dmdl_audit_ledger::{
     log,
     store::{MemoryStore, Reader},
+    world::{self, GrantRow},
 };
 use dmdl_types::{
-    event::{Action, Verdict},
+    event::{Action, Event, Verdict},
     id::{NodeId, RecordId, TransactionId},
     secret::Secret32,
     sign::SigningKey,
@@ -20,16 +25,18 @@ use std::{cell::RefCell, collections::BTreeMap, fmt::Display, time::Duration};
 
 /// How long a gateway may take for one thing.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// How often somebody tries one thing.
-const ATTEMPTS: usize = 60;
+/// How long somebody goes on trying one thing: longer than everything that goes wrong in a run.
+const GIVES_UP_AFTER: Duration = Duration::from_secs(600);
 
-pub(crate) type SimClient = Client<SharedNode<Runtime, MemoryStore>, Runtime>;
+pub(crate) type SimClient = Client<SharedNode<NodeRuntime, MemoryStore>, Runtime>;
 
 /// What people were told and may hold the network to.
 #[derive(Default)]
 pub(crate) struct Told {
     /// Outcomes that a gateway called final.
     pub(crate) finals: RefCell<Vec<Final>>,
+    /// Decryptions that a gateway called denied.
+    pub(crate) denied: RefCell<Vec<TransactionId>>,
     /// Shares that a custodian handed out, as they came.
     pub(crate) shares: RefCell<BTreeMap<(NodeId, TransactionId), Vec<u8>>>,
     /// Records whose owner saw them become active.
@@ -59,13 +66,18 @@ impl Person<'_> {
     /// answer with it.
     pub(crate) async fn insist<T, E: Display>(&self, what: &str, act: impl AsyncFn(&SimClient) -> Result<T, E>) -> T {
         let mut last = String::from("no node was up");
-        for attempt in 0..ATTEMPTS {
-            match self.attempt(self.home + attempt, &act).await {
+        let runtime = self.cluster.runtime();
+        let deadline = runtime.current() + GIVES_UP_AFTER;
+        for seat in (0..NODES).cycle().skip(self.home) {
+            if runtime.current() > deadline {
+                break;
+            }
+            match self.attempt(seat, &act).await {
                 Some(Ok(done)) => return done,
                 Some(Err(error)) => last = error.to_string(),
                 None => {}
             }
-            self.cluster.runtime().sleep(Duration::from_millis(150)).await;
+            runtime.sleep(Duration::from_millis(150)).await;
         }
         panic!("nobody could {what}: {last}")
     }
@@ -93,11 +105,17 @@ impl Person<'_> {
     /// Returns how many gave one.
     pub(crate) async fn ask_shares(&self, decryption: TransactionId) -> usize {
         let mut given = 0;
-        for custodian in self.cluster.seats.iter().map(Seat::id) {
+        for seat in &self.cluster.seats {
+            let custodian = seat.id();
             let ask = async |client: &SimClient| client.gateway().release(custodian, decryption).await;
             for gateway in self.home..self.home + NODES {
+                let (revoked, before) = (is_revoked(&seat.store, decryption), Glance::at(seat));
                 match self.attempt(gateway, ask).await {
                     Some(Ok(share)) => {
+                        assert!(!revoked, "custodian {custodian} knew that the grant of {decryption} was revoked");
+                        if let (Some(before), Some(after)) = (before, Glance::at(seat)) {
+                            before.assert_may_release(&after, custodian);
+                        }
                         self.note_share(custodian, decryption, share);
                         given += 1;
                         break;
@@ -123,7 +141,18 @@ impl Person<'_> {
 
 /// Whether a store's log says that a decryption was allowed.
 pub(crate) fn is_allowed(store: &impl Reader, decryption: TransactionId) -> bool {
-    let Some(position) = log::position(store, decryption, 0).unwrap() else { return false };
-    let event = log::event(store, position).unwrap().unwrap();
-    event.action == Action::Decrypt && event.outcome.verdict == Verdict::Allow
+    let allows = |event: Event| event.action == Action::Decrypt && event.outcome.verdict == Verdict::Allow;
+    event(store, decryption).is_some_and(allows)
+}
+
+/// Whether a store's state says that the grant of a decryption is revoked.
+pub(crate) fn is_revoked(store: &impl Reader, decryption: TransactionId) -> bool {
+    let grant = event(store, decryption).and_then(|event| event.outcome.grant);
+    let row: Option<GrantRow> = grant.and_then(|grant| world::read(store, &grant).unwrap());
+    row.is_some_and(|row| row.revoked)
+}
+
+fn event(store: &impl Reader, transaction: TransactionId) -> Option<Event> {
+    let position = log::position(store, transaction, 0).unwrap()?;
+    log::event(store, position).unwrap()
 }

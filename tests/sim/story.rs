@@ -5,7 +5,6 @@ use super::{
     cluster::{Cluster, NODES},
     people::PATIENCE,
     people::{Person, SimClient, Told},
-    plan::Plan,
 };
 use commonware_runtime::Clock as _;
 use dmdl::client::{Draft, OpenError, Opening};
@@ -14,7 +13,7 @@ use dmdl_types::{
     access::{DuoCode, Permission, Purpose, Terms},
     bundle,
     event::{Action, Verdict},
-    id::{GrantId, RecordId, RecordVersion, TransactionId},
+    id::{GrantId, Height, RecordId, RecordVersion, TransactionId},
     invocation::{Authority, Metadata},
 };
 use std::{cell::Cell, io::Cursor, time::Duration};
@@ -30,17 +29,6 @@ pub(crate) struct Pair<'a> {
     pub(crate) plaintext: Vec<u8>,
 }
 
-/// The seed's crashes: when they are over, `calm` says so.
-pub(crate) async fn trouble(cluster: &Cluster, plan: &Plan, calm: &Cell<bool>) {
-    for crash in &plan.crashes {
-        cluster.runtime().sleep(crash.after).await;
-        cluster.crash(crash.victim).await;
-        cluster.runtime().sleep(crash.down_for).await;
-        cluster.boot(crash.victim).await;
-    }
-    calm.set(true);
-}
-
 impl Pair<'_> {
     /// Everything that happens to one record.
     pub(crate) async fn act(&self, calm: &Cell<bool>) {
@@ -49,9 +37,12 @@ impl Pair<'_> {
         assert_eq!(self.ask(record, DuoCode::Poa, USES).await, None, "ancestry research is not permitted");
         self.use_up(record, grant).await;
         let grant = self.ask(record, DuoCode::Hmb, 8).await.expect("biomedical research is permitted");
+        self.revoke(record, grant).await;
+        let grant = self.ask(record, DuoCode::Hmb, 8).await.expect("biomedical research is permitted");
         let opening = self.decrypt(record, grant).await.expect("a new grant allows");
-        self.open_through(&opening, calm).await;
-        self.revoke(record, grant, &opening).await;
+        self.live_through(record, &opening, calm).await;
+        let revoked = self.revoke(record, grant).await;
+        self.ended_everywhere(revoked, &opening).await;
     }
 
     /// Registers until the record is active: a crash may take a share with it.
@@ -114,7 +105,10 @@ impl Pair<'_> {
         }
         match &opening {
             Some(opening) => self.researcher.told.is_final(&opening.done),
-            None => self.no_share_for(prepared.id()).await,
+            None => {
+                self.researcher.told.denied.borrow_mut().push(prepared.id());
+                self.no_share_for(prepared.id()).await;
+            }
         }
         opening
     }
@@ -137,8 +131,9 @@ impl Pair<'_> {
         self.researcher.ask_shares(opening.done.transaction).await;
     }
 
-    /// Opens the same opening again and again, through the crash, at one node after the other.
-    async fn open_through(&self, opening: &Opening, calm: &Cell<bool>) {
+    /// Opens the same opening again and again, through all that goes wrong, at one node after the other;
+    /// and asks and revokes meanwhile.
+    async fn live_through(&self, record: RecordId, opening: &Opening, calm: &Cell<bool>) {
         let mut turn = 0;
         while !calm.get() {
             let open = async |client: &SimClient| open_at(client, opening).await;
@@ -146,7 +141,8 @@ impl Pair<'_> {
                 assert!(plaintext == self.plaintext, "a record opened to other bytes");
             }
             self.researcher.ask_shares(opening.done.transaction).await;
-            self.owner.cluster.runtime().sleep(Duration::from_millis(700)).await;
+            let grant = self.ask(record, DuoCode::Hmb, 1).await.expect("biomedical research is permitted");
+            self.revoke(record, grant).await;
             turn += 1;
         }
         self.open(opening).await;
@@ -157,9 +153,8 @@ impl Pair<'_> {
         }
     }
 
-    /// The owner revokes while the researcher goes on: nothing that is ordered later is allowed, and
-    /// nothing that was allowed before is released any more.
-    async fn revoke(&self, record: RecordId, grant: GrantId, opening: &Opening) {
+    /// The owner revokes while the researcher goes on: nothing that is ordered later is allowed.
+    async fn revoke(&self, record: RecordId, grant: GrantId) -> Height {
         let revoke = async |client: &SimClient| client.revoke(grant).await;
         let race = async {
             self.decrypt(record, grant).await;
@@ -168,10 +163,15 @@ impl Pair<'_> {
         let (revoked, ()) = futures::join!(self.owner.insist("revoke", revoke), race);
         self.owner.told.is_final(&revoked);
         assert!(self.decrypt(record, grant).await.is_none(), "a revoked grant allows nothing");
+        revoked.event.height
+    }
+
+    /// Once all have executed a revocation, nothing that was allowed before it is released any more.
+    async fn ended_everywhere(&self, revoked: Height, opening: &Opening) {
         let cluster = self.owner.cluster;
         let behind = || {
             let nodes = cluster.seats.iter().filter_map(|seat| seat.up.get());
-            nodes.into_iter().any(|node| node.channel().tip().height < revoked.event.height)
+            nodes.into_iter().any(|node| node.channel().tip().height < revoked)
         };
         while behind() {
             cluster.runtime().sleep(Duration::from_millis(100)).await;
@@ -205,12 +205,19 @@ pub(crate) async fn settle(cluster: &Cluster, checker: &Checker, told: &Told, pa
     wait(cluster, 120, "the nodes do not come to one height and state", || checker.all_equal_from(target).is_some())
         .await;
     let (height, state) = checker.all_equal_from(target).unwrap();
-    for seat in &cluster.seats {
+    for (position, seat) in cluster.seats.iter().enumerate() {
+        checker.at_rest(&seat.store, position);
         let node = seat.up.get().unwrap();
         for done in told.finals.borrow().iter() {
             let found = node.channel().event_of(done.transaction).unwrap();
             assert_eq!(found, Some((done.position, done.event.clone())), "what was called final is gone or changed");
         }
+        for denied in told.denied.borrow().iter() {
+            let (_, event) =
+                node.channel().event_of(*denied).unwrap().expect("what was called denied is on the ledger");
+            assert_eq!((event.action, event.outcome.verdict), (Action::Decrypt, Verdict::Deny));
+        }
+        assert_eq!(node.channel().waiting_transactions(), 0, "at rest, nothing waits to be ordered");
     }
     checker.with_log(|log| {
         for (custodian, decryption) in told.shares.borrow().keys() {

@@ -164,7 +164,8 @@ impl FinalityCertificate {
         }
         let mut reader = Reader::new(bytes);
         let certificate = Self::read(&mut reader).ok_or(CertificateError::Malformed)?;
-        if !reader.is_empty() || certificate.encode() != bytes {
+        let one_encoding = certificate.encode() == bytes || crate::planted!("padded-number-accepted");
+        if !reader.is_empty() || !one_encoding {
             return Err(CertificateError::Malformed);
         }
         Ok(certificate)
@@ -233,7 +234,7 @@ impl FinalityCertificate {
         if self.members != committee.len() {
             return Err(CertificateError::OtherCommittee { certificate: self.members, committee: committee.len() });
         }
-        let needed = quorum(committee.len());
+        let needed = crate::planted!("quorum-of-2f" => quorum(committee.len()) - 1, else quorum(committee.len()));
         if self.signatures.len() < needed {
             return Err(CertificateError::NoQuorum { got: self.signatures.len(), needed });
         }

@@ -15,7 +15,9 @@ pub fn labelled(label: &str, parts: &[&[u8]]) -> [u8; 32] {
     hasher.update((label.len() as u64).to_le_bytes());
     hasher.update(label.as_bytes());
     for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
+        if !crate::planted!("hash-without-lengths") {
+            hasher.update((part.len() as u64).to_le_bytes());
+        }
         hasher.update(part);
     }
     hasher.finalize().into()

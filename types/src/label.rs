@@ -89,6 +89,14 @@ labels! {
     ENDORSER_PANEL = "endorser-panel";
     /// What a list's cursor belongs to.
     CURSOR = "cursor";
+    /// HPKE info of a remark's key on its way to a reader.
+    REMARK_SEAL = "remark-seal";
+    /// Associated data of a remark's text.
+    REMARK_TEXT = "remark-text";
+    /// An author's signature on a sealed remark, or on taking one back.
+    REMARK_SIGNATURE = "remark-sig";
+    /// An owner's signature on the title of a record.
+    TITLE_SIGNATURE = "title-sig";
 }
 
 #[cfg(test)]

@@ -32,6 +32,12 @@ pub const DISEASES: usize = 64;
 pub const REASONS: usize = 32;
 /// Longest media type.
 pub const MEDIA_TYPE_BYTES: usize = 127;
+/// Longest text of a remark.
+pub const REMARK_BYTES: usize = 4096;
+/// Most people that a remark is sealed to.
+pub const REMARK_READERS: usize = 128;
+/// Longest title of a record.
+pub const TITLE_BYTES: usize = 256;
 /// How far ahead of the tip a transaction may set its expiry, in blocks.
 pub const EXPIRY_BLOCKS: u64 = 10_000;
 

@@ -167,14 +167,27 @@ impl EndorsedTransaction {
     /// # Errors
     /// [`TransactionError`] says what fails.
     pub fn verify(&self, domain: &Domain) -> Result<TransactionId, TransactionError> {
-        let id = self.transaction.verify(domain)?;
+        self.verify_by(|transaction| transaction.verify(domain), |endorsement, id| endorsement.verify(domain, id))
+    }
+
+    /// [`EndorsedTransaction::verify`], where the caller looks at the signatures: who has verified some of
+    /// them before need not do it again.
+    ///
+    /// # Errors
+    /// [`TransactionError`] says what fails.
+    pub fn verify_by(
+        &self,
+        authors: impl FnOnce(&Transaction) -> Result<TransactionId, TransactionError>,
+        mut endorsement: impl FnMut(&Endorsement, TransactionId) -> bool,
+    ) -> Result<TransactionId, TransactionError> {
+        let id = authors(&self.transaction)?;
         if self.endorsements.len() > limits::ENDORSEMENTS {
             return Err(TransactionError::TooMany("endorsements"));
         }
         if !self.endorsements.is_sorted_by(|a, b| a.endorser < b.endorser) {
             return Err(TransactionError::TooMany("endorsements of one endorser"));
         }
-        match self.endorsements.iter().find(|e| !e.verify(domain, id)) {
+        match self.endorsements.iter().find(|e| !endorsement(e, id)) {
             Some(bad) => Err(TransactionError::Endorsement(bad.endorser)),
             None => Ok(id),
         }

@@ -1,4 +1,4 @@
-//! Sealing and opening 16 MiB in memory, digest included, by both implementations of the cipher.
+//! Sealing and opening in memory, digest included, by both implementations of the cipher.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dmdl_types::{
@@ -9,7 +9,9 @@ use dmdl_types::{
 use dmdl_vault::payload::{Backend, CommittedKey, PayloadEntry, Sealer, layout::HEADER_LEN};
 use std::time::Duration;
 
-const LEN: usize = 16 << 20;
+/// Lengths of plaintext, by name.
+const LENS: [(usize, &str); 4] =
+    [(16 << 10, "16 KiB"), (256 << 10, "256 KiB"), (1 << 20, "1 MiB"), (16 << 20, "16 MiB")];
 /// What the streaming functions push at a time.
 const BATCH: usize = 1 << 20;
 
@@ -44,47 +46,52 @@ fn context() -> DataContext {
     }
 }
 
-/// Seals in batches and hands each to `sink`.
-fn seal(backend: Backend, plaintext: &[u8], mut sink: impl FnMut(&[u8])) -> Option<PayloadEntry> {
+/// Seals in batches into `out` and hands each to `sink`.
+fn seal(backend: Backend, plaintext: &[u8], out: &mut Vec<u8>, mut sink: impl FnMut(&[u8])) -> Option<PayloadEntry> {
     let mut sealer = Sealer::new(backend, &Secret32::new([7; 32]), &context(), &mut Zeros).ok()?;
-    let mut out = Vec::with_capacity(BATCH + (BATCH >> 8));
     for batch in plaintext.chunks(BATCH) {
         out.clear();
-        sealer.push(batch, &mut out).ok()?;
-        sink(&out);
+        sealer.push(batch, out).ok()?;
+        sink(out);
     }
     out.clear();
-    let sealed = sealer.finish(&mut out).ok()?;
-    sink(&out);
+    let sealed = sealer.finish(out).ok()?;
+    sink(out);
     Some(sealed.entry())
 }
 
-/// Opens in batches and returns the plaintext's length.
-fn open(backend: Backend, payload: &[u8], entry: &PayloadEntry) -> Option<u64> {
+/// Opens in batches into `out` and returns the plaintext's length.
+fn open(backend: Backend, payload: &[u8], entry: &PayloadEntry, out: &mut Vec<u8>) -> Option<u64> {
     let (header, body) = payload.split_first_chunk::<HEADER_LEN>()?;
     let key = CommittedKey::check_on(backend, &Secret32::new([7; 32]), &context(), entry, header).ok()?;
     let mut opener = key.into_opener();
-    let mut out = Vec::with_capacity(2 * BATCH);
     for batch in body.chunks(BATCH) {
         out.clear();
-        opener.push(batch, &mut out).ok()?;
+        opener.push(batch, out).ok()?;
     }
     opener.finish().ok()
 }
 
 fn payload(c: &mut Criterion) {
-    let plaintext = vec![0x5a; LEN];
-    let mut group = c.benchmark_group("payload");
-    group.throughput(Throughput::Bytes(LEN as u64));
-    group.sample_size(10).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
-    for backend in [Backend::Native, Backend::Portable] {
-        let mut sealed = Vec::new();
-        let entry = seal(backend, &plaintext, |bytes| sealed.extend_from_slice(bytes));
-        let Some(entry) = entry else { continue };
-        group.bench_function(format!("seal/{backend:?}"), |b| b.iter(|| seal(backend, &plaintext, |_| ())));
-        group.bench_function(format!("open/{backend:?}"), |b| b.iter(|| open(backend, &sealed, &entry)));
+    let mut out = Vec::with_capacity(2 * BATCH);
+    for (len, name) in LENS {
+        let plaintext = vec![0x5a; len];
+        let mut group = c.benchmark_group("payload");
+        group.throughput(Throughput::Bytes(len as u64));
+        group.sample_size(10).measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_millis(500));
+        for backend in [Backend::Native, Backend::Portable] {
+            let mut sealed = Vec::new();
+            let entry = seal(backend, &plaintext, &mut out, |bytes| sealed.extend_from_slice(bytes));
+            let Some(entry) = entry else { continue };
+            group.bench_function(format!("seal/{backend:?}/{name}"), |b| {
+                b.iter(|| seal(backend, &plaintext, &mut out, |_| ()));
+            });
+            group.bench_function(format!("open/{backend:?}/{name}"), |b| {
+                b.iter(|| open(backend, &sealed, &entry, &mut out));
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 criterion_group!(benches, payload);

@@ -4,6 +4,7 @@
 pub mod custodian;
 pub mod keys;
 pub mod payload;
+pub mod remark;
 pub mod seal;
 pub mod share;
 pub mod store;

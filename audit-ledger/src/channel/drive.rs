@@ -14,7 +14,7 @@ use dmdl_types::{
     genesis::EpochConfig,
     id::{Epoch, Height, UnixMillis},
 };
-use std::{sync::Arc, time::SystemTime};
+use std::{pin::pin, sync::Arc, time::SystemTime};
 
 impl<E: Clock, S: Store> Ledger for Channel<E, S> {
     async fn propose(&mut self, turn: Turn, parent: EngineBlock) -> Option<EngineBlock> {
@@ -108,7 +108,7 @@ impl<E: Clock, S: Store> Channel<E, S> {
     /// Waits until there is a transaction to order and others had time to join it, or for a heartbeat.
     async fn wait_for_work(&self, parent: &EngineBlock) {
         let clock = &self.shared.clock;
-        let deadline = clock.current() + self.shared.pace.heartbeat;
+        let mut heartbeat = pin!(clock.sleep(self.shared.pace.heartbeat));
         loop {
             let arrived = self.shared.arrived.notified();
             if self.waiting().pool.is_ready(parent.block_digest(), self.tip().height) {
@@ -118,7 +118,7 @@ impl<E: Clock, S: Store> Channel<E, S> {
             tokio::select! {
                 biased;
                 () = arrived => {}
-                () = clock.sleep_until(deadline) => return,
+                () = &mut heartbeat => return,
             }
         }
     }

@@ -26,7 +26,7 @@ use dmdl_types::{
     codec,
     event::{Action, Event, Verdict},
     genesis::Role,
-    id::{GrantId, RecordId, SubjectId, TransactionId, UnixMillis},
+    id::{GrantId, OrgId, RecordId, SubjectId, TransactionId, UnixMillis},
     index_proof::HeadKey,
     limits,
     sign::PublicKey,
@@ -52,7 +52,7 @@ pub struct RecordFilter {
     pub media_type: Option<String>,
     /// Those with this permission.
     pub permission: Option<DuoCode>,
-    /// Those whose id, media type or organisation contains this text, in lower case.
+    /// Those whose id, media type, organisation or title contains this text, in lower case.
     pub text: Option<String>,
     /// Those registered at this time or later.
     pub since: Option<UnixMillis>,
@@ -67,6 +67,15 @@ pub struct RequestFilter {
     pub requester: Option<PublicKey>,
     /// Those in this state.
     pub state: Option<RequestState>,
+}
+
+/// Which people are listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize)]
+pub struct PersonFilter {
+    /// Those of this organisation.
+    pub org: Option<OrgId>,
+    /// Those with this role.
+    pub role: Option<Role>,
 }
 
 /// Which events are listed.
@@ -105,6 +114,15 @@ pub struct RequestView {
 pub struct Reading<'a, S: Store + 'a> {
     rows: S::Snapshot<'a>,
     tip: Tip,
+    titles: &'a Titles,
+}
+
+/// Whether the title that a record has beside the ledger contains a text in lower case.
+pub type Titles = dyn Fn(RecordId, &RecordRow, &str) -> bool + Send + Sync;
+
+/// What a ledger knows of titles.
+fn untitled(_: RecordId, _: &RecordRow, _: &str) -> bool {
+    false
 }
 
 impl<S: Store> std::fmt::Debug for Reading<'_, S> {
@@ -121,11 +139,17 @@ impl<E, S: Store> Channel<E, S> {
     pub fn reading(&self) -> Result<Reading<'_, S>, StoreError> {
         let rows = self.store().snapshot();
         let tip = Tip::load(&rows)?.ok_or_else(|| StoreError::Corrupt("the ledger has no tip".into()))?;
-        Ok(Reading { rows, tip })
+        Ok(Reading { rows, tip, titles: &untitled })
     }
 }
 
 impl<'a, S: Store + 'a> Reading<'a, S> {
+    /// Looks for texts in these titles too.
+    #[must_use]
+    pub fn titled(self, titles: &'a Titles) -> Self {
+        Self { titles, ..self }
+    }
+
     /// The last executed block.
     #[must_use]
     pub const fn tip(&self) -> &Tip {
@@ -219,6 +243,32 @@ impl<'a, S: Store + 'a> Reading<'a, S> {
                 },
             ),
         }
+    }
+
+    /// The people of the channel, in the order of their keys.
+    ///
+    /// # Errors
+    /// [`ViewError::Cursor`] when the cursor is none of this list and filter.
+    pub fn people(
+        &self,
+        filter: &PersonFilter,
+        cursor: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Page<PersonRow>, ViewError> {
+        let binding = Binding::new(&self.tip.domain, List::People, filter);
+        walk(
+            (&binding, cursor),
+            (limit, &Cell::new(0)),
+            |after: Option<[u8; 32]>| {
+                let after = after.map(|key| world::row_key::<PersonRow>(&PublicKey::new(key)));
+                keyed(world::scan::<PersonRow>(&self.rows, &(), after.as_deref(), CHUNK)?)
+            },
+            |_, row| {
+                let fits = filter.org.as_ref().is_none_or(|org| row.person.org == *org)
+                    && filter.role.is_none_or(|role| row.person.role == role);
+                Ok(fits.then_some(row))
+            },
+        )
     }
 
     /// The events that a filter lets through, in their order, with their positions. Whether somebody may
@@ -352,6 +402,7 @@ impl<'a, S: Store + 'a> Reading<'a, S> {
                 id.to_string().contains(text)
                     || row.metadata.media_type.contains(text)
                     || row.org.as_str().contains(text)
+                    || (self.titles)(id, row, text)
             });
         let Some(wanted) = filter.permission.filter(|_| plainly) else { return Ok(plainly) };
         Ok(self.permission(row)?.is_some_and(|permission| permission.code == wanted))

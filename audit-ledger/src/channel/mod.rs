@@ -13,7 +13,7 @@ mod rehearse;
 mod view;
 
 pub use latest::Latest;
-pub use lists::{EventFilter, Page, Reading, RecordFilter, RequestFilter, RequestView};
+pub use lists::{EventFilter, Page, PersonFilter, Reading, RecordFilter, RequestFilter, RequestView, Titles};
 pub use view::{RecordView, ViewError};
 
 use crate::{
@@ -113,6 +113,7 @@ struct Shared<E, S: Store> {
     executor: Mutex<Executor<S>>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
+    cosigned: Notify,
     tip: Latest<Tip>,
     notices: mpsc::Sender<Notice>,
 }
@@ -163,6 +164,7 @@ impl<E, S: Store> Channel<E, S> {
             executor: Mutex::new(executor),
             waiting: Mutex::default(),
             arrived: Notify::new(),
+            cosigned: Notify::new(),
             tip,
             notices,
         };
@@ -191,6 +193,12 @@ impl<E, S: Store> Channel<E, S> {
     #[must_use]
     pub fn store(&self) -> &S {
         &self.shared.store
+    }
+
+    /// What signatures this node has verified.
+    #[must_use]
+    pub fn checked(&self) -> &Checked {
+        &self.shared.checked
     }
 
     /// The last executed block.
@@ -245,6 +253,12 @@ impl<E, S: Store> Channel<E, S> {
         Ok(news)
     }
 
+    /// How many of people's transactions wait to be ordered.
+    #[must_use]
+    pub fn waiting_transactions(&self) -> usize {
+        self.waiting().pool.len()
+    }
+
     /// Takes what a node tells the ledger into the pool; `false` when it was there already, or the
     /// node may not.
     ///
@@ -264,7 +278,16 @@ impl<E, S: Store> Channel<E, S> {
     /// [`StoreError`] when the configuration cannot be read.
     pub fn cosign(&self, height: Height, cosignature: Cosignature) -> Result<bool, StoreError> {
         let config = self.config()?;
-        Ok(self.waiting().cosignatures.add(height, cosignature, &config))
+        let news = self.waiting().cosignatures.add(height, cosignature, &config);
+        if news {
+            self.shared.cosigned.notify_waiters();
+        }
+        Ok(news)
+    }
+
+    /// Waits for the next cosignature after this call, polled or not.
+    pub fn cosignature_next(&self) -> Notified<'_> {
+        self.shared.cosigned.notified()
     }
 
     /// The newest checkpoint that enough organisations have cosigned, of at least `size` leaves.

@@ -218,3 +218,6 @@ fn grant_view(grant: GrantId, row: Option<GrantRow>) -> GrantView {
         None => GrantView { grant, uses_max: 0, ends: dmdl_types::id::UnixMillis::new(0), revoked: true },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@ mod quota;
 pub use quota::{Quota, QuotaExceeded};
 
 use crate::{
+    order::Checked,
     store::{Reader, StoreError},
     world::{self, PersonRow, PersonStatus},
 };
@@ -83,13 +84,15 @@ pub const fn payload_of(transaction: &Transaction) -> Option<&PayloadInfo> {
 
 /// Audits a transaction against the rules that hold in any state, at the endorser's own tip.
 ///
-/// `payload_found` is what the vault says of [`payload_of`]; it is not looked at for others.
+/// `checked` knows which signatures this process has verified already. `payload_found` is what the vault
+/// says of [`payload_of`]; it is not looked at for others.
 ///
 /// # Errors
 /// [`Refusal`] says what is wrong; the transaction must not be ordered.
 pub fn audit(
     reader: &impl Reader,
     domain: &Domain,
+    checked: &Checked,
     tip: Height,
     transaction: &Transaction,
     payload_found: bool,
@@ -98,7 +101,7 @@ pub fn audit(
     if got > TRANSACTION_BYTES_MAX {
         return Err(Refusal::TooLong { got });
     }
-    let id = transaction.verify(domain)?;
+    let id = checked.authored(transaction, domain)?;
     let expires = transaction.body.expires;
     let latest = Height::new(tip.get().saturating_add(limits::EXPIRY_BLOCKS));
     if expires <= tip || expires > latest {

@@ -23,7 +23,7 @@ fn ledger() -> Ledger {
 }
 
 fn look(ledger: &Ledger, transaction: &Transaction, payload_found: bool) -> Result<TransactionId, Refusal> {
-    audit(&ledger.store, &ledger.domain(), ledger.height(), transaction, payload_found)
+    audit(&ledger.store, &ledger.domain(), &Checked::default(), ledger.height(), transaction, payload_found)
 }
 
 #[test]

@@ -1,6 +1,9 @@
 use super::*;
 use crate::testing::*;
-use dmdl_types::id::{Epoch, Height};
+use dmdl_types::{
+    id::{Epoch, Height},
+    transaction::{SystemBody, SystemTransaction},
+};
 
 fn links(ledger: &Ledger, from: usize) -> Vec<Header> {
     ledger.blocks[from..].iter().map(|block| block.header.clone()).collect()
@@ -48,6 +51,47 @@ fn headers_that_do_not_lead_to_the_certificate_prove_nothing() {
         let done = Finalized::by_certificate(block, &links, &certificate, &ledger.domain(), &committee);
         assert!(matches!(done, Err(FinalityError::Links)), "{name}");
     }
+}
+
+#[test]
+fn a_committee_settles_no_block_of_another_epoch_than_its_own() {
+    let ledger = three_blocks();
+    let committee = config().orderers();
+    let (block, next) = (ledger.blocks[1].clone(), Epoch::new(1));
+    let mut moved = links(&ledger, 2);
+    moved[0].epoch = next;
+    moved[1].parent = moved[0].digest();
+    let rows = [
+        ("the certificate", vec![], certificate_by(&block.header, &[1, 2, 3], next)),
+        ("the certificate and its header", vec![moved[0].clone()], certificate(&moved[0])),
+        ("a header between", moved.clone(), certificate(&moved[1])),
+        ("the header alone", vec![moved[0].clone()], certificate_by(&moved[0], &[1, 2, 3], Epoch::new(0))),
+    ];
+    for (name, links, bytes) in rows {
+        let certificate = FinalityCertificate::decode(&bytes).unwrap();
+        let done = Finalized::by_certificate(block.clone(), &links, &certificate, &ledger.domain(), &committee);
+        assert!(matches!(done, Err(FinalityError::Epoch)), "{name}: {done:?}");
+    }
+}
+
+#[test]
+fn a_body_that_the_header_does_not_name_is_not_final() {
+    let ledger = three_blocks();
+    let committee = config().orderers();
+    let mut block = ledger.blocks[1].clone();
+    let certificate = FinalityCertificate::decode(&certificate(&block.header)).unwrap();
+    block.body.system = vec![SystemTransaction::sign(
+        SystemBody {
+            domain: ledger.domain(),
+            node: node_id(1),
+            nonce: [1; 16],
+            expires: Height::new(9),
+            items: Vec::new(),
+        },
+        &node(1),
+    )];
+    let done = Finalized::by_certificate(block, &[], &certificate, &ledger.domain(), &committee);
+    assert!(matches!(done, Err(FinalityError::Body)), "{done:?}");
 }
 
 #[test]

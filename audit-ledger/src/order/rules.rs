@@ -17,7 +17,7 @@ use dmdl_types::{
     id::{ConfigDigest, Height, TransactionId},
     label, limits,
     sign::Domain,
-    transaction::{EndorsedTransaction, SystemTransaction, TransactionError},
+    transaction::{EndorsedTransaction, Endorsement, SystemTransaction, Transaction, TransactionError},
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -147,8 +147,8 @@ pub(crate) const fn may_be_at(expires: Height, height: Height) -> bool {
     expires.get() >= height.get() && expires.get() - height.get() <= limits::EXPIRY_BLOCKS
 }
 
-/// Remembers what was verified, so that a process checks each signature once: when a transaction
-/// comes in, not again when it comes back in a block.
+/// Remembers what was verified, so that a process checks each signature once: when it comes in, not again
+/// when it comes back in an endorsed transaction or in a block.
 #[derive(Debug, Default)]
 pub struct Checked(Mutex<Recent>);
 
@@ -158,8 +158,8 @@ struct Recent {
     order: VecDeque<[u8; 32]>,
 }
 
-/// How many are remembered: about ten full blocks.
-const CHECKED_MAX: usize = 20_000;
+/// How many are remembered: about ten full blocks, of transactions with three signatures each.
+const CHECKED_MAX: usize = 40_000;
 
 impl Checked {
     /// Verifies a transaction with its endorsements' signatures, unless the same bytes were verified before.
@@ -173,7 +173,31 @@ impl Checked {
     ) -> Result<TransactionId, TransactionError> {
         let bytes = fitting(endorsed, limits::TRANSACTION_BYTES)?;
         let key = hash::labelled(label::TRANSACTION_ID, &[b"endorsed", &bytes]);
-        self.once(key, endorsed.transaction.body.id(), || endorsed.verify(domain))
+        self.once(key, endorsed.transaction.body.id(), || {
+            endorsed.verify_by(
+                |transaction| self.authored(transaction, domain),
+                |endorsement, id| self.endorsement(endorsement, id, domain),
+            )
+        })
+    }
+
+    /// Verifies a transaction without its endorsements, unless the same bytes were verified before.
+    ///
+    /// # Errors
+    /// [`TransactionError`] when it does not verify.
+    pub fn authored(&self, transaction: &Transaction, domain: &Domain) -> Result<TransactionId, TransactionError> {
+        let key = hash::labelled(label::TRANSACTION_ID, &[b"authored", &codec::encode(transaction)]);
+        self.once(key, transaction.body.id(), || transaction.verify(domain))
+    }
+
+    /// Whether an endorsement of a transaction is its endorser's, verified unless the same one was before.
+    pub fn endorsement(&self, endorsement: &Endorsement, id: TransactionId, domain: &Domain) -> bool {
+        let key = hash::labelled(label::ENDORSEMENT, &[id.as_bytes(), &codec::encode(endorsement)]);
+        let valid = || {
+            let valid = endorsement.verify(domain, id);
+            if valid { Ok(id) } else { Err(TransactionError::Endorsement(endorsement.endorser)) }
+        };
+        self.once(key, id, valid).is_ok()
     }
 
     /// Verifies a system transaction, unless the same bytes were verified before.

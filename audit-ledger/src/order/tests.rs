@@ -314,8 +314,16 @@ fn what_was_checked_once_is_not_trusted_in_another_form() {
     let mut forged = good.clone();
     forged.endorsements[0].signature = forged.endorsements[1].signature;
     assert!(checked.transaction(&forged, &domain).is_err());
-    let mut forged = good;
+    let mut forged = good.clone();
     forged.transaction.signatures[0] = forged.endorsements[0].signature;
+    assert!(checked.transaction(&forged, &domain).is_err());
+    assert!(checked.authored(&good.transaction, &domain).is_ok());
+    assert!(checked.authored(&forged.transaction, &domain).is_err());
+    let other = ledger.transaction(&owner(1), initial());
+    assert!(checked.endorsement(&good.endorsements[0], id(&good), &domain));
+    assert!(!checked.endorsement(&good.endorsements[0], id(&other), &domain));
+    let mut forged = other;
+    forged.endorsements = good.endorsements;
     assert!(checked.transaction(&forged, &domain).is_err());
     let system = ledger.system(1, vec![evidence(1)]);
     assert_eq!(checked.system(&system, &domain), Ok(system.id()));

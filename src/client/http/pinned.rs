@@ -1,4 +1,6 @@
 //! TLS to a gateway whose certificate is pinned: no authority is asked, and no name is looked at.
+//!
+//! Who has no pin yet may look at what certificate there is, and believes nothing that is said under it.
 
 use http::Uri;
 use rustls::{
@@ -8,7 +10,10 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use sha2::{Digest as _, Sha256};
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 /// Why a gateway's address cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +53,20 @@ pub(super) fn address(url: &str, pinned: bool) -> Result<Uri, PinError> {
 
 /// TLS 1.3 to the one certificate with this SHA-256.
 pub(super) fn tls(certificate_sha256: [u8; 32]) -> Result<ClientConfig, TlsError> {
+    config(Wanted::Only(certificate_sha256))
+}
+
+/// TLS 1.3 to any certificate, whose SHA-256 is noted.
+///
+/// # Security
+/// Whoever is on the way can answer. Nothing is to be sent that is anybody's, and nothing believed.
+pub(super) fn tls_to_anybody(seen: Arc<OnceLock<[u8; 32]>>) -> Result<ClientConfig, TlsError> {
+    config(Wanted::Any(seen))
+}
+
+fn config(wanted: Wanted) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Pinned { certificate_sha256, provider: Arc::clone(&provider) };
+    let verifier = Verifier { wanted, provider: Arc::clone(&provider) };
     Ok(ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -58,12 +75,19 @@ pub(super) fn tls(certificate_sha256: [u8; 32]) -> Result<ClientConfig, TlsError
 }
 
 #[derive(Debug)]
-struct Pinned {
-    certificate_sha256: [u8; 32],
+struct Verifier {
+    wanted: Wanted,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Pinned {
+/// Which certificate is taken.
+#[derive(Debug)]
+enum Wanted {
+    Only([u8; 32]),
+    Any(Arc<OnceLock<[u8; 32]>>),
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -72,10 +96,17 @@ impl ServerCertVerifier for Pinned {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        if Sha256::digest(end_entity)[..] == self.certificate_sha256 {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(TlsError::General("it is another certificate than the network file names".to_owned()))
+        let shown: [u8; 32] = Sha256::digest(end_entity).into();
+        match &self.wanted {
+            Wanted::Only(pinned) if shown != *pinned => {
+                Err(TlsError::General("it is another certificate than the network file names".to_owned()))
+            }
+            Wanted::Only(_) => Ok(ServerCertVerified::assertion()),
+            Wanted::Any(seen) => {
+                // The first one counts: it is the one that the answer came under.
+                let _ = seen.set(shown);
+                Ok(ServerCertVerified::assertion())
+            }
         }
     }
 

@@ -84,9 +84,10 @@ pub(super) fn run(args: &Open, globals: &Globals) -> Result<Report, Failure> {
         "height": height,
         "bytes": opened.plaintext_len_bytes,
         "custodians": opened.custodians,
+        "altered": opened.altered,
         "culprits": opened.culprits,
     });
-    let (name, bytes, count) = (args.out.display(), opened.plaintext_len_bytes, opened.custodians.len());
+    let (name, bytes, count) = (text::path(&args.out), opened.plaintext_len_bytes, opened.custodians.len());
     // Standard output is the payload's alone.
     let text = if streams { String::new() } else { format!("{name}: {bytes} bytes, shares of {count} custodians") };
     Ok(Report { text, json: if streams { Value::Null } else { json }, exit: Exit::Ok })
@@ -105,9 +106,9 @@ fn write(session: &Session, opening: Opening, file: Option<NewFile>) -> Result<W
     }
 }
 
-/// Says how to go on with an opening that has not come to its end.
+/// Says how to go on with an opening that has not come to its end: at this gateway, or at an honest one.
 fn resumable(mut failure: Failure, id: TransactionId) -> Failure {
-    if failure.exit == Exit::Unavailable {
+    if matches!(failure.exit, Exit::Unavailable | Exit::Integrity) {
         failure.detail.push_str(&format!("; resume with --transaction {id}"));
     }
     failure

@@ -72,12 +72,12 @@ pub(super) fn run(args: &Export, globals: &Globals) -> Result<Report, Failure> {
     let (events, root) = (wanted().count(), hex::encode(checkpoint.root));
     let text = format!(
         "{}: {events} events of the first {} of the trail\nheight {}, root {root}",
-        out.display(),
+        text::path(out),
         checkpoint.size,
         checkpoint.height,
     );
     let json = json!({
-        "file": out, "events": events, "size": checkpoint.size, "root": root, "height": checkpoint.height,
+        "file": out.to_string_lossy(), "events": events, "size": checkpoint.size, "root": root, "height": checkpoint.height,
     });
     Ok(Report { text, json, exit: Exit::Ok })
 }
@@ -110,7 +110,8 @@ pub(in super::super) fn proved(session: &Session, head: Option<HeadKey>) -> Resu
                 if matches!(failure.code.as_ref(), "not_final" | "overloaded" | "gateway_behind")
                     && begun.elapsed() < session.patience =>
             {
-                session.run(tokio::time::sleep(AGAIN_AFTER));
+                // Inside of the runtime: a timer belongs to one from its beginning.
+                session.run(async { tokio::time::sleep(AGAIN_AFTER).await });
             }
             checked => return checked,
         }

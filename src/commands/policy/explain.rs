@@ -1,19 +1,19 @@
 //! `dmdl policy explain`: the decision of a policy, made here as every node would make it.
 
-use super::super::{Report, failure, id::role, record, session::Globals};
-use crate::{
-    client::AskGatewayError,
-    exit::{Exit, Failure},
+use super::{
+    super::{Report, id::role, session::Globals},
+    judge::{Judge, Known, Record, now},
 };
-use dmdl_policies::{Action, Facts, ParsedPolicy, Request, decide};
+use crate::exit::{Exit, Failure};
+use dmdl_policies::Request;
 use dmdl_types::{
-    access::{DuoCode, MondoId, Permission, PolicyDocument, Purpose, Ruling, Terms},
+    access::{DuoCode, MondoId, PolicyDocument, Purpose, Ruling, Terms},
     genesis::Role,
     id::{NoteCommitment, OrgId, RecordId, UnixMillis},
     sign::PublicKey,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, str::FromStr, time::SystemTime};
+use std::{collections::BTreeSet, str::FromStr};
 
 pub(super) const EXAMPLES: &str = "Facts, with what holds if they are not given:
   purpose=CODE (required), disease=MONDO, days=30, uses=1, country=CC, non-profit, commercial, ethics, project
@@ -102,43 +102,17 @@ fn bad(name: &str, why: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Usage, "bad_fact", format!("--as-if `{name}`: {why}"))
 }
 
-/// What is known of the record.
-struct Record {
-    id: RecordId,
-    owner: PublicKey,
-    org: OrgId,
-    media_type: String,
-}
-
-impl Record {
-    fn of(id: RecordId, row: &Value) -> Option<Self> {
-        let text = |name| row.get(name).and_then(Value::as_str);
-        let media_type = text("media_type")?.to_owned();
-        Some(Self { id, owner: text("owner")?.parse().ok()?, org: text("org")?.parse().ok()?, media_type })
-    }
-}
-
 pub(super) fn run(id: RecordId, facts: &[String], globals: &Globals) -> Result<Report, Failure> {
     let session = globals.connect()?;
     let asked = AsIf::parse(facts, session.person.org.clone())?;
-    let row = record::row(&session, id)?;
-    let nonsense = || failure::gateway(&AskGatewayError::Nonsense("the record has no owner or media type".to_owned()));
-    let record = Record::of(id, &row).ok_or_else(nonsense)?;
-    answer(&asked, record, super::shown(&session, id)?.as_ref(), now())
+    let record = Record::of(&session, id)?;
+    answer(&asked, &record, super::shown(&session, id)?.as_ref(), now())
 }
 
-fn answer(asked: &AsIf, record: Record, policy: Option<&PolicyDocument>, now: UnixMillis) -> Result<Report, Failure> {
-    // The words of the contract `access`: a record without a policy excludes nothing and leaves all to review.
-    let (parsed, permission) = match policy {
-        Some(document) => (ParsedPolicy::parse(document).map_err(super::invalid)?, document.permission.clone()),
-        None => (ParsedPolicy::default_for_channel(), Permission { code: DuoCode::Nres, diseases: Vec::new() }),
-    };
+fn answer(asked: &AsIf, record: &Record, policy: Option<&PolicyDocument>, now: UnixMillis) -> Result<Report, Failure> {
     let AsIf { key, org, role, terms, suspended, cohort } = asked.clone();
     let request = Request { requester: key, requester_org: org, requester_role: role, terms };
-    let Record { id, owner, org, media_type } = record;
-    let facts =
-        Facts { record: id, owner, owner_org: org, media_type, permission, now, suspended, grant: None, cohort };
-    let decision = decide(Action::Request, &request, &facts, &parsed);
+    let decision = Judge::of(policy)?.rule(record, &request, Known { now, suspended, cohort });
     let word = match decision.ruling {
         Ruling::Allow => "ALLOW",
         Ruling::Deny => "DENY",
@@ -156,7 +130,7 @@ fn answer(asked: &AsIf, record: Record, policy: Option<&PolicyDocument>, now: Un
     let reasons: Vec<Value> =
         decision.reasons.iter().map(|reason| json!({ "code": reason.code, "detail": reason.to_string() })).collect();
     let json = json!({
-        "record": id,
+        "record": record.id,
         "policy": policy.map(PolicyDocument::id),
         "decision": decision.ruling,
         "reasons": reasons,
@@ -167,15 +141,11 @@ fn answer(asked: &AsIf, record: Record, policy: Option<&PolicyDocument>, now: Un
     Ok(Report { text, json, exit: Exit::Ok })
 }
 
-fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use dmdl_policies::templates::Template;
+    use dmdl_types::access::Permission;
 
     fn asked(facts: &str) -> Result<AsIf, Failure> {
         let facts: Vec<String> = facts.split(',').map(str::to_owned).collect();
@@ -191,7 +161,7 @@ mod tests {
         };
         let permission = Permission { code: DuoCode::Hmb, diseases: Vec::new() };
         let document = policy.map(|template| template.document(permission));
-        answer(&asked(facts).unwrap(), record, document.as_ref(), UnixMillis::new(1)).unwrap().json
+        answer(&asked(facts).unwrap(), &record, document.as_ref(), UnixMillis::new(1)).unwrap().json
     }
 
     #[test]

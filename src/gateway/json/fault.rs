@@ -1,6 +1,5 @@
 //! What is wrong with what a request says, without repeating it.
 
-use crate::gateway::error::ApiError;
 use serde::de::{self, Expected, Unexpected};
 use std::fmt;
 
@@ -32,7 +31,6 @@ impl Fault {
         Self::new("json_unknown_field", format!("`{}` is not known here", echo(name)))
     }
 
-    #[cfg(test)]
     pub(super) const fn code(&self) -> &'static str {
         self.code
     }
@@ -51,12 +49,6 @@ impl Fault {
 /// A piece of a request that may be repeated: short, and harmless in a log.
 pub(super) fn echo(text: &str) -> String {
     text.chars().take(ECHO_CHARS).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
-}
-
-impl From<Fault> for ApiError {
-    fn from(fault: Fault) -> Self {
-        Self::new(400, fault.code, fault.detail)
-    }
 }
 
 impl de::Error for Fault {

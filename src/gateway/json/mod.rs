@@ -4,6 +4,7 @@
 //! RFC 8259, RFC 7493
 
 mod fault;
+mod parse;
 mod query;
 mod scan;
 mod tree;
@@ -15,6 +16,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use fault::Fault;
 use http::{HeaderMap, header};
+use parse::parse;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -46,19 +48,14 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     if essence.eq_ignore_ascii_case("application/json") && parts.all(is_utf8) { Ok(()) } else { Err(unsupported()) }
 }
 
-fn unsupported() -> ApiError {
-    ApiError::new(415, "unsupported_media_type", "the body must be `application/json`, in UTF-8")
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        Self::new(400, fault.code(), fault)
+    }
 }
 
-/// Reads one JSON object.
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
-    scan::check(bytes)?;
-    let tree = serde_json::from_slice::<tree::Tree>(bytes).map_err(|_| Fault::syntax())?;
-    tree.check()?;
-    if !tree.is_object() {
-        return Err(Fault::shape("the body must be a JSON object"));
-    }
-    T::deserialize(tree)
+fn unsupported() -> ApiError {
+    ApiError::new(415, "unsupported_media_type", "the body must be `application/json`, in UTF-8")
 }
 
 #[cfg(test)]

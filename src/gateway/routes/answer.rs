@@ -9,8 +9,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dmdl_audit_ledger::{
     channel::{Page, Reading, ViewError},
     store::RocksStore,
+    world::RecordRow,
 };
-use dmdl_types::id::Height;
+use dmdl_types::id::{Height, RecordId};
 use http::{HeaderName, HeaderValue, request::Parts};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
@@ -20,13 +21,13 @@ use utoipa::ToSchema;
 pub(super) const HEIGHT: HeaderName = HeaderName::from_static("dmdl-height");
 
 /// Items of a page, unless another number is asked for.
-const LIMIT: usize = 50;
+pub(super) const LIMIT: usize = 50;
 /// Most items of a page.
-const LIMIT_MAX: usize = 500;
+pub(super) const LIMIT_MAX: usize = 500;
 /// Longest cursor, as text.
 const CURSOR_CHARS: usize = 128;
 /// The longest that an answer is waited for.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The channel that a path names: this node's, or the request is refused.
 pub(super) struct OnChannel;
@@ -63,8 +64,12 @@ pub(super) async fn read<T: Send + 'static>(
     look: impl FnOnce(&Reading<'_, RocksStore>) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<At<T>, ApiError> {
     let node = Arc::clone(&shared.node);
+    let titled = Arc::clone(&shared.node);
     let reading = move || {
-        let reading = node.channel().reading()?;
+        let titles = move |id: RecordId, row: &RecordRow, text: &str| {
+            titled.title(id, row.owner).is_some_and(|title| title.text().to_lowercase().contains(text))
+        };
+        let reading = node.channel().reading()?.titled(&titles);
         let body = look(&reading)?;
         Ok(At { height: reading.tip().height, body })
     };

@@ -48,6 +48,7 @@ pub(super) struct CustodianPath {
 
 /// How many dealing keys.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct DealingKeysAsked {
     /// How many, at most 16.
     #[schema(minimum = 1, maximum = 16, example = 1)]
@@ -120,6 +121,7 @@ pub(super) struct SharePath {
 
 /// A sealed share.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct SealedShare {
     /// Its canonical encoding, as docs/spec/share.md has it.
     #[schema(value_type = Base64)]
@@ -134,6 +136,7 @@ pub(super) struct SealedShare {
         (status = 400, description = "`noncanonical`, `bad_base64`: no sealed share."),
         (status = 403, description = "`role`: only the record's owner deals; `not_custodian`: the dealing does not name it."),
         (status = 404, description = "`unknown_record`, `unknown_custodian`."),
+        (status = 409, description = "`over`: the record or its share epoch has ended."),
         (status = 422, description = "`bad_share`, `altered`, `unknown_key`, `too_long`: not the share that was dealt."),
         (status = 503, description = "`custodian_unavailable`, `behind`: try again.")))]
 pub(super) async fn keep_share(

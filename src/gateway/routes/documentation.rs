@@ -3,19 +3,23 @@
 //! What every route may answer is added here in one place, so that no route forgets it.
 
 use super::{
-    audit, custodians, events, front, network, payloads, query, records, releases, requests, schema, transactions,
+    audit, custodians, events, front, links, network, payloads, query, records, releases, remarks, requests, schema,
+    transactions,
 };
 use crate::gateway::{health, metrics, session};
 use utoipa::{
-    Modify, OpenApi,
+    Modify, Number, OpenApi,
     openapi::{
-        self, Content, HeaderBuilder, ObjectBuilder, Ref, RefOr, Required, Response, Type,
+        self, Content, HeaderBuilder, KnownFormat, Object, ObjectBuilder, Ref, RefOr, Required, Response, Schema,
+        SchemaFormat, Type,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
+        schema::AnyOfBuilder,
         security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme},
     },
 };
 
 const PROBLEM: &str = "application/problem+json";
+const EVENTS: &str = "text/event-stream";
 const SIGNATURE: &str = "signature";
 const SIGNATURE_TEXT: &str = "A signed request: RFC 9421 with Ed25519, in the profile of docs/spec/http-signature.md. \
     `Signature-Input`, `Signature` and, with a body, `Content-Digest` are sent together; the key is that of an \
@@ -66,6 +70,7 @@ const WITH_JSON: [(u16, &str); 2] = [
         network::members,
         network::reputation,
         network::person,
+        network::persons,
         transactions::submit,
         transactions::transaction,
         records::records,
@@ -75,6 +80,10 @@ const WITH_JSON: [(u16, &str); 2] = [
         records::policy,
         requests::requests,
         requests::request,
+        remarks::parties,
+        remarks::remarks,
+        remarks::keep_remark,
+        remarks::keep_title,
         custodians::dealing_keys,
         custodians::keep_share,
         releases::releases,
@@ -97,6 +106,7 @@ const WITH_JSON: [(u16, &str); 2] = [
         (name = "transactions", description = "What authors sign, and what becomes of it."),
         (name = "records", description = "The catalogue."),
         (name = "requests", description = "Requests for access, and their grants."),
+        (name = "remarks", description = "Beside the ledger: sealed remarks, and titles."),
         (name = "custodians", description = "Dealing a record's key."),
         (name = "releases", description = "Shares for a final, allowed decryption."),
         (name = "payloads", description = "Sealed bytes, by their digest."),
@@ -118,11 +128,16 @@ impl Modify for Everywhere {
     fn modify(&self, description: &mut openapi::OpenApi) {
         let scheme = ApiKeyValue::with_description("Signature", SIGNATURE_TEXT);
         let components = description.components.get_or_insert_default();
+        // A page without items is one of every kind.
+        if let Some(answered) = components.schemas.get_mut("Answered") {
+            any_of(answered);
+        }
         components.add_security_scheme(SIGNATURE, SecurityScheme::ApiKey(ApiKey::Header(scheme)));
         for (path, item) in &mut description.paths.paths {
             let of_channel = path.contains("{c}");
             for operation in operations(item) {
                 complete(operation, of_channel);
+                links::add(operation);
                 // Nobody signs to learn whether the gateway lives; a session is for who signs.
                 let is_public = operation.tags.iter().flatten().any(|tag| tag == "operation");
                 if is_public && path != "/v1/session" {
@@ -151,9 +166,19 @@ fn complete(operation: &mut Operation, of_channel: bool) {
         everywhere.push((404, "`unknown_channel`: this gateway serves no such channel."));
         operation.parameters.get_or_insert_default().insert(0, RefOr::T(channel_name()));
     }
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(schema))), .. }) = parameter {
+            say_range(schema);
+        }
+    }
     let responses = &mut operation.responses.responses;
     for (status, text) in everywhere {
-        responses.entry(status.to_string()).or_insert_with(|| RefOr::T(Response::new(text)));
+        match responses.entry(status.to_string()).or_insert_with(|| RefOr::T(Response::new(""))) {
+            // What a route says of a status itself comes first.
+            RefOr::T(response) if response.description.is_empty() => response.description = text.to_owned(),
+            RefOr::T(response) => response.description = format!("{} {text}", response.description),
+            RefOr::Ref(_) => {}
+        }
     }
     for (status, response) in responses.iter_mut() {
         let RefOr::T(response) = response else { continue };
@@ -162,10 +187,30 @@ fn complete(operation: &mut Operation, of_channel: bool) {
                 HeaderBuilder::new().schema(number()).description(Some("The height that the answer is true at."));
             response.headers.insert("DMDL-Height".to_owned(), RefOr::T(height.build()));
         }
+        if let Some(RefOr::T(events)) = response.content.get_mut(EVENTS) {
+            // A schema would be one of a whole that never ends.
+            events.schema = None;
+        }
         if !status.starts_with('2') {
             let problem = Content::new(Some(Ref::from_schema_name("Problem")));
             response.content.insert(PROBLEM.to_owned(), RefOr::T(problem));
         }
+    }
+}
+
+/// Lets a value be of several kinds at a time.
+fn any_of(schema: &mut RefOr<Schema>) {
+    if let RefOr::T(Schema::OneOf(one)) = schema {
+        let any = one.items.drain(..).fold(AnyOfBuilder::new(), |any, kind| any.item(kind));
+        *schema = any.into();
+    }
+}
+
+/// Says how large a number may be: the format that is said of it has one bit less.
+fn say_range(number: &mut Object) {
+    if number.format == Some(SchemaFormat::KnownFormat(KnownFormat::Int64)) {
+        number.format = None;
+        number.maximum = Some(Number::UInt(usize::MAX));
     }
 }
 
@@ -239,7 +284,7 @@ mod tests {
                 assert!(responses.contains_key(&status.to_string()), "{method} {path} {status}");
             }
         }
-        assert_eq!(names.len(), 31);
+        assert_eq!(names.len(), 36);
     }
 
     #[test]

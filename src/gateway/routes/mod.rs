@@ -15,11 +15,15 @@ mod custodians;
 mod documentation;
 mod events;
 mod front;
+mod links;
 mod network;
+#[cfg(test)]
+mod page;
 pub(crate) mod payloads;
 mod query;
 mod records;
 mod releases;
+mod remarks;
 mod requests;
 mod schema;
 mod transactions;
@@ -38,6 +42,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .merge(transactions::router())
         .merge(records::router())
         .merge(requests::router())
+        .merge(remarks::router())
         .merge(custodians::router())
         .merge(releases::router())
         .merge(payloads::router())

@@ -1,13 +1,18 @@
 //! The network as it stands: its channel, how that stands, its nodes and people.
 
 use super::{
-    answer::{At, Items, OnChannel, now, read},
+    answer::{At, Items, Listing, OnChannel, Paging, now, page_error, read},
     schema::{Hex, Peer, PersonRole, roles},
 };
-use crate::gateway::{Shared, auth::Caller, error::ApiError, json::StrictPath};
+use crate::gateway::{
+    Shared,
+    auth::Caller,
+    error::ApiError,
+    json::{StrictPath, StrictQuery},
+};
 use axum::{Json, Router, extract::State, routing::get};
 use dmdl_audit_ledger::{
-    channel::Reading,
+    channel::{PersonFilter, Reading},
     commitment::state::StateHash,
     store::{RocksStore, StoreError},
     world::{PersonRow, PersonStatus, TurnCounters},
@@ -27,6 +32,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/v1/channels/{c}/status", get(status))
         .route("/v1/channels/{c}/members", get(members))
         .route("/v1/channels/{c}/reputation", get(reputation))
+        .route("/v1/channels/{c}/persons", get(persons))
         .route("/v1/channels/{c}/persons/{key}", get(person))
 }
 
@@ -250,13 +256,24 @@ pub(super) struct PersonShown {
     #[schema(value_type = PersonRole)]
     role: Role,
     /// Whether the person may act.
-    status: Standing,
+    status: MayAct,
+}
+
+impl From<PersonRow> for PersonShown {
+    fn from(PersonRow { person, status }: PersonRow) -> Self {
+        let status = match status {
+            PersonStatus::Active => MayAct::Active,
+            PersonStatus::Suspended => MayAct::Suspended,
+            PersonStatus::Revoked => MayAct::Revoked,
+        };
+        Self { key: person.key, org: person.org, name: person.name, role: person.role, status }
+    }
 }
 
 /// Whether a person may act.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
-enum Standing {
+enum MayAct {
     /// They may.
     Active,
     /// Not until reinstated.
@@ -278,13 +295,43 @@ pub(super) async fn person(
 ) -> Result<At<PersonShown>, ApiError> {
     read(&shared, move |reading| {
         let unknown = || ApiError::new(404, "unknown_person", "nobody is enrolled with this key");
-        let PersonRow { person, status } = reading.row(&path.key)?.ok_or_else(unknown)?;
-        let status = match status {
-            PersonStatus::Active => Standing::Active,
-            PersonStatus::Suspended => Standing::Suspended,
-            PersonStatus::Revoked => Standing::Revoked,
-        };
-        Ok(PersonShown { key: person.key, org: person.org, name: person.name, role: person.role, status })
+        Ok(PersonShown::from(reading.row::<PersonRow>(&path.key)?.ok_or_else(unknown)?))
+    })
+    .await
+}
+
+/// Which people are listed.
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PersonsQuery {
+    /// Those of this organisation.
+    #[param(value_type = Option<String>)]
+    org: Option<OrgId>,
+    /// Those with this role.
+    #[param(value_type = Option<PersonRole>)]
+    role: Option<Role>,
+    /// Most items of the page; 50 if nothing is said.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500)]
+    limit: Option<String>,
+    /// Where the page begins: `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// The people of the channel, in the order of their keys.
+#[utoipa::path(get, path = "/v1/channels/{c}/persons", tag = "network", params(PersonsQuery),
+    responses((status = 200, description = "The people.", body = Listing<PersonShown>)))]
+pub(super) async fn persons(
+    _: OnChannel,
+    _: Caller,
+    StrictQuery(query): StrictQuery<PersonsQuery>,
+    State(shared): State<Arc<Shared>>,
+) -> Result<At<Listing<PersonShown>>, ApiError> {
+    let paging = Paging::new(query.limit.as_deref(), query.cursor.as_deref())?;
+    let filter = PersonFilter { org: query.org, role: query.role };
+    read(&shared, move |reading| {
+        let page = reading.people(&filter, paging.cursor(), paging.limit).map_err(page_error)?;
+        Listing::of(page, reading.tip().height, |row| Ok(PersonShown::from(row)))
     })
     .await
 }

@@ -61,7 +61,7 @@ pub(super) struct PayloadPath {
     responses(
         (status = 200, description = "It is stored; `Content-Length` is how many bytes it has."),
         (status = 403, description = "`role`: only owners upload."),
-        (status = 404, description = "It is not stored.",
+        (status = 404, description = "`unknown_payload`: it is not stored.",
             headers(("Upload-Offset" = u64, description = "How many bytes of the caller's upload are there.")))))]
 pub(super) async fn look(
     caller: Caller,

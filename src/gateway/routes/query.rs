@@ -19,12 +19,13 @@ pub(super) fn router() -> Router<Arc<Shared>> {
 
 /// A question to a contract.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Question {
     /// The contract.
-    #[schema(example = "medical")]
+    #[schema(pattern = "^medical$", example = "medical")]
     contract: String,
     /// The function: `readMedical`, `getHistory` or `queryByOwner`.
-    #[schema(example = "queryByOwner")]
+    #[schema(pattern = "^(readMedical|getHistory|queryByOwner)$", example = "queryByOwner")]
     function: String,
     /// What it takes.
     args: Arguments,
@@ -33,7 +34,7 @@ pub(super) struct Question {
 /// What a function takes: `readMedical` a `record`; `getHistory` a `record`, `queryByOwner` an `owner`, and
 /// both a page.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct Arguments {
     /// The record.
     #[schema(value_type = Option<Hex>)]
@@ -76,13 +77,14 @@ pub(super) async fn query(
     let limit = args.limit.map(|limit| limit.to_string());
     let paging = Paging::new(limit.as_deref(), args.cursor.as_deref())?;
     let paged = limit.is_some() || args.cursor.is_some();
+    let gateway = Arc::clone(&shared);
     let bad = |takes| ApiError::new(400, "bad_args", format_args!("the function takes {takes}"));
     match (contract.as_str(), function.as_str()) {
         ("medical", "readMedical") => {
             let (Some(id), None, false) = (args.record, args.owner, paged) else { return Err(bad("a `record`")) };
             read(&shared, move |reading| {
                 let row = reading.visible_record(&caller.person, id)?.ok_or_else(unknown_record)?;
-                Ok(Answered::Record(Box::new(shown(reading, id, row)?)))
+                Ok(Answered::Record(Box::new(shown(&gateway, reading, id, row)?)))
             })
             .await
         }
@@ -93,7 +95,10 @@ pub(super) async fn query(
         ("medical", "queryByOwner") => {
             let (None, Some(owner)) = (args.record, args.owner) else { return Err(bad("an `owner`, and a page")) };
             let filter = RecordFilter { owner: Some(owner), ..RecordFilter::default() };
-            read(&shared, move |reading| Ok(Answered::Records(catalogue(reading, &caller, &filter, &paging)?))).await
+            read(&shared, move |reading| {
+                Ok(Answered::Records(catalogue(&gateway, reading, &caller, &filter, &paging)?))
+            })
+            .await
         }
         _ => Err(ApiError::new(404, "unknown_function", "the channel has no such contract, or it no such question")),
     }

@@ -21,7 +21,7 @@ use dmdl_types::{
     codec,
     id::{NodeId, OrgId, PayloadDigest, PolicyId, RecordId, RecordVersion, SubjectId, TransactionId, UnixMillis},
     limits,
-    sign::PublicKey,
+    sign::{PublicKey, Signature},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -70,6 +70,8 @@ pub(super) struct Record {
     /// Its media type.
     #[schema(example = "application/dicom")]
     media_type: String,
+    /// What its owner calls it, beside the ledger; null without a title.
+    title: Option<TitleShown>,
     /// Whether only some people may know of it.
     unlisted: bool,
     /// The pseudonymous patient.
@@ -96,6 +98,19 @@ pub(super) struct Record {
     custodians: Vec<NodeId>,
 }
 
+/// A title, signed by the record's owner.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TitleShown {
+    /// The text.
+    text: String,
+    /// When it was given, by the owner's clock, in milliseconds since 1970.
+    #[schema(value_type = u64)]
+    time: UnixMillis,
+    /// The owner's signature, as docs/spec/remark.md has it.
+    #[schema(value_type = String)]
+    signature: Signature,
+}
+
 /// A sealed payload.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PayloadShown {
@@ -107,7 +122,13 @@ pub(super) struct PayloadShown {
 }
 
 /// A record as it is shown.
-pub(super) fn shown(reading: &Reading<'_, RocksStore>, id: RecordId, row: RecordRow) -> Result<Record, ApiError> {
+pub(super) fn shown(
+    shared: &Shared,
+    reading: &Reading<'_, RocksStore>,
+    id: RecordId,
+    row: RecordRow,
+) -> Result<Record, ApiError> {
+    let title = shared.node.title(id, row.owner).filter(|_| !row.is_erased());
     let current = if row.active_version > RecordVersion::new(0) { row.active_version } else { row.last_version };
     let version: Option<VersionRow> = reading.row(&(id, current))?;
     let permission = reading.permission(&row)?.map(Into::into);
@@ -123,6 +144,11 @@ pub(super) fn shown(reading: &Reading<'_, RocksStore>, id: RecordId, row: Record
             RecordState::Erased => LifeState::Erased,
         },
         media_type: row.metadata.media_type,
+        title: title.map(|title| TitleShown {
+            text: title.text().to_owned(),
+            time: title.time(),
+            signature: title.signature(),
+        }),
         unlisted: !row.metadata.listed,
         subject: row.metadata.subject,
         permission,
@@ -154,7 +180,7 @@ pub(super) struct RecordsQuery {
     /// Those with this permission.
     #[param(value_type = Option<Duo>)]
     duo: Option<DuoCode>,
-    /// Those whose id, media type or organisation contains this text.
+    /// Those whose id, media type, organisation or title contains this text.
     #[param(max_length = 128)]
     query: Option<String>,
     /// Those registered at this time or later, in milliseconds since 1970.
@@ -199,18 +225,20 @@ pub(super) async fn records(
 ) -> Result<At<Listing<Record>>, ApiError> {
     let paging = Paging::new(query.limit.as_deref(), query.cursor.as_deref())?;
     let filter = query.filter()?;
-    read(&shared, move |reading| catalogue(reading, &caller, &filter, &paging)).await
+    let gateway = Arc::clone(&shared);
+    read(&shared, move |reading| catalogue(&gateway, reading, &caller, &filter, &paging)).await
 }
 
 /// One page of the catalogue.
 pub(super) fn catalogue(
+    shared: &Shared,
     reading: &Reading<'_, RocksStore>,
     caller: &Caller,
     filter: &RecordFilter,
     paging: &Paging,
 ) -> Result<Listing<Record>, ApiError> {
     let page = reading.records(&caller.person, filter, paging.cursor(), paging.limit).map_err(page_error)?;
-    Listing::of(page, reading.tip().height, |view| shown(reading, view.id, view.row))
+    Listing::of(page, reading.tip().height, |view| shown(shared, reading, view.id, view.row))
 }
 
 /// A record's id.
@@ -233,9 +261,10 @@ pub(super) async fn record(
     StrictPath(path): StrictPath<RecordPath>,
     State(shared): State<Arc<Shared>>,
 ) -> Result<At<Record>, ApiError> {
+    let gateway = Arc::clone(&shared);
     read(&shared, move |reading| {
         let row = reading.visible_record(&caller.person, path.id)?.ok_or_else(unknown_record)?;
-        shown(reading, path.id, row)
+        shown(&gateway, reading, path.id, row)
     })
     .await
 }

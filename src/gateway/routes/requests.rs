@@ -2,7 +2,7 @@
 
 use super::{
     answer::{At, Listing, OnChannel, Paging, now, page_error, patience, read},
-    schema::{Hex, ReceiptText, TermsShown},
+    schema::{Hex, Outcome, ReceiptText, TermsShown},
     transactions::WaitQuery,
 };
 use crate::{
@@ -16,10 +16,12 @@ use crate::{
 };
 use axum::{Router, extract::State, routing::get};
 use dmdl_audit_ledger::{
-    channel::{RequestFilter, RequestView},
+    channel::{Reading, RequestFilter, RequestView},
+    store::RocksStore,
     world::RequestState,
 };
 use dmdl_types::{
+    event::Verdict,
     id::{GrantId, RecordId, TransactionId, UnixMillis},
     sign::PublicKey,
 };
@@ -64,6 +66,9 @@ pub(super) struct Request {
     state: Standing,
     /// What for, for how long and how often.
     terms: TermsShown,
+    /// What the policy ruled when it was made: `allow`, `deny`, or `pending` for a review.
+    #[schema(value_type = Option<Outcome>)]
+    ruled: Option<Verdict>,
     /// What it led to; null without a grant.
     grant: Option<Grant>,
     /// Proof of the decision: of one request that is asked for by its id, once it is decided.
@@ -88,9 +93,10 @@ pub(super) struct Grant {
     revoked: bool,
 }
 
-impl From<RequestView> for Request {
-    fn from(view: RequestView) -> Self {
-        Self {
+impl Request {
+    fn of(reading: &Reading<'_, RocksStore>, view: RequestView) -> Result<Self, ApiError> {
+        let ruled = reading.event_of(view.id)?.map(|(_, event)| event.outcome.verdict);
+        Ok(Self {
             request: view.id,
             record: view.row.record,
             requester: view.row.requester,
@@ -108,7 +114,8 @@ impl From<RequestView> for Request {
                 revoked: row.revoked,
             }),
             decision: None,
-        }
+            ruled,
+        })
     }
 }
 
@@ -151,7 +158,7 @@ pub(super) async fn requests(
     let filter = RequestFilter { record: query.record, requester: query.requester, state };
     read(&shared, move |reading| {
         let page = reading.requests(&caller.person, &filter, paging.cursor(), paging.limit).map_err(page_error)?;
-        Listing::of(page, reading.tip().height, |view| Ok(view.into()))
+        Listing::of(page, reading.tip().height, |view| Request::of(reading, view))
     })
     .await
 }
@@ -162,7 +169,7 @@ pub(super) async fn requests(
 pub(super) struct RequestPath {
     /// The request, by the transaction that made it.
     #[param(value_type = Hex)]
-    id: TransactionId,
+    pub(super) id: TransactionId,
 }
 
 /// A request. Waits for its decision if it is asked to, and answers what there is then.
@@ -194,10 +201,9 @@ pub(super) async fn request(
             || ApiError::new(404, "unknown_request", "there is no such request, or none that you may know of");
         let view = reading.visible_request(&person, path.id)?.ok_or_else(unknown)?;
         let decision = reading.decision(&view)?;
-        Ok((view, decision))
+        Ok((Request::of(reading, view)?, decision))
     });
-    let (view, decision) = found.await?.body;
-    let mut request = Request::from(view);
+    let (mut request, decision) = found.await?.body;
     if let Some((position, event)) = decision {
         let done = Final { transaction: event.transaction, position, event };
         request.decision = match node.receipt(&done, RECEIPT_PATIENCE).await {

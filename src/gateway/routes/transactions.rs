@@ -70,6 +70,7 @@ pub(super) struct SubmitQuery {
 
 /// A transaction.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Submission {
     /// Its canonical encoding, as docs/spec/transaction.md has it, with the signatures of its authors.
     #[schema(value_type = Base64)]
@@ -128,7 +129,8 @@ pub(super) async fn submit(
     let node = &shared.node;
     let transaction = decode(&blob(&body.transaction, endorse::TRANSACTION_BYTES_MAX)?)?;
     // Looked at here, so that nobody has other nodes work for a signature that anyone can see is none.
-    let id = transaction.verify(&node.channel().domain()).map_err(|error| match error {
+    let channel = node.channel();
+    let id = channel.checked().authored(&transaction, &channel.domain()).map_err(|error| match error {
         TransactionError::WrongContext => ApiError::new(400, "wrong_context", error),
         error => Problem::from(Refused::new("tx_invalid", error)).into(),
     })?;
@@ -237,7 +239,7 @@ pub(super) async fn transaction(
     let node = &shared.node;
     let unknown =
         || ApiError::new(404, "unknown_transaction", "there is no such transaction, or none that you may see");
-    let deadline = node.runtime().current() + patience(query.wait);
+    let over = node.runtime().sleep(patience(query.wait));
     let done = match node.wait_final(path.id, patience(query.wait)).await {
         Ok(done) => done,
         Err(GatewayError::NotFinal(_)) => return Err(unknown()),
@@ -253,7 +255,7 @@ pub(super) async fn transaction(
     });
     if !is_author && caller.person.person.role != Role::Officer && !owns.await?.body {
         // Answered when one that does not exist would be.
-        node.runtime().sleep_until(deadline).await;
+        over.await;
         return Err(unknown());
     }
     let receipt = receipt(&shared, &done).await?;

@@ -40,6 +40,11 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many there may be.
+    pub(super) const fn most(&self) -> usize {
+        self.most
+    }
+
     /// How many there are.
     pub(in crate::gateway) fn count(&self) -> usize {
         self.open().links.len()

@@ -32,6 +32,8 @@ use tokio_rustls::TlsAcceptor;
 const LINGERING: Duration = Duration::from_millis(500);
 /// How long nobody is let in after the system had no socket to give.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Connections that may be closing beside those that have a place.
+const CLOSING_MAX: usize = 16;
 /// Bytes of an answer that are gathered before they are sent.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -51,6 +53,10 @@ pub(super) async fn accept(
             accepted = listener.accept() => accepted,
         };
         while tasks.try_join_next().is_some() {}
+        // Who has lost their place still has a socket, for a moment. Those are few, however fast others come.
+        while tasks.len() >= app.shared.connections.most().saturating_add(CLOSING_MAX) {
+            tasks.join_next().await;
+        }
         match accepted {
             Ok((socket, _)) => {
                 if let Some(serving) = let_in(socket, &app, tls.clone(), stop.clone()) {

@@ -17,6 +17,7 @@ use dmdl_types::{
     context::{DataContext, ReleaseContext, ShareContext},
     custody::{AllowedDecryption, ReleaseView, ShareView},
     id::{GrantId, NodeId, RecordId, ShareEpoch, TransactionId, UnixMillis, UseNumber},
+    planted,
     sign::{Domain, SigningKey},
 };
 use rand_core::CryptoRng;
@@ -205,7 +206,8 @@ impl ReleaseRule {
         let decryption = executed(asked, view)?;
         check_authority(decryption, view)?;
         let share = self.check_share(view, held)?;
-        self.check_time(decryption, view.tip_time, own_clock)?;
+        let tip_time = planted!("custodian-trusts-another-tip" => own_clock, else view.tip_time);
+        self.check_time(decryption, tip_time, own_clock)?;
         let opening_key = check_opening_key(decryption)?;
         // 18, first half. The commitments are those of the dealing that the share comes from.
         let dealing =
@@ -286,7 +288,7 @@ impl ReleaseRule {
 /// 3. The decryption that was asked for was executed by this node, and its outcome was ALLOW.
 fn executed(asked: TransactionId, view: &ReleaseView) -> Result<&AllowedDecryption, ReleaseError> {
     let decryption = view.decryption.as_ref().ok_or(ReleaseError::NotAllowed { asked })?;
-    if decryption.transaction != asked {
+    if decryption.transaction != asked && !planted!("custodian-trusts-the-request") {
         return Err(ReleaseError::NotAllowed { asked });
     }
     Ok(decryption)
@@ -300,7 +302,7 @@ fn check_authority(decryption: &AllowedDecryption, view: &ReleaseView) -> Result
             return Err(ReleaseError::UsedUp { number, max: grant.uses_max });
         }
         // 5. The grant is not revoked.
-        if grant.revoked {
+        if grant.revoked && !planted!("custodian-ignores-revocation") {
             return Err(ReleaseError::GrantRevoked { grant: grant.grant });
         }
     }

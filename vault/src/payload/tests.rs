@@ -152,7 +152,7 @@ fn a_payload_cut_anywhere_near_an_edge_is_truncated() {
         let (expected_bytes, got_bytes) = (payload.len() as u64, cut as u64);
         assert!(
             matches!(result, Err(OpenError::Truncated { expected_bytes: e, got_bytes: g }) if (e, g) == (expected_bytes, got_bytes)),
-            "{cut}"
+            "cut at {cut}: {result:?}"
         );
         assert!(plaintext.starts_with(&got), "{cut}");
 

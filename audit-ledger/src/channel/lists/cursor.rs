@@ -21,6 +21,7 @@ pub(super) enum List {
     Requests,
     Events,
     History,
+    People,
 }
 
 /// What a cursor belongs to: one list of one channel, with its filters.

@@ -160,6 +160,33 @@ fn records_are_listed_by_what_they_are() {
     assert_eq!(list(text("org-3")), set(&[foreign]));
     assert_eq!(list(text(&listed.to_string()[8..24])), set(&[listed]));
     assert_eq!(list(text("*")), set(&[]));
+    // What somebody calls a record is known beside the ledger; who may not know of it finds nothing by it.
+    let titles = move |id: RecordId, _: &RecordRow, text: &str| id == hidden && "ct of the chest".contains(text);
+    let reading = channel.reading().unwrap().titled(&titles);
+    let found = |who: &PersonRow| ids(all(|cursor| reading.records(who, &text("chest"), cursor, 1)));
+    assert_eq!(found(&officer), set(&[hidden]));
+    assert_eq!(found(&ledger.reader(&researcher(4))), set(&[]));
+}
+
+#[test]
+fn people_are_listed_by_organisation_and_role() {
+    let Story { ledger, .. } = story();
+    let channel = open(ledger.store.clone());
+    let reading = channel.reading().unwrap();
+    let list = |filter: PersonFilter| all(|cursor| reading.people(&filter, cursor, 2));
+    let everybody = list(PersonFilter::default());
+    assert!(everybody.is_sorted_by(|a, b| a.person.key < b.person.key) && everybody.len() > 4);
+    let org = Some(everybody[0].person.org.clone());
+    for (filter, fits) in [
+        (PersonFilter { org: org.clone(), role: None }, (true, false)),
+        (PersonFilter { org: None, role: Some(Role::Officer) }, (false, true)),
+        (PersonFilter { org: org.clone(), role: Some(Role::Officer) }, (true, true)),
+    ] {
+        let expected = everybody.iter().filter(|row| {
+            (!fits.0 || Some(&row.person.org) == org.as_ref()) && (!fits.1 || row.person.role == Role::Officer)
+        });
+        assert_eq!(list(filter), expected.cloned().collect::<Vec<_>>());
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use dmdl_types::{
     event::{Outcome, Verdict},
     id::{GrantId, NodeId, RecordId, RecordVersion, TransactionId, UseNumber},
     invocation::{Authority, OpeningKey},
+    planted,
 };
 
 /// Allows one decryption, and counts it.
@@ -34,35 +35,32 @@ pub(super) fn decrypt<R: Reader>(
         return Err(ReasonCode::RecordPending.into());
     }
     check_keys(&version_row, keys, &[])?;
-    let (reasons, grant, use_number) = match authority {
+    let (verdict, reasons, grant, use_number) = match authority {
         Authority::Owner if row.owner == author.person.key => {
-            (vec![Reason::code(ReasonCode::Owner)], None, UseNumber::new(1))
+            (Verdict::Allow, vec![Reason::code(ReasonCode::Owner)], None, Some(UseNumber::new(1)))
         }
         Authority::Owner => return Err(ReasonCode::Role.into()),
         Authority::Grant(id) => match use_grant(call, author, record, &row, *id)? {
-            Use::Allowed(reasons, number) => (reasons, Some(*id), number),
-            Use::Denied(decision) => {
-                return Ok(Outcome {
-                    verdict: Verdict::Deny,
-                    reasons: decision.reasons,
-                    grant: Some(*id),
-                    use_number: None,
-                });
-            }
+            Use::Allowed(reasons, number) => (Verdict::Allow, reasons, Some(*id), Some(number)),
+            Use::Denied(decision) => (Verdict::Deny, decision.reasons, Some(*id), None),
         },
     };
-    let decryption = DecryptionRow {
-        record: *record,
-        version,
-        requester: author.person.key,
-        authority: *authority,
-        use_number,
-        time: call.ctx.time,
-        keys: keys.to_vec(),
-        releases: Vec::new(),
-    };
-    call.world.put(&call.ctx.transaction, &decryption);
-    Ok(Outcome { verdict: Verdict::Allow, reasons, grant, use_number: Some(use_number) })
+    // The row is what custodians release by: only what is allowed has one.
+    let released = planted!("custodian-checks-inclusion" => use_number.or(Some(UseNumber::new(1))), else use_number);
+    if let Some(use_number) = released {
+        let decryption = DecryptionRow {
+            record: *record,
+            version,
+            requester: author.person.key,
+            authority: *authority,
+            use_number,
+            time: planted!("contract-reads-a-clock" => planted::clock(), else call.ctx.time),
+            keys: keys.to_vec(),
+            releases: Vec::new(),
+        };
+        call.world.put(&call.ctx.transaction, &decryption);
+    }
+    Ok(Outcome { verdict, reasons, grant, use_number })
 }
 
 /// Whether the author was granted this record, so that it is no secret that the record exists.
@@ -109,6 +107,9 @@ fn use_grant<R: Reader>(
     }
     let facts =
         GrantFacts { approved: grant.approved, ends: grant.ends, uses_max: grant.terms.uses, uses_so_far: grant.used };
+    if planted!("use-counted-before-the-decision") {
+        call.world.put(&id, &GrantRow { used: grant.used + 1, ..grant.clone() });
+    }
     let terms = grant.terms.clone();
     // A grant keeps the policy that it was given under. The record's policy of today can only take
     // away: what its owner has tightened since holds at once, what was loosened widens nothing.

@@ -18,6 +18,7 @@ use dmdl_types::{
     genesis::Role,
     id::{PolicyId, RecordId},
     invocation::Access,
+    planted,
 };
 use std::sync::Arc;
 
@@ -84,7 +85,8 @@ fn visible_record<R: Reader>(
     call.about.record = Some(*id);
     let row: RecordRow = call.world.get(id)?.ok_or(ReasonCode::UnknownRecord)?;
     if !row.metadata.listed && !granted && row.org != author.person.org && row.owner != author.person.key {
-        return Err(ReasonCode::UnknownRecord.into());
+        let absent = planted!("forbidden-tells-from-absent" => ReasonCode::Role, else ReasonCode::UnknownRecord);
+        return Err(absent.into());
     }
     call.about.subject = row.metadata.subject;
     if row.state == RecordState::Erased {

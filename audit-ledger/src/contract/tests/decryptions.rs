@@ -199,6 +199,18 @@ fn a_grant_of_n_uses_gives_exactly_n() {
 }
 
 #[test]
+fn a_denied_decryption_takes_no_use() {
+    let (mut ledger, record, grant) = granted(1);
+    let set = |template| Access::SetPolicy { record, policy: policy(template) };
+    ledger.access(&owner(1), set(Template::Closed));
+    let event = ledger.decrypt(&researcher(2), record, Authority::Grant(grant));
+    assert_eq!(told(&event), (Verdict::Deny, Some(PolicyForbids)));
+    ledger.access(&owner(1), set(Template::ResearchAuto));
+    let event = ledger.decrypt(&researcher(2), record, Authority::Grant(grant));
+    assert_eq!(told(&event), (Verdict::Allow, Some(PolicyPermits)), "the one use is still there");
+}
+
+#[test]
 fn owners_open_without_a_grant_and_are_recorded() {
     let mut ledger = Ledger::new();
     let record = ledger.active_record(&owner(1), &Deal::default());

@@ -1,0 +1,221 @@
+//! What a node keeps beside the ledger: remarks and titles, one file each, which go when they are told to.
+//!
+//! A database that keeps old versions of its files never forgets; these are files of their own, replaced or
+//! unlinked. A title is text in clear; a remark is sealed, and nobody here can read it.
+//!
+//! What survives a crash: everything whose `keep_*` returned `Ok`. What a caller may repeat: every call.
+//!
+//! # Source
+//! docs/spec/remark.md; docs/adr/0009-remarks.md
+
+use super::{lock, message::Refused};
+use dmdl_types::{
+    codec,
+    id::{RecordId, TransactionId},
+    limits,
+    sign::{Domain, PublicKey},
+    title::{SignedTitle, Title},
+};
+use dmdl_vault::remark::{REMARK_BYTES_MAX, Remark, SignedRemark};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+/// Largest encoded title.
+const TITLE_BYTES_MAX: usize = 32 + 32 + 8 + 4 + limits::TITLE_BYTES + 64;
+
+/// A node's remarks and titles.
+#[derive(Debug)]
+pub struct Beside {
+    remarks: Files,
+    titles: Files,
+    /// All titles: the catalogue is searched by them.
+    known: Mutex<BTreeMap<RecordId, SignedTitle>>,
+    /// One change at a time: what is kept decides what may replace it.
+    turn: Mutex<()>,
+}
+
+impl Beside {
+    /// Opens the folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made or read.
+    pub fn in_folder(folder: &Path, domain: &Domain) -> io::Result<Self> {
+        let (remarks, titles) = (folder.join("remarks"), folder.join("titles"));
+        fs::create_dir_all(&remarks)?;
+        fs::create_dir_all(&titles)?;
+        let (remarks, titles) = (Files::Folder(remarks), Files::Folder(titles));
+        let mut known = BTreeMap::new();
+        for bytes in titles.all()? {
+            let title =
+                codec::decode::<Title>(&bytes, TITLE_BYTES_MAX).ok().and_then(|title| title.verify(domain).ok());
+            match title {
+                Some(title) => drop(known.insert(title.record(), title)),
+                None => tracing::warn!("a title beside the ledger is damaged"),
+            }
+        }
+        Ok(Self { remarks, titles, known: Mutex::new(known), turn: Mutex::default() })
+    }
+
+    /// Keeps everything in memory, for simulations.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let (remarks, titles) = (Files::Memory(Mutex::default()), Files::Memory(Mutex::default()));
+        Self { remarks, titles, known: Mutex::default(), turn: Mutex::default() }
+    }
+
+    /// The remark on a transaction; one that is damaged is like none.
+    pub(super) fn remark(&self, id: TransactionId, domain: &Domain) -> Result<Option<SignedRemark>, Refused> {
+        let Some(bytes) = self.remarks.get(id.as_bytes()).map_err(|error| failed(&error))? else { return Ok(None) };
+        let remark = codec::decode::<Remark>(&bytes, REMARK_BYTES_MAX).ok();
+        let remark = remark.and_then(|remark| remark.verify(domain).ok()).filter(|remark| remark.transaction() == id);
+        if remark.is_none() {
+            tracing::warn!(transaction = %id, "a remark beside the ledger is damaged");
+        }
+        Ok(remark)
+    }
+
+    /// Keeps a remark: the first one of a transaction, until its author takes it back for ever.
+    pub(super) fn keep_remark(&self, remark: &SignedRemark, domain: &Domain) -> Result<(), Refused> {
+        let _turn = lock(&self.turn);
+        match self.remark(remark.transaction(), domain)? {
+            Some(kept) if kept == *remark || (kept.is_withdrawn() && remark.is_withdrawn()) => return Ok(()),
+            Some(kept) if kept.is_withdrawn() => {
+                return Err(Refused::new("remark_withdrawn", "the remark was taken back, and does not come again"));
+            }
+            Some(_) if !remark.is_withdrawn() => {
+                return Err(Refused::new("remark_exists", "there is another remark on this transaction"));
+            }
+            _ => {}
+        }
+        let bytes = codec::encode(remark.remark());
+        self.remarks.put(remark.transaction().as_bytes(), &bytes).map_err(|error| failed(&error))
+    }
+
+    /// The title that somebody gave to a record.
+    pub(super) fn title(&self, record: RecordId, author: PublicKey) -> Option<SignedTitle> {
+        let known = lock(&self.known);
+        known.get(&record).filter(|title| title.author() == author && !title.text().is_empty()).cloned()
+    }
+
+    /// Keeps a title if it comes after the one that is there, or is of another owner.
+    pub(super) fn keep_title(&self, title: SignedTitle) -> Result<(), Refused> {
+        let _turn = lock(&self.turn);
+        let kept = lock(&self.known).get(&title.record()).cloned();
+        if kept.is_some_and(|kept| kept.author() == title.author() && !title.supersedes(&kept)) {
+            return Ok(());
+        }
+        let bytes = codec::encode(title.title());
+        self.titles.put(title.record().as_bytes(), &bytes).map_err(|error| failed(&error))?;
+        lock(&self.known).insert(title.record(), title);
+        Ok(())
+    }
+
+    /// The records that have a title.
+    pub(super) fn titled(&self) -> Vec<RecordId> {
+        lock(&self.known).keys().copied().collect()
+    }
+
+    /// Forgets the title of a record.
+    pub(super) fn forget_title(&self, record: RecordId) {
+        let _turn = lock(&self.turn);
+        if lock(&self.known).remove(&record).is_some()
+            && let Err(error) = self.titles.remove(record.as_bytes())
+        {
+            // It is not shown any more; the next start finds it again and tries once more.
+            tracing::error!(%error, "the title of an erased record cannot be removed");
+        }
+    }
+}
+
+fn failed(error: &io::Error) -> Refused {
+    tracing::error!(%error, "what is beside the ledger cannot be read or kept");
+    Refused::new("unavailable", "the node cannot keep or read it at the moment; try again")
+}
+
+/// Small files by 32-byte names.
+#[derive(Debug)]
+enum Files {
+    Folder(PathBuf),
+    Memory(Mutex<BTreeMap<[u8; 32], Vec<u8>>>),
+}
+
+impl Files {
+    fn get(&self, name: &[u8; 32]) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Memory(files) => Ok(lock(files).get(name).cloned()),
+            Self::Folder(folder) => match fs::read(path(folder, name)) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    fn put(&self, name: &[u8; 32], bytes: &[u8]) -> io::Result<()> {
+        let folder = match self {
+            Self::Memory(files) => {
+                lock(files).insert(*name, bytes.to_vec());
+                return Ok(());
+            }
+            Self::Folder(folder) => folder,
+        };
+        let path = path(folder, name);
+        let shelf = path.parent().unwrap_or(folder);
+        fs::create_dir_all(shelf)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|error| error.error)?;
+        File::open(shelf)?.sync_all()?;
+        File::open(folder)?.sync_all()
+    }
+
+    fn remove(&self, name: &[u8; 32]) -> io::Result<()> {
+        match self {
+            Self::Memory(files) => {
+                lock(files).remove(name);
+                Ok(())
+            }
+            Self::Folder(folder) => {
+                let path = path(folder, name);
+                fs::remove_file(&path)?;
+                File::open(path.parent().unwrap_or(folder))?.sync_all()
+            }
+        }
+    }
+
+    /// The contents of all files.
+    fn all(&self) -> io::Result<Vec<Vec<u8>>> {
+        let folder = match self {
+            Self::Memory(files) => return Ok(lock(files).values().cloned().collect()),
+            Self::Folder(folder) => folder,
+        };
+        let mut all = Vec::new();
+        for shelf in fs::read_dir(folder)? {
+            let shelf = shelf?;
+            if !shelf.file_type()?.is_dir() {
+                // What a crash left of a file that was not yet kept.
+                fs::remove_file(shelf.path())?;
+                continue;
+            }
+            for file in fs::read_dir(shelf.path())? {
+                all.push(fs::read(file?.path())?);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// One shelf for each first byte, so that no folder grows too long.
+fn path(folder: &Path, name: &[u8; 32]) -> PathBuf {
+    let name = hex::encode(name);
+    folder.join(name.get(..2).unwrap_or_default()).join(name)
+}
+
+#[cfg(test)]
+mod tests;
