@@ -56,6 +56,9 @@ pub enum KeyError {
     /// A signature by such a key says nothing about its message.
     #[error("the key has small order")]
     SmallOrder,
+    /// The bytes are a second spelling of a point: its y is not reduced.
+    #[error("the key is not encoded canonically")]
+    NotCanonical,
 }
 
 /// An Ed25519 public key as its 32 bytes: the identity of an author or a node.
@@ -75,13 +78,16 @@ impl PublicKey {
         &self.0
     }
 
-    /// Checks what enrolment demands of a key: a point of the curve, and of large order.
+    /// Checks what enrolment demands of a key: a point of the curve, of large order, in its one spelling.
     ///
     /// # Errors
-    /// [`KeyError`] says which of the two fails.
+    /// [`KeyError`] says which of these fails.
     pub fn check(&self) -> Result<(), KeyError> {
         let key = ed25519_dalek::VerifyingKey::from_bytes(&self.0).map_err(|_| KeyError::NotAPoint)?;
-        if key.is_weak() { Err(KeyError::SmallOrder) } else { Ok(()) }
+        if key.is_weak() {
+            return Err(KeyError::SmallOrder);
+        }
+        if key.to_edwards().compress().to_bytes() == self.0 { Ok(()) } else { Err(KeyError::NotCanonical) }
     }
 
     /// Whether `signature` is this key's over `body` with this meaning in this domain.
@@ -260,6 +266,19 @@ mod tests {
         identity[0] = 1;
         assert_eq!(PublicKey::new(identity).check(), Err(KeyError::SmallOrder));
         assert_eq!(SigningKey::from_seed(Secret32::new([3; 32])).public().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_second_spelling_of_a_key_is_refused_at_enrolment() {
+        // Of the 19 that are not below the prime: those that are points of large order.
+        let spelled = |low: u8, high: u8| {
+            let mut bytes = [0xff; 32];
+            (bytes[0], bytes[31]) = (low, high);
+            PublicKey::new(bytes).check()
+        };
+        let refused: Vec<_> = (0xed..=0xff).flat_map(|low| [spelled(low, 0x7f), spelled(low, 0xff)]).collect();
+        assert!(refused.iter().all(Result::is_err), "{refused:?}");
+        assert_eq!(spelled(0xff, 0xff), Err(KeyError::NotCanonical));
     }
 
     #[test]
