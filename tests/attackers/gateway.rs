@@ -213,7 +213,10 @@ fn no_forged_answer_to_a_registration_is_believed() {
     table.row(
         "a height that is far ahead",
         &usual,
-        vec![Trick::json("GET", "/status", |_, document| document["height"] = 1_000_000_000.into())],
+        vec![
+            Trick::height("POST", "/dealing-keys", 1_000_000_000),
+            Trick::json("GET", "/status", |_, document| document["height"] = 1_000_000_000.into()),
+        ],
         End { exit: 6, code: "tx_expiry" },
         "expiry height",
     );

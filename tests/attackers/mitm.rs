@@ -54,6 +54,7 @@ type Alter = dyn Fn(Asked, Answer) -> BoxFuture<'static, Answer> + Send + Sync;
 enum Act {
     Alter(Box<Alter>),
     Swallow(Box<dyn Fn(&Asked) -> Answer + Send + Sync>),
+    Height(u64),
 }
 
 /// One thing that the attacker does, wherever a request fits.
@@ -105,6 +106,11 @@ impl Trick {
         answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
     ) -> Self {
         Self { method, part: part.into(), act: Act::Swallow(Box::new(answer)) }
+    }
+
+    /// Names another height beside an honest answer.
+    pub(crate) fn height(method: &'static str, part: impl Into<String>, height: u64) -> Self {
+        Self { method, part: part.into(), act: Act::Height(height) }
     }
 }
 
@@ -218,6 +224,9 @@ async fn answer(
             }
         }
     };
+    if let Some(Act::Height(height)) = trick.map(|trick| &trick.act) {
+        headers.insert("dmdl-height", (*height).into());
+    }
     if trick.is_some() {
         state.played.fetch_add(1, Ordering::SeqCst);
     }

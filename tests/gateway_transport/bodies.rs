@@ -80,6 +80,7 @@ fn bodies_of_another_type_are_not_read_and_answers_of_another_type_not_given() {
 #[test]
 fn json_that_can_be_misread_is_refused_by_name() {
     let world = World::shared();
+    let _undisturbed = world.undisturbed();
     let (at, size) = (world.address(), world.log_size());
     let deep = |depth: usize| format!("{{\"transaction\": {}{}}}", "[".repeat(depth), "]".repeat(depth));
     let rows = [

@@ -15,6 +15,7 @@ use std::{
 #[test]
 fn only_a_good_signature_of_an_enrolled_key_lets_anybody_in() {
     let world = World::shared();
+    let _undisturbed = world.undisturbed();
     let (at, size) = (world.address(), world.log_size());
     let host = at.to_string();
     let sign =

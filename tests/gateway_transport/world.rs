@@ -20,7 +20,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak},
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) admin: Identity,
     /// People who are there to be revoked.
     leavers: Mutex<Vec<Identity>>,
+    /// Held while the ledger must stay as it is.
+    ledger: RwLock<()>,
     gateway: Option<Server>,
     nodes: LocalNetwork,
     runtime: Runtime,
@@ -81,7 +83,8 @@ impl World {
         nodes.wait_ready(PATIENCE).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let leavers = Mutex::new(leavers.into());
-        let mut world = Self { owner, researcher, admin, leavers, gateway: None, nodes, runtime, dir };
+        let ledger = RwLock::default();
+        let mut world = Self { owner, researcher, admin, leavers, ledger, gateway: None, nodes, runtime, dir };
         world.gateway = Some(world.serve(Config { uploads: world.folder("uploads"), ..Config::default() }));
         world
     }
@@ -124,6 +127,11 @@ impl World {
         self.nodes.genesis().id()
     }
 
+    /// Keeps other tests from writing to the ledger.
+    pub(crate) fn undisturbed(&self) -> RwLockReadGuard<'_, ()> {
+        self.ledger.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn log_size(&self) -> u64 {
         self.nodes.node(0).expect("the node runs").node().log_size()
     }
@@ -135,6 +143,7 @@ impl World {
 
     /// Revokes a key, and waits until the gateway's node has executed that.
     pub(crate) fn revoke(&self, identity: &Identity) {
+        let _writing = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
         let admin = self.nodes.client(0, &self.admin, PATIENCE).expect("the node runs");
         let key = identity.person.key;
         let done = self.runtime.block_on(admin.call(Invocation::Membership(Membership::Revoke { key }))).unwrap();

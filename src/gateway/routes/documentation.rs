@@ -284,7 +284,7 @@ mod tests {
                 assert!(responses.contains_key(&status.to_string()), "{method} {path} {status}");
             }
         }
-        assert_eq!(names.len(), 36);
+        assert_eq!(names.len(), 37);
     }
 
     #[test]
