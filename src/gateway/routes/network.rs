@@ -306,7 +306,7 @@ pub(super) async fn person(
 #[into_params(parameter_in = Query)]
 pub(super) struct PersonsQuery {
     /// Those of this organisation.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[a-z][a-z0-9-]{0,63}$")]
     org: Option<OrgId>,
     /// Those with this role.
     #[param(value_type = Option<PersonRole>)]

@@ -162,6 +162,7 @@ pub(super) async fn remarks(
 
 /// A remark.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RemarkGiven {
     /// Its canonical encoding, signed by its author.
     #[schema(value_type = Base64)]
@@ -212,6 +213,7 @@ async fn check_request(shared: &Arc<Shared>, caller: &Caller, id: TransactionId)
 
 /// A title.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TitleGiven {
     /// Its canonical encoding, signed by the record's owner.
     #[schema(value_type = Base64)]
