@@ -18,14 +18,9 @@ use dmdl_policies::templates::Template;
 use dmdl_types::{
     access::{DuoCode, Permission, Purpose, Terms},
     genesis::Role,
-    id::UnixMillis,
     invocation::{Authority, Metadata},
 };
-use std::{
-    error::Error,
-    io::Cursor,
-    time::{Duration, SystemTime},
-};
+use std::{error::Error, io::Cursor, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,9 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let owner = Identity::new("north-hospital", "dr-adams", Role::Owner)?;
     let researcher = Identity::new("west-institute", "dr-baker", Role::Researcher)?;
-    let now = UnixMillis::new(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis().try_into()?);
     let orgs = ["north-hospital", "south-clinic", "west-institute", "east-registry"];
-    let mut network = LocalNetwork::create(dir.path(), &orgs, &[&owner, &researcher], now, Shape::default())?;
+    let mut network = LocalNetwork::create(dir.path(), &orgs, &[&owner, &researcher], Shape::default())?;
     network.start_all()?;
     network.wait_ready(PATIENCE)?;
     let at = |position: usize, who: &Identity| network.client(position, who, PATIENCE);

@@ -6,12 +6,11 @@ use crate::{
     keyfile::{self, KeyFileError},
     node::{Handle, NodeConfig, SharedNode, StartError},
 };
-use commonware_runtime::tokio as runtime;
-use dmdl_audit_ledger::{mdca::Peer, store::RocksStore};
+use dmdl_audit_ledger::{clock::WallClock, mdca::Peer, process::Steady, store::RocksStore};
 use dmdl_types::{
     checkpoint::CosigningKey,
     genesis::{ChannelConfig, Genesis, MdcaConfig, Member, NodeRoles, Person, Role, faults},
-    id::{ChannelName, DisplayName, Height, IdError, NodeId, OrgId, UnixMillis},
+    id::{ChannelName, DisplayName, Height, IdError, NodeId, OrgId},
     secret::Secret32,
     sign::SigningKey,
 };
@@ -21,12 +20,18 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// The files of a node's secrets, in its folder.
 const NODE_KEY: &str = "node.key";
 const COSIGNING_KEY: &str = "cosigning.key";
+
+/// The machine's clock.
+#[must_use]
+pub fn wall_clock() -> WallClock {
+    WallClock::new(SystemTime::now)
+}
 
 /// The operating system's generator; without randomness there is no secret, so a failure panics.
 #[must_use]
@@ -109,7 +114,7 @@ impl std::fmt::Debug for LocalNetwork {
 }
 
 /// A person at a node in this process.
-pub type LocalClient = Client<SharedNode<runtime::Context, RocksStore>, UnwrapErr<SysRng>>;
+pub type LocalClient = Client<SharedNode<Steady, RocksStore>, UnwrapErr<SysRng>>;
 
 /// A person of a local network, with the key that others only see half of.
 #[derive(Debug)]
@@ -139,17 +144,11 @@ impl Identity {
 }
 
 impl LocalNetwork {
-    /// Makes a network of these organisations and people in `dir`; no node runs yet.
+    /// Makes a network of these organisations and people in `dir`, which begins now; no node runs yet.
     ///
     /// # Errors
     /// [`LocalError`].
-    pub fn create(
-        dir: &Path,
-        orgs: &[&str],
-        people: &[&Identity],
-        now: UnixMillis,
-        shape: Shape,
-    ) -> Result<Self, LocalError> {
+    pub fn create(dir: &Path, orgs: &[&str], people: &[&Identity], shape: Shape) -> Result<Self, LocalError> {
         let mut seats = Vec::new();
         let mut members = Vec::new();
         for (org, address) in orgs.iter().zip(free_addresses(orgs.len())?) {
@@ -172,7 +171,7 @@ impl LocalNetwork {
         let genesis = Genesis {
             version: 1,
             seed,
-            time: now,
+            time: wall_clock().now(),
             single_org_demo: false,
             members,
             people,
@@ -254,15 +253,26 @@ impl LocalNetwork {
     /// # Errors
     /// [`LocalError::NotReady`] when that takes longer than `patience`.
     pub fn wait_ready(&self, patience: Duration) -> Result<(), LocalError> {
+        self.wait_ready_unless(patience, || false).map(drop)
+    }
+
+    /// The same until `over` says that nobody waits any more; whether they are ready.
+    ///
+    /// # Errors
+    /// As [`Self::wait_ready`].
+    pub fn wait_ready_unless(&self, patience: Duration, mut over: impl FnMut() -> bool) -> Result<bool, LocalError> {
         let begun = Instant::now();
         let behind = |node: &&Handle| node.node().channel().tip().height == Height::new(0);
         while self.nodes.iter().flatten().any(|node| behind(&node)) {
+            if over() {
+                return Ok(false);
+            }
             if begun.elapsed() > patience {
                 return Err(LocalError::NotReady(patience));
             }
             thread::sleep(Duration::from_millis(10));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Stops the node of one organisation, and waits until it has.

@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod channel;
+pub mod clock;
 pub mod commitment;
 pub mod contract;
 pub mod endorse;

@@ -3,15 +3,20 @@
 //! [`mdca`](crate::mdca) is generic, so that it also runs in a simulator. Here it meets the types of a
 //! real process, once: whoever builds on this crate does not compile the engine again.
 
+mod steady;
+
+pub use steady::Steady;
+
 use crate::{
     channel::Channel,
+    clock::WallClock,
     mdca::{
         self, Engine, EngineBlock, Network, NetworkConfig, NetworkSender as Sender, Peer, PeerError, Peers, Post,
         Seats, StartError, Timing,
     },
     store::RocksStore,
 };
-use commonware_runtime::{Supervisor as _, tokio::Context};
+use commonware_runtime::Supervisor as _;
 use dmdl_types::{block::Block, genesis::Genesis, sign::SigningKey};
 use std::num::NonZeroU64;
 
@@ -32,7 +37,7 @@ pub enum ProcessError {
 
 /// What an engine talks over, before it has a channel.
 pub struct Wires {
-    seats: Seats<Sender<Context>>,
+    seats: Seats<Sender<Steady>>,
     peers: Peers,
 }
 
@@ -53,18 +58,19 @@ pub struct Connections {
     pub wires: Wires,
 }
 
-/// Listens for the other nodes and dials them.
+/// Listens for the other nodes and dials them; `wall` is this node's clock.
 ///
 /// # Errors
 /// [`PeerError`] names the peer that cannot be dialled.
 pub fn connect(
-    context: &Context,
+    context: &Steady,
+    wall: WallClock,
     key: &SigningKey,
     config: &NetworkConfig,
     orderers: &[Peer],
     followers: &[Peer],
 ) -> Result<Connections, PeerError> {
-    let Network { links, gossip, requests, mut peers, task: _ } = Network::start(context, key, config);
+    let Network { links, gossip, requests, mut peers, task: _ } = Network::start(context, wall, key, config);
     peers.set(0, orderers, followers)?;
     Ok(Connections {
         gossip: Post::carry(context, gossip),
@@ -81,10 +87,10 @@ pub fn connect(
 /// # Panics
 /// As [`Engine::start`].
 pub async fn start(
-    context: &Context,
+    context: &Steady,
     key: &SigningKey,
     genesis: &Genesis,
-    channel: Channel<Context, RocksStore>,
+    channel: Channel<Steady, RocksStore>,
     mut wires: Wires,
 ) -> Result<Engine, ProcessError> {
     let links = wires.seats.seat(genesis.channel_id()).await?;

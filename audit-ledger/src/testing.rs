@@ -4,6 +4,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "tests count to small numbers")]
 
 use crate::{
+    clock::WallClock,
     commitment::state::StateHash,
     contract::Judgement,
     execute::{ExecuteError, Executed, Executor},
@@ -40,6 +41,11 @@ pub(crate) const BLOCK_MS: u64 = 1000;
 pub(crate) const DAY_MS: u64 = 86_400_000;
 /// The secret that makes the judge of these tests find the dealer at fault.
 pub(crate) const DAMNING: [u8; 32] = [1; 32];
+
+/// A clock that nobody has wound up.
+pub(crate) fn stopped_clock() -> WallClock {
+    WallClock::new(|| std::time::SystemTime::UNIX_EPOCH)
+}
 
 pub(crate) fn signer(seed: u8) -> SigningKey {
     SigningKey::from_seed(Secret32::new([seed; 32]))

@@ -33,8 +33,7 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     routing::{get, post},
 };
-use commonware_runtime::tokio::Context;
-use dmdl_audit_ledger::{endorse::Quota, store::RocksStore};
+use dmdl_audit_ledger::{endorse::Quota, process::Steady, store::RocksStore};
 use dmdl_types::id::NetworkId;
 use health::Pulse;
 use metrics::Metrics;
@@ -55,7 +54,7 @@ use transport::Connections;
 use utoipa::openapi::OpenApi;
 
 /// The node behind a gateway.
-pub type RealNode = SharedNode<Context, RocksStore>;
+pub type RealNode = SharedNode<Steady, RocksStore>;
 
 /// How often what is left of broken uploads is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);

@@ -7,13 +7,15 @@ use super::{
     outbox::Outbox,
     parties::Enrolments,
 };
+use crate::local::wall_clock;
 use commonware_runtime::{Clock, Runner as _, Spawner, Supervisor, tokio as runtime};
 use dmdl_audit_ledger::{
     channel::{Channel, Notice, Pace},
+    clock::WallClock,
     endorse::Quota,
     execute::ExecuteError,
     mdca::{Chain, Engine, NetworkConfig, Peer, PeerError, Post},
-    process::{self, ProcessError},
+    process::{self, ProcessError, Steady},
     store::{MemoryBudget, RocksStore, Store, StoreError},
 };
 use dmdl_types::{checkpoint::CosigningKey, genesis::Genesis, id::Height, sign::SigningKey};
@@ -26,7 +28,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -126,6 +128,7 @@ where
     /// [`StartError`].
     pub fn assemble(
         runtime: E,
+        wall: WallClock,
         genesis: &Genesis,
         (key, cosigning): (SigningKey, CosigningKey),
         backing: Backing<S>,
@@ -134,6 +137,7 @@ where
         let Backing { store, secrets, payloads, beside } = backing;
         let opened = Channel::open(
             runtime.child("channel"),
+            wall,
             store.clone(),
             genesis.clone(),
             super::custody::judge,
@@ -151,6 +155,7 @@ where
             cosigning,
             payloads,
             beside,
+            unheard: Mutex::default(),
             enrolments: Mutex::new(Enrolments::default()),
             keeper,
             asker: Asker::new(requests.outgoing.clone(), rng.next_u64()),
@@ -183,7 +188,7 @@ where
 
 /// A node that runs on threads of its own; dropped, it stops as a crash would.
 pub struct Handle {
-    node: SharedNode<runtime::Context, RocksStore>,
+    node: SharedNode<Steady, RocksStore>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -219,6 +224,7 @@ impl Handle {
                 runtime::Config::new().with_worker_threads(WORKERS).with_storage_directory(config.dir.join("engine")),
             );
             runner.start(|context| async move {
+                let context = Steady::new(context, Instant::now());
                 match run(&context, config, voted).await {
                     Ok((node, mut engine)) => {
                         // Who asked for the node may have gone; then it stops at once.
@@ -241,7 +247,7 @@ impl Handle {
 
     /// The node.
     #[must_use]
-    pub const fn node(&self) -> &SharedNode<runtime::Context, RocksStore> {
+    pub const fn node(&self) -> &SharedNode<Steady, RocksStore> {
         &self.node
     }
 
@@ -281,17 +287,17 @@ fn has_journals(engine: &Path) -> bool {
 }
 
 async fn run(
-    context: &runtime::Context,
+    context: &Steady,
     config: NodeConfig,
     voted: bool,
-) -> Result<(SharedNode<runtime::Context, RocksStore>, Engine), StartError> {
+) -> Result<(SharedNode<Steady, RocksStore>, Engine), StartError> {
     let NodeConfig { genesis, key, cosigning, listen, peers, dir, vault } = config;
     let members = NonZeroUsize::new(genesis.members.len()).unwrap_or(NonZeroUsize::MIN);
     let network = NetworkConfig { network: genesis.id(), listen, members_max: members, block_duration: BLOCK_DURATION };
     let engine_key = SigningKey::from_seed(key.seed().expose(|seed| dmdl_types::secret::Secret32::new(*seed)));
     let (orderers, followers): (Vec<Peer>, Vec<Peer>) =
         peers.into_iter().partition(|peer| genesis.members.iter().any(|m| m.node == peer.node && m.roles.orderer));
-    let connections = process::connect(context, &engine_key, &network, &orderers, &followers)?;
+    let connections = process::connect(context, wall_clock(), &engine_key, &network, &orderers, &followers)?;
 
     let unusable = |path: &PathBuf, source| StartError::Folder { path: path.display().to_string(), source };
     let beside = dir.join("beside");
@@ -302,7 +308,7 @@ async fn run(
         beside: Beside::in_folder(&beside, &genesis.domain()).map_err(|source| unusable(&beside, source))?,
     };
     let posts = Posts { gossip: connections.gossip, requests: connections.requests };
-    let node = Node::assemble(context.child("dmdl"), &genesis, (key, cosigning), backing, posts)?;
+    let node = Node::assemble(context.child("dmdl"), wall_clock(), &genesis, (key, cosigning), backing, posts)?;
     if !voted && node.channel().tip().height > Height::new(0) {
         return Err(StartError::Incomplete(dir.display().to_string()));
     }

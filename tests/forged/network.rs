@@ -1,26 +1,21 @@
 //! A real network of short epochs, with the keys of its nodes for whoever forges with them.
 
-use crate::common::{PATIENCE, Person};
-use commonware_runtime::tokio::Context;
+use crate::common::{
+    PATIENCE, Person,
+    start::{self, ORGS, person},
+};
 use dmdl::{
     keyfile,
     local::{Identity, LocalNetwork, Shape},
     node::SharedNode,
 };
-use dmdl_audit_ledger::{mdca::Chain, store::RocksStore};
-use dmdl_types::{
-    genesis::Role,
-    id::{NodeId, UnixMillis},
-    secret::Secret32,
-    sign::SigningKey,
-};
-use std::{future::Future, time::SystemTime};
+use dmdl_audit_ledger::{mdca::Chain, process::Steady, store::RocksStore};
+use dmdl_types::{genesis::Role, id::NodeId, secret::Secret32, sign::SigningKey};
+use std::future::Future;
 use tempfile::TempDir;
 
 /// Blocks an epoch: few, so that a short story leads through several.
 pub(crate) const EPOCH_BLOCKS: u64 = 6;
-
-const ORGS: [&str; 4] = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
 
 /// The secrets of a node.
 pub(crate) struct NodeKeys {
@@ -51,18 +46,11 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn start() -> Self {
-        let person = |org: usize, name, role| Identity::new(ORGS[org], name, role).unwrap();
         let owner = person(0, "owner", Role::Owner);
         let neighbour = person(1, "neighbour", Role::Owner);
         let researcher = person(2, "researcher", Role::Researcher);
-        let dir = tempfile::tempdir().unwrap();
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let now = UnixMillis::new(u64::try_from(since.as_millis()).unwrap());
         let shape = Shape { epoch_blocks: EPOCH_BLOCKS, ..Shape::default() };
-        let people = [&owner, &neighbour, &researcher];
-        let mut nodes = LocalNetwork::create(dir.path(), &ORGS, &people, now, shape).unwrap();
-        nodes.start_all().unwrap();
-        nodes.wait_ready(PATIENCE).unwrap();
+        let (nodes, dir) = start::start_network(&[&owner, &neighbour, &researcher], shape);
         let secret = |org: &str, name: &str| {
             keyfile::read_secret(&dir.path().join(org).join(name)).unwrap().expose(|bytes| *bytes)
         };
@@ -73,8 +61,7 @@ impl Network {
         };
         let mut keys: Vec<NodeKeys> = ORGS.into_iter().map(of).collect();
         keys.sort_by_key(|node| node.id);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Self { nodes, owner, neighbour, researcher, keys, runtime, _dir: dir }
+        Self { nodes, owner, neighbour, researcher, keys, runtime: start::runtime(1), _dir: dir }
     }
 
     /// Somebody at the gateway of an organisation.
@@ -82,7 +69,7 @@ impl Network {
         self.nodes.client(position, identity, PATIENCE).expect("the node runs")
     }
 
-    pub(crate) fn node(&self, position: usize) -> &SharedNode<Context, RocksStore> {
+    pub(crate) fn node(&self, position: usize) -> &SharedNode<Steady, RocksStore> {
         self.nodes.node(position).expect("the node runs").node()
     }
 

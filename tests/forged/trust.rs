@@ -4,13 +4,12 @@ use super::{
     scene::Scene,
     table::{Table, Tally},
 };
-use commonware_runtime::tokio::Context;
 use dmdl::{
     client::{AskGatewayError, BelieveError, Ciphertext, Gateway, Trust, Unproved},
     node::{Parties, RemarkShown, SharedNode},
     problem::Problem,
 };
-use dmdl_audit_ledger::store::RocksStore;
+use dmdl_audit_ledger::{process::Steady, store::RocksStore};
 use dmdl_types::{
     checkpoint::CheckpointError,
     custody::{DealingKey, SealedBytes},
@@ -34,7 +33,7 @@ type Answer = fn(ConsistencyProof) -> Result<ConsistencyProof, AskGatewayError>;
 
 /// A real gateway that lies about one thing.
 struct Liar<'a> {
-    honest: &'a SharedNode<Context, RocksStore>,
+    honest: &'a SharedNode<Steady, RocksStore>,
     answer: Answer,
 }
 

@@ -1,27 +1,14 @@
 //! Clocks that are wrong: each node reads one of its own, and only the simulator knows the right time.
-//!
-//! As on a real machine, a sleep lasts as long as it lasts, whatever is done to the clock meanwhile, and a
-//! deadline is turned into a sleep when somebody begins to wait for it.
 
 use super::cluster::Runtime;
-use commonware_runtime::{
-    BlobVersion, Clock, Error, Handle, Metrics, Name, Spawner, Storage, Supervisor, signal,
-    telemetry::metrics::{Metric, Registered},
-};
+use commonware_runtime::Clock as _;
+use dmdl_audit_ledger::clock::WallClock;
 use dmdl_types::id::UnixMillis;
-use governor::clock::{Clock as GovernorClock, ReasonablyRealtime};
-use rand_core::{TryCryptoRng, TryRng};
 use std::{
-    convert::Infallible,
     fmt,
-    future::Future,
-    ops::RangeInclusive,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
-
-/// Nobody waits for longer.
-const SLEEP_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// What is wrong with a clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +32,7 @@ impl fmt::Display for Fault {
 }
 
 /// The clock on the wall of one node; it outlives the node's crashes.
-pub(crate) struct WallClock {
+pub(crate) struct SimClock {
     right: Runtime,
     face: Mutex<Face>,
 }
@@ -71,7 +58,7 @@ impl Face {
     }
 }
 
-impl WallClock {
+impl SimClock {
     pub(crate) fn new(right: Runtime) -> Self {
         let now = right.current();
         Self { right, face: Mutex::new(Face { fault: None, since: now, latest: now, changes: 0 }) }
@@ -79,6 +66,12 @@ impl WallClock {
 
     fn face(&self) -> Face {
         *self.face.lock().unwrap()
+    }
+
+    /// The clock, as a node reads it.
+    pub(crate) fn wall(self: &Arc<Self>) -> WallClock {
+        let clock = Arc::clone(self);
+        WallClock::new(move || clock.now())
     }
 
     /// What it shows.
@@ -107,131 +100,4 @@ impl WallClock {
 pub(crate) fn millis(time: SystemTime) -> UnixMillis {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     UnixMillis::new(u64::try_from(since.as_millis()).unwrap())
-}
-
-/// The simulator, as a node with a clock of its own sees it.
-pub(crate) struct NodeRuntime {
-    inner: Runtime,
-    clock: Arc<WallClock>,
-}
-
-impl NodeRuntime {
-    pub(crate) const fn new(inner: Runtime, clock: Arc<WallClock>) -> Self {
-        Self { inner, clock }
-    }
-}
-
-impl Clock for NodeRuntime {
-    fn current(&self) -> SystemTime {
-        self.clock.now()
-    }
-
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static + use<> {
-        self.inner.sleep(duration.min(SLEEP_MAX))
-    }
-
-    fn sleep_until(&self, deadline: SystemTime) -> impl Future<Output = ()> + Send + 'static + use<> {
-        self.sleep(deadline.duration_since(self.current()).unwrap_or_default())
-    }
-}
-
-impl GovernorClock for NodeRuntime {
-    type Instant = SystemTime;
-
-    fn now(&self) -> SystemTime {
-        self.current()
-    }
-}
-
-impl ReasonablyRealtime for NodeRuntime {}
-
-impl Supervisor for NodeRuntime {
-    fn name(&self) -> Name {
-        self.inner.name()
-    }
-
-    fn child(&self, label: &'static str) -> Self {
-        Self::new(self.inner.child(label), Arc::clone(&self.clock))
-    }
-
-    fn with_attribute(self, key: &'static str, value: impl fmt::Display) -> Self {
-        Self::new(self.inner.with_attribute(key, value), self.clock)
-    }
-}
-
-impl Spawner for NodeRuntime {
-    fn shared(self, blocking: bool) -> Self {
-        Self::new(self.inner.shared(blocking), self.clock)
-    }
-
-    fn dedicated(self) -> Self {
-        Self::new(self.inner.dedicated(), self.clock)
-    }
-
-    fn spawn<F, Fut, T>(self, f: F) -> Handle<T>
-    where
-        F: FnOnce(Self) -> Fut + Send + 'static,
-        Fut: Future<Output = T> + Send + 'static,
-        T: Send + 'static,
-    {
-        let Self { inner, clock } = self;
-        inner.spawn(move |inner| f(Self::new(inner, clock)))
-    }
-
-    async fn stop(self, value: i32, timeout: Option<Duration>) -> Result<(), Error> {
-        self.inner.stop(value, timeout).await
-    }
-
-    fn stopped(&self) -> signal::Signal {
-        self.inner.stopped()
-    }
-}
-
-impl Metrics for NodeRuntime {
-    fn register<N: Into<String>, H: Into<String>, M: Metric>(&self, name: N, help: H, metric: M) -> Registered<M> {
-        self.inner.register(name, help, metric)
-    }
-
-    fn encode(&self) -> String {
-        self.inner.encode()
-    }
-}
-
-impl TryRng for NodeRuntime {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        self.inner.try_next_u32()
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        self.inner.try_next_u64()
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.inner.try_fill_bytes(bytes)
-    }
-}
-
-impl TryCryptoRng for NodeRuntime {}
-
-impl Storage for NodeRuntime {
-    type Blob = <Runtime as Storage>::Blob;
-
-    async fn open_versioned(
-        &self,
-        partition: &str,
-        name: &[u8],
-        versions: RangeInclusive<BlobVersion>,
-    ) -> Result<(Self::Blob, u64, BlobVersion), Error> {
-        self.inner.open_versioned(partition, name, versions).await
-    }
-
-    async fn remove(&self, partition: &str, name: Option<&[u8]>) -> Result<(), Error> {
-        self.inner.remove(partition, name).await
-    }
-
-    async fn scan(&self, partition: &str) -> Result<Vec<Vec<u8>>, Error> {
-        self.inner.scan(partition).await
-    }
 }

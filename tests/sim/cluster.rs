@@ -4,7 +4,7 @@
 //! custodian's secrets, and what the engine has synced. Everything else goes with the node's tasks.
 
 use super::{
-    clock::{NodeRuntime, WallClock},
+    clock::SimClock,
     plan::{HEALED, Plan},
 };
 use commonware_codec::{Copying, DecodeExt as _};
@@ -43,7 +43,7 @@ pub(crate) const NODES: usize = 4;
 pub(crate) const ORGS: [&str; NODES] = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
 
 pub(crate) type Runtime = deterministic::Context;
-pub(crate) type SimNode = SharedNode<NodeRuntime, MemoryStore>;
+pub(crate) type SimNode = SharedNode<Runtime, MemoryStore>;
 
 pub(crate) struct Cluster {
     pub(crate) genesis: Genesis,
@@ -58,7 +58,7 @@ pub(crate) struct Seat {
     pub(crate) store: MemoryStore,
     /// The node, while it runs.
     pub(crate) up: Latest<Option<SimNode>>,
-    pub(crate) clock: Arc<WallClock>,
+    pub(crate) clock: Arc<SimClock>,
     seed: [u8; 32],
     cosigning: [u8; 32],
     secrets: Arc<Mutex<MemoryKeys>>,
@@ -125,13 +125,12 @@ impl Cluster {
             payloads: self.payloads.clone(),
             beside: Beside::in_memory(),
         };
-        let (engine_key, clock) = (seat.key(), Arc::clone(&seat.clock));
+        let (engine_key, wall) = (seat.key(), seat.clock.wall());
         let (started, node) = oneshot::channel();
         // One task is the whole node, so that aborting it is a crash.
         let task = self.runtime.child("node").with_attribute("index", position).spawn(move |runtime| async move {
-            let runtime = NodeRuntime::new(runtime, clock);
             let posts = Posts { gossip: Post::carry(&runtime, gossip), requests: Post::carry(&runtime, requests) };
-            let node = Node::assemble(runtime.child("dmdl"), &genesis, keys, backing, posts).unwrap();
+            let node = Node::assemble(runtime.child("dmdl"), wall, &genesis, keys, backing, posts).unwrap();
             let links = Seats::new(&runtime, links).seat(genesis.channel_id()).await.unwrap();
             let config = mdca::Config {
                 domain: genesis.domain(),
@@ -226,7 +225,7 @@ impl Seat {
         Self {
             store: MemoryStore::new(),
             up: Latest::new(None),
-            clock: Arc::new(WallClock::new(runtime.child("clock"))),
+            clock: Arc::new(SimClock::new(runtime.child("clock"))),
             seed: secret(runtime),
             cosigning: secret(runtime),
             secrets: Arc::default(),

@@ -2,7 +2,6 @@
 
 use super::{
     checks::Glance,
-    clock::NodeRuntime,
     cluster::{Cluster, NODES, Runtime},
 };
 use commonware_runtime::{Clock as _, Supervisor as _};
@@ -28,7 +27,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long somebody goes on trying one thing: longer than everything that goes wrong in a run.
 const GIVES_UP_AFTER: Duration = Duration::from_secs(600);
 
-pub(crate) type SimClient = Client<SharedNode<NodeRuntime, MemoryStore>, Runtime>;
+pub(crate) type SimClient = Client<SharedNode<Runtime, MemoryStore>, Runtime>;
 
 /// What people were told and may hold the network to.
 #[derive(Default)]

@@ -16,10 +16,6 @@ pub(crate) const HEALED: Link =
 /// How far a clock may be off: around the bounds that the rules name, and up to a day.
 const OFF_MS: [u64; 10] = [50, 900, 1_900, 2_100, 4_000, 9_000, 15_000, 90_000, 3_600_000, 86_400_000];
 
-/// How far a clock may be ahead. The engine's timers follow the wall clock: once it is set back, they stand
-/// still for as long as it was ahead, and with them a network that needs them (seed 100578058, at an hour).
-const AHEAD_MAX: Duration = Duration::from_secs(90);
-
 /// The kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -227,7 +223,7 @@ impl<D: FnMut(u64) -> u64> Draw<D> {
         let by = Duration::from_millis(OFF_MS[self.index(OFF_MS.len())]);
         match (kind, self.below(2)) {
             (Kind::Stopped, _) => clock::Fault::Stopped,
-            (_, 0) => clock::Fault::Ahead(by.min(AHEAD_MAX)),
+            (_, 0) => clock::Fault::Ahead(by),
             _ => clock::Fault::Behind(by),
         }
     }

@@ -14,9 +14,13 @@ use dmdl_types::{
     genesis::EpochConfig,
     id::{Epoch, Height, UnixMillis},
 };
-use std::{pin::pin, sync::Arc, time::SystemTime};
+use std::{pin::pin, sync::Arc};
 
 impl<E: Clock, S: Store> Ledger for Channel<E, S> {
+    fn now(&self) -> UnixMillis {
+        self.wall_time()
+    }
+
     async fn propose(&mut self, turn: Turn, parent: EngineBlock) -> Option<EngineBlock> {
         self.wait_for_work(&parent).await;
         let executed = self.tip().height;
@@ -39,7 +43,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
             parent_view: turn.parent_view,
             parent: turn.parent,
             parent_signers: Vec::new(),
-            time: turn.time.max(self.now()),
+            time: turn.time.max(self.wall_time()),
             config: config.digest(),
             next_config: next.digest(),
             body: body.digest(),
@@ -107,7 +111,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
 impl<E: Clock, S: Store> Channel<E, S> {
     /// Waits until there is a transaction to order and others had time to join it, or for a heartbeat.
     async fn wait_for_work(&self, parent: &EngineBlock) {
-        let clock = &self.shared.clock;
+        let clock = &self.shared.runtime;
         let mut heartbeat = pin!(clock.sleep(self.shared.pace.heartbeat));
         loop {
             let arrived = self.shared.arrived.notified();
@@ -125,9 +129,8 @@ impl<E: Clock, S: Store> Channel<E, S> {
 
     /// This node's clock, for proposing and for refusing; never for deciding.
     #[must_use]
-    pub fn now(&self) -> UnixMillis {
-        let since = self.shared.clock.current().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    pub fn wall_time(&self) -> UnixMillis {
+        self.shared.wall.now()
     }
 
     fn configurations(&self, epoch: Epoch) -> Option<(EpochConfig, EpochConfig)> {

@@ -18,6 +18,7 @@ pub use view::{RecordView, ViewError};
 
 use crate::{
     audit::ExportError,
+    clock::WallClock,
     contract::{Judge, Policies},
     execute::{Anchor, ExecuteError, Executed, Executor, Tip},
     order::{Checked, CosignPool, Pool},
@@ -102,7 +103,8 @@ pub struct Channel<E, S: Store> {
 }
 
 struct Shared<E, S: Store> {
-    clock: E,
+    runtime: E,
+    wall: WallClock,
     store: S,
     domain: Domain,
     genesis: Genesis,
@@ -137,12 +139,14 @@ impl<E, S: Store> std::fmt::Debug for Channel<E, S> {
 }
 
 impl<E, S: Store> Channel<E, S> {
-    /// Opens the channel's ledger in `store`, or begins it; `clock` is the engine's runtime.
+    /// Opens the channel's ledger in `store`, or begins it; `runtime` is the engine's, and `wall` this
+    /// node's clock.
     ///
     /// # Errors
     /// [`ExecuteError`] when the store holds another ledger or cannot be read.
     pub fn open(
-        clock: E,
+        runtime: E,
+        wall: WallClock,
         store: S,
         genesis: Genesis,
         judge: Judge,
@@ -153,7 +157,8 @@ impl<E, S: Store> Channel<E, S> {
         let (notices, inbox) = mpsc::channel(NOTICES);
         let tip = Latest::new(*executor.tip());
         let shared = Shared {
-            clock,
+            runtime,
+            wall,
             store,
             domain: genesis.domain(),
             genesis,

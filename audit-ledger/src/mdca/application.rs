@@ -11,11 +11,7 @@ use commonware_consensus::{
 use commonware_cryptography::{Digested, Digestible as _};
 use commonware_runtime::{Clock, Metrics, Spawner};
 use dmdl_types::id::UnixMillis;
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    time::{Duration, SystemTime},
-};
+use std::{future::poll_fn, pin::Pin, time::Duration};
 
 /// The longest that a too early block sleeps before the clock is read again.
 const CLOCK_RECHECK: Duration = Duration::from_secs(1);
@@ -31,6 +27,19 @@ impl<L> Application<L> {
     }
 }
 
+impl<L: Ledger> Application<L> {
+    /// A clock never makes a block invalid: a validator whose clock is behind waits until it is not.
+    async fn wait_for_clock(&self, runtime: &impl Clock, time: UnixMillis) {
+        loop {
+            let ahead = time.since_ms(self.ledger.now().plus_ms(CLOCK_BOUND_MS));
+            if ahead == 0 {
+                return;
+            }
+            runtime.sleep(Duration::from_millis(ahead).min(CLOCK_RECHECK)).await;
+        }
+    }
+}
+
 impl<E, L> EngineApplication<E> for Application<L>
 where
     E: Clock + Metrics + Spawner,
@@ -43,12 +52,12 @@ where
 
     async fn propose(
         &mut self,
-        (runtime, context): (E, Context),
+        (_, context): (E, Context),
         mut ancestry: impl Ancestry<EngineBlock>,
         (): (),
     ) -> Option<Digested<EngineBlock>> {
         let parent = next(&mut ancestry).await?;
-        let turn = Turn::new(&context, &parent, now(&runtime));
+        let turn = Turn::new(&context, &parent, self.ledger.now());
         let block = self.ledger.propose(turn.clone(), parent).await?;
         // The others would refuse it, so it must not leave this node.
         if !repeats(&block, &turn) {
@@ -67,7 +76,7 @@ where
         if block.header().time <= parent.header().time || block.header().domain != parent.header().domain {
             return false;
         }
-        wait_for_clock(&runtime, block.header().time).await;
+        self.wait_for_clock(&runtime, block.header().time).await;
         self.ledger.verify(block, parent).await
     }
 }
@@ -86,20 +95,4 @@ fn repeats(block: &EngineBlock, turn: &Turn) -> bool {
         && header.primary == turn.primary
         && header.parent == turn.parent
         && header.time >= turn.time
-}
-
-/// A clock never makes a block invalid: a validator whose clock is behind waits until it is not.
-async fn wait_for_clock(runtime: &impl Clock, time: UnixMillis) {
-    loop {
-        let ahead = time.since_ms(now(runtime).plus_ms(CLOCK_BOUND_MS));
-        if ahead == 0 {
-            return;
-        }
-        runtime.sleep(Duration::from_millis(ahead).min(CLOCK_RECHECK)).await;
-    }
-}
-
-fn now(runtime: &impl Clock) -> UnixMillis {
-    let since = runtime.current().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,8 +1,8 @@
 //! The seam between the engine and the ledger: what the node driver gives the engine.
 //!
 //! The engine decides *which* block comes next; everything about what a block means is behind
-//! [`Ledger`]. Time and randomness come from the engine's runtime, so that the simulator replays a
-//! run from its seed.
+//! [`Ledger`]. Randomness and waiting come from the engine's runtime and the time of day from the ledger, so
+//! that the simulator replays a run from its seed.
 
 use super::{
     block::{Context, EngineBlock},
@@ -65,6 +65,9 @@ pub struct Halt {
 /// Clones share one ledger. `propose` and `verify` may run at the same time, for different blocks,
 /// and may be dropped at any await: they must not leave anything half done.
 pub trait Ledger: Clone + Send + Sync + 'static {
+    /// The time of day by this node's clock, which may be wrong.
+    fn now(&self) -> UnixMillis;
+
     /// Builds a block on `parent`, or gives up the turn.
     ///
     /// May wait for a transaction, but no longer than [`Timing::heartbeat`](super::Timing), or the

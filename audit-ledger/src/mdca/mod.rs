@@ -13,6 +13,7 @@ mod delivery;
 mod elector;
 mod engine;
 mod faults;
+mod handshake;
 mod keys;
 mod ledger;
 mod links;

@@ -7,10 +7,12 @@
 
 use super::{
     engine::message_bytes_max,
+    handshake::ByWallClock,
     keys::{engine_key, engine_signer},
     links::Links,
     wire::{WireReceiver, WireSender},
 };
+use crate::clock::WallClock;
 use commonware_cryptography::{ChaCha20Poly1305, ed25519::PublicKey};
 use commonware_p2p::{
     Address, AddressableManager as _, AddressableTrackedPeers, Ingress,
@@ -134,17 +136,17 @@ where
     E: Clock + CryptoRng + Metrics + NetworkOf + Resolver + Spawner,
 {
     /// Starts listening; nobody is connected before [`Peers::set`].
-    pub fn start(runtime: &E, key: &SigningKey, config: &NetworkConfig) -> Self {
+    ///
+    /// The runtime's clock must only go forward: all deadlines and limits are kept by it. `wall` is for handshakes.
+    pub fn start(runtime: &E, wall: WallClock, key: &SigningKey, config: &NetworkConfig) -> Self {
         let namespace = [label::CONNECTION.as_bytes(), config.network.as_bytes()].concat();
-        let handshake = Cups::<_, ChaCha20Poly1305>::new(
-            Sake {
-                signer: engine_signer(key),
-                synchrony_bound: CLOCK_DIFFERENCE_MAX,
-                max_handshake_age: CLOCK_DIFFERENCE_MAX,
-                version: sake::Version::V1,
-            },
-            cups::Version::V1,
-        );
+        let handshake = Sake {
+            signer: engine_signer(key),
+            synchrony_bound: CLOCK_DIFFERENCE_MAX,
+            max_handshake_age: CLOCK_DIFFERENCE_MAX,
+            version: sake::Version::V1,
+        };
+        let handshake = Cups::<_, ChaCha20Poly1305>::new(ByWallClock { handshake, wall }, cups::Version::V1);
         #[expect(clippy::cast_possible_truncation, reason = "a megabyte fits in 32 bits")]
         let wire_bytes_max = WIRE_BYTES_MAX as u32;
         let (mut network, oracle) = lookup::Network::new(
@@ -243,6 +245,10 @@ mod tests {
     use commonware_macros::select;
     use commonware_runtime::{Runner as _, Supervisor as _, deterministic};
     use dmdl_types::secret::Secret32;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    };
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_seed(Secret32::new([seed; 32]))
@@ -252,8 +258,15 @@ mod tests {
         Peer { node: NodeId::of_key(key(seed).public()), host: host.to_owned(), port: 7000 }
     }
 
-    /// Starts a node that listens on 127.0.0.1 and knows nodes 1 and 2.
-    fn start(runtime: &deterministic::Context, seed: u8, network: u8) -> Network<deterministic::Context> {
+    /// Starts a node that listens on 127.0.0.1 and knows nodes 1 and 2; its clock is so many seconds ahead.
+    fn start(
+        runtime: &deterministic::Context,
+        seed: u8,
+        network: u8,
+        ahead_s: &Arc<AtomicU64>,
+    ) -> Network<deterministic::Context> {
+        let (right, ahead_s) = (runtime.child("clock"), Arc::clone(ahead_s));
+        let wall = WallClock::new(move || right.current() + Duration::from_secs(ahead_s.load(Relaxed)));
         let at = |seed: u8| Peer { port: 7000 + u16::from(seed), ..peer(seed, "127.0.0.1") };
         let config = NetworkConfig {
             network: NetworkId::new([network; 32]),
@@ -261,35 +274,63 @@ mod tests {
             members_max: NZUsize!(4),
             block_duration: Duration::from_secs(60),
         };
-        let mut node = Network::start(&runtime.child("node").with_attribute("seed", seed), &key(seed), &config);
+        let mut node = Network::start(&runtime.child("node").with_attribute("seed", seed), wall, &key(seed), &config);
         node.peers.set(0, &[at(1), at(2)], &[]).unwrap();
         node
     }
 
     /// Sends from node 1 to node 2 until something arrives, for a simulated minute at most.
-    fn deliver(other_network: u8) -> Option<(NodeId, Vec<u8>)> {
-        deterministic::Runner::timed(Duration::from_secs(120)).start(|runtime| async move {
-            let mut one = start(&runtime, 1, 1);
-            let mut two = start(&runtime, 2, other_network);
-            for _ in 0..60 {
-                one.gossip.0.send(&[peer(2, "").node], b"hello".to_vec());
-                select! {
-                    message = two.gossip.1.recv() => return message,
-                    () = runtime.sleep(Duration::from_secs(1)) => {},
-                }
+    async fn deliver(
+        runtime: &deterministic::Context,
+        one: &mut Network<deterministic::Context>,
+        two: &mut Network<deterministic::Context>,
+    ) -> Option<(NodeId, Vec<u8>)> {
+        for _ in 0..60 {
+            one.gossip.0.send(&[peer(2, "").node], b"hello".to_vec());
+            select! {
+                message = two.gossip.1.recv() => return message,
+                () = runtime.sleep(Duration::from_secs(1)) => {},
             }
-            None
+        }
+        None
+    }
+
+    fn hello() -> Option<(NodeId, Vec<u8>)> {
+        Some((peer(1, "").node, b"hello".to_vec()))
+    }
+
+    fn meet(other_network: u8) -> Option<(NodeId, Vec<u8>)> {
+        deterministic::Runner::timed(Duration::from_secs(120)).start(|runtime| async move {
+            let right = Arc::default();
+            let mut one = start(&runtime, 1, 1, &right);
+            let mut two = start(&runtime, 2, other_network, &right);
+            deliver(&runtime, &mut one, &mut two).await
         })
     }
 
     #[test]
     fn nodes_of_one_network_hear_each_other() {
-        assert_eq!(deliver(1), Some((peer(1, "").node, b"hello".to_vec())));
+        assert_eq!(meet(1), hello());
     }
 
     #[test]
     fn a_node_of_another_network_is_not_answered() {
-        assert_eq!(deliver(2), None);
+        assert_eq!(meet(2), None);
+    }
+
+    #[test]
+    fn a_node_whose_clock_is_an_hour_ahead_is_heard_once_that_is_set_right() {
+        deterministic::Runner::timed(Duration::from_secs(240)).start(|runtime| async move {
+            let ahead_s = Arc::new(AtomicU64::new(3600));
+            let mut one = start(&runtime, 1, 1, &ahead_s);
+            let mut two = start(&runtime, 2, 1, &Arc::default());
+            assert_eq!(deliver(&runtime, &mut one, &mut two).await, None);
+            ahead_s.store(0, Relaxed);
+            assert_eq!(deliver(&runtime, &mut one, &mut two).await, hello());
+            // Who is connected stays so.
+            ahead_s.store(3600, Relaxed);
+            assert_eq!(deliver(&runtime, &mut one, &mut two).await, hello());
+        });
     }
 
     #[test]

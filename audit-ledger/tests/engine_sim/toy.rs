@@ -13,7 +13,7 @@ use dmdl_types::{
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 pub(crate) const EPOCH_BLOCKS: u64 = 12;
@@ -110,6 +110,11 @@ pub(crate) struct ToyLedger {
 }
 
 impl Ledger for ToyLedger {
+    fn now(&self) -> UnixMillis {
+        let since = self.runtime.current().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        UnixMillis::new(u64::try_from(since.as_millis()).unwrap())
+    }
+
     async fn propose(&mut self, turn: Turn, parent: EngineBlock) -> Option<EngineBlock> {
         self.runtime.sleep(Duration::from_millis(50)).await;
         let body = Body::default();

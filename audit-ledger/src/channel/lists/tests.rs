@@ -4,7 +4,7 @@ use crate::{
     store::{Batch, MemoryBudget, MemoryStore, Reader as _, RocksStore, Space},
     testing::{
         BLOCK_MS, Deal, Ledger, committee, genesis, judge, metadata, owner, permission, person, policy, researcher,
-        rules, terms,
+        rules, stopped_clock, terms,
     },
 };
 use dmdl_policies::templates::Template;
@@ -54,7 +54,7 @@ fn story() -> Story {
 }
 
 fn open<S: Store>(store: S) -> Channel<(), S> {
-    Channel::open((), store, genesis(), judge, Pace::default()).unwrap().0
+    Channel::open((), stopped_clock(), store, genesis(), judge, Pace::default()).unwrap().0
 }
 
 impl Ledger {
@@ -220,7 +220,8 @@ fn a_cursor_is_of_one_list_and_its_filters_and_of_nothing_else() {
     refused(reading.history(foreign, Some(&cursor), 1).map(drop));
 
     let elsewhere = dmdl_types::genesis::Genesis { seed: [8; 32], ..genesis() };
-    let elsewhere = Channel::open((), MemoryStore::new(), elsewhere, judge, Pace::default()).unwrap().0;
+    let elsewhere =
+        Channel::open((), stopped_clock(), MemoryStore::new(), elsewhere, judge, Pace::default()).unwrap().0;
     refused(elsewhere.reading().unwrap().history(listed, Some(&cursor), 1).map(drop));
 }
 

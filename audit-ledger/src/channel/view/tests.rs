@@ -32,7 +32,8 @@ fn opened(custodians: Vec<u8>) -> Opened {
 }
 
 fn view(ledger: &Ledger, custodian: u8, id: TransactionId) -> ReleaseView {
-    let (channel, _notices) = Channel::open((), ledger.store.clone(), genesis(), judge, Pace::default()).unwrap();
+    let (channel, _notices) =
+        Channel::open((), stopped_clock(), ledger.store.clone(), genesis(), judge, Pace::default()).unwrap();
     channel.release_view(node_id(custodian), id).unwrap()
 }
 
