@@ -6,7 +6,7 @@
 
 use crate::node::{AskError, GatewayError, Refused};
 use dmdl_audit_ledger::{audit::ExportError, channel::SubmitError, log::LogError, store::StoreError};
-use dmdl_types::{access::ReasonCode, event::Outcome};
+use dmdl_types::{access::ReasonCode, event::Outcome, id::NodeId};
 use dmdl_vault::store::{GetError, PutError};
 use std::{borrow::Cow, fmt};
 
@@ -45,11 +45,17 @@ impl Problem {
         }
     }
 
-    /// What was taken back may still be at some nodes.
-    #[must_use]
-    pub fn incomplete(missed: usize) -> Self {
-        let detail = format!("{missed} nodes did not answer, and may still have it; do it again when they are up");
-        Self::new(503, "incomplete", detail)
+    /// The problem of what was taken back and may still be at some nodes; none if it is gone everywhere.
+    ///
+    /// # Errors
+    /// [`Problem`] when a node missed it.
+    pub fn check_complete(missed: &[NodeId]) -> Result<(), Self> {
+        if missed.is_empty() {
+            return Ok(());
+        }
+        let missed = missed.len();
+        let detail = format!("{missed} nodes did not confirm it, and may still have it; do it again when they are up");
+        Err(Self::new(503, "incomplete", detail))
     }
 
     /// What went wrong inside is logged, and told to nobody.
@@ -120,7 +126,7 @@ impl From<Refused> for Problem {
             "unknown_author" | "key_revoked" => 401,
             "denied" | "role" | "not_custodian" | "not_final" | "not_author" => 403,
             "unknown_transaction" => 404,
-            "over" | "remark_exists" | "remark_withdrawn" => 409,
+            "over" | "remark_exists" | "remark_withdrawn" | "title_superseded" => 409,
             "quota" => 429,
             // A node's refusal may carry the reason for which the ledger would reject the call.
             code => match serde_json::from_value::<ReasonCode>(code.into()) {

@@ -56,6 +56,18 @@ pub enum AskGatewayError {
     Source(#[from] io::Error),
 }
 
+impl AskGatewayError {
+    /// Whether the same may be answered well a moment later.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Problem(problem) => matches!(problem.status, 408 | 425 | 429 | 500..),
+            _ => false,
+        }
+    }
+}
+
 impl From<Problem> for AskGatewayError {
     fn from(problem: Problem) -> Self {
         Self::Problem(problem)
@@ -250,19 +262,15 @@ impl<E: Clock + CryptoRng, S: Store> Gateway for SharedNode<E, S> {
     }
 
     async fn keep_remark(&self, _request: TransactionId, remark: &Remark) -> Result<(), AskGatewayError> {
-        complete(&self.hand_in_remark(remark.clone()).await.map_err(Problem::from)?)
+        Ok(Problem::check_complete(&self.hand_in_remark(remark.clone()).await.map_err(Problem::from)?)?)
     }
 
     async fn keep_title(&self, title: &Title) -> Result<(), AskGatewayError> {
-        complete(&self.hand_in_title(title.clone()).await.map_err(Problem::from)?)
+        Ok(Problem::check_complete(&self.hand_in_title(title.clone()).await.map_err(Problem::from)?)?)
     }
 }
 
 /// Whether what was taken back is gone everywhere.
-fn complete(missed: &[NodeId]) -> Result<(), AskGatewayError> {
-    if missed.is_empty() { Ok(()) } else { Err(Problem::incomplete(missed.len()).into()) }
-}
-
 /// A decoded blob, or nonsense.
 pub(super) fn decode<T: borsh::BorshDeserialize + borsh::BorshSerialize>(
     bytes: &[u8],

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     http::{
+        HEIGHT,
         signature::{self, Body, Nonce},
         target::{Authority, Target},
     },
@@ -214,9 +215,9 @@ impl HttpGateway {
         let mut request = Request::builder().method(method).uri(uri).body(Full::new(body)).map_err(|e| nonsense(&e))?;
         *request.headers_mut() = headers;
         let answer = tokio::time::timeout(patience + SLACK, self.client.request(request)).await;
-        let answer = answer.map_err(|_| AskGatewayError::Unreachable("no answer in time".to_owned()))?;
-        let answer = answer.map_err(|error| unreachable(&error))?;
-        if let Some(height) = number(answer.headers(), "dmdl-height") {
+        let answer = answer.map_err(|_| in_time(&self.base))?;
+        let answer = answer.map_err(|error| unreachable(&self.base, &error))?;
+        if let Some(height) = number(answer.headers(), HEIGHT.as_str()) {
             *self.height.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Height::new(height)));
         }
         Ok(answer)
@@ -532,7 +533,11 @@ fn streamed(response: Response<Incoming>) -> Ciphertext {
     .boxed()
 }
 
-fn unreachable(error: &(dyn Error + 'static)) -> AskGatewayError {
+fn in_time(base: &Uri) -> AskGatewayError {
+    AskGatewayError::Unreachable(format!("{base}: no answer in time"))
+}
+
+fn unreachable(base: &Uri, error: &(dyn Error + 'static)) -> AskGatewayError {
     let mut cause = error;
     loop {
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
@@ -542,7 +547,7 @@ fn unreachable(error: &(dyn Error + 'static)) -> AskGatewayError {
         let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         match wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| cause.source()) {
             Some(inner) => cause = inner,
-            None => return AskGatewayError::Unreachable(cause.to_string()),
+            None => return AskGatewayError::Unreachable(format!("{base}: {cause}")),
         }
     }
 }

@@ -268,8 +268,14 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         let mut asked: FuturesUnordered<_> = (1..=u8::MAX)
             .zip(custodians)
             .map(|(index, custodian)| async move {
-                let released = self.gateway.release(custodian, opening.done.transaction).await;
-                (index, custodian, released)
+                let mut asked = 0;
+                loop {
+                    let released = self.gateway.release(custodian, opening.done.transaction).await;
+                    asked += 1;
+                    if !released.as_ref().is_err_and(|error| asked < tries(error)) {
+                        break (index, custodian, released);
+                    }
+                }
             })
             .collect();
         let mut gathered = Gathered::default();
@@ -367,6 +373,17 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         let len_bytes = opener.finish()?;
         plaintext.flush().map_err(payload::OpenError::Write)?;
         Ok(len_bytes)
+    }
+}
+
+/// How often a custodian is asked that answers like this: one that has not yet executed the decryption waits a
+/// moment for it each time, and one that did not answer may have been busy.
+fn tries(error: &AskGatewayError) -> u32 {
+    let AskGatewayError::Problem(problem) = error else { return 1 };
+    match problem.code.as_ref() {
+        "not_final" => 10,
+        "custodian_unavailable" => 2,
+        _ => 1,
     }
 }
 

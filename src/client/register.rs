@@ -94,7 +94,8 @@ pub struct Draft {
     pub replaces: Option<(RecordId, RecordVersion)>,
     /// How many shares open it; the channel's default otherwise.
     pub threshold: Option<u8>,
-    /// Whom to share the key among; every custodian of the channel otherwise.
+    /// Whom to share the key among, all of them; otherwise whoever answers of the channel's custodians, if
+    /// those are enough.
     pub custodians: Vec<NodeId>,
 }
 
@@ -130,6 +131,8 @@ pub struct Registered {
     pub payload: PayloadInfo,
     /// Its custodians, in the order of their indices.
     pub custodians: Vec<NodeId>,
+    /// Custodians of the channel that gave no dealing key of their own when asked: they hold no share.
+    pub absent: Vec<NodeId>,
     /// How many of their shares open it.
     pub threshold: u8,
 }
@@ -152,10 +155,12 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Registered, RegisterError> {
         let k = draft.threshold.unwrap_or(self.genesis().channel.custody_threshold);
-        let custodians = self.custodians(&draft.custodians)?;
+        let asked = self.custodians(&draft.custodians)?;
         // Before anybody is asked: no answer makes up for custodians that there are not.
-        Threshold::new(k, small(custodians.len()))?;
-        let keys = self.dealing_keys(k, &custodians).await?;
+        Threshold::new(k, small(asked.len()))?;
+        // Of 2k - 1 custodians, k - 1 may be lost. Whoever is named must be among them.
+        let needed = if draft.custodians.is_empty() { (2 * usize::from(k)).saturating_sub(1) } else { asked.len() };
+        let keys = self.dealing_keys(needed, &asked).await?;
         let threshold = Threshold::new(k, small(keys.len()))?;
         let dealt = self.random(|rng| share::deal(rng, threshold))?;
         let domain = self.genesis().domain();
@@ -191,8 +196,9 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         }
         self.hand_out(record, version, shares).await;
         progress(Progress::Registered);
-        let custodians = keys.iter().map(|key| key.custodian).collect();
-        Ok(Registered { record, version, done, payload: info, custodians, threshold: k })
+        let custodians: Vec<NodeId> = keys.iter().map(|key| key.custodian).collect();
+        let absent = asked.into_iter().filter(|node| !custodians.contains(node)).collect();
+        Ok(Registered { record, version, done, payload: info, custodians, absent, threshold: k })
     }
 
     /// Waits until enough custodians are proved to have acknowledged; `false` when they have not in time.
@@ -220,7 +226,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     }
 
     /// One dealing key of each custodian that answers, verified against the pinned genesis.
-    async fn dealing_keys(&self, k: u8, custodians: &[NodeId]) -> Result<Vec<DealingKey>, RegisterError> {
+    async fn dealing_keys(&self, needed: usize, custodians: &[NodeId]) -> Result<Vec<DealingKey>, RegisterError> {
         let (domain, dealer) = (self.genesis().domain(), self.id());
         let asked = custodians.iter().map(|node| async {
             let answer = self.gateway.dealing_keys(*node, dealer, 1).await;
@@ -233,7 +239,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         let answered = answers.len();
         let forged: Vec<NodeId> = answers.iter().filter_map(|answer| answer.err()).collect();
         let keys: Vec<DealingKey> = answers.into_iter().filter_map(Result::ok).collect();
-        let (got, needed) = (keys.len(), (2 * usize::from(k)).saturating_sub(1));
+        let got = keys.len();
         if got >= needed {
             return Ok(keys);
         }

@@ -19,6 +19,9 @@ use dmdl_vault::remark::{OpenError, PlainRemark, REMARK_BYTES_MAX, Remark, Signe
 use rand_core::CryptoRng;
 use std::{collections::BTreeSet, time::Duration};
 
+/// How often a remark is handed in while the gateway cannot keep it.
+const HAND_IN_TRIES: usize = 3;
+
 /// What became of a call, and of the remark on it.
 #[derive(Debug)]
 pub struct Remarked {
@@ -64,9 +67,8 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     pub async fn ask(&self, record: RecordId, terms: Terms, reason: &str) -> Result<Remarked, CallError> {
         let plain = self.random(|rng| PlainRemark::new(rng, reason))?;
         let reason = plain.commitment();
-        let done = self.call(Invocation::Access(Access::Request { record, terms, reason })).await?;
-        let kept = self.remark(&done, &plain).await;
-        Ok(Remarked { done, kept })
+        let readers = self.readers_if_shown(record).await?;
+        self.remarked(Access::Request { record, terms, reason }, &plain, readers).await
     }
 
     /// Approves or denies a request that a policy left to review, and seals a comment to the parties.
@@ -75,33 +77,88 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     /// [`CallError`].
     pub async fn decide(&self, request: TransactionId, approve: bool, comment: &str) -> Result<Remarked, CallError> {
         let plain = self.random(|rng| PlainRemark::new(rng, comment))?;
-        let done = self.review(request, approve).await?;
-        let kept = self.remark(&done, &plain).await;
+        let (requester, record) = self.asked(request).await?;
+        let readers = self.readers_if_shown(record).await?.map(|mut readers| {
+            readers.insert(requester);
+            readers
+        });
+        let review = if approve { Access::Approve { request } } else { Access::Deny { request } };
+        self.remarked(review, &plain, readers).await
+    }
+
+    /// Makes a call and hands in the remark on it, which is sealed before anything is ordered: what the ledger
+    /// has cannot be asked again, and a text that nobody sealed by then would be lost.
+    async fn remarked(
+        &self,
+        call: Access,
+        plain: &PlainRemark,
+        readers: Option<BTreeSet<PublicKey>>,
+    ) -> Result<Remarked, CallError> {
+        let of = match &call {
+            Access::Approve { request } | Access::Deny { request } => Some(*request),
+            _ => None,
+        };
+        let transaction = self.body(Invocation::Access(call)).await?.sign(&[&self.key]);
+        let (domain, id) = (self.genesis().domain(), transaction.body.id());
+        let seal = |readers: BTreeSet<PublicKey>| {
+            self.random(|rng| SignedRemark::seal(rng, &self.key, &domain, id, plain, readers))
+        };
+        let sealed = readers.map(seal).transpose()?;
+        let done = self.submit(transaction).await?;
+        // What had no effect takes no remark.
+        if done.event.outcome.verdict == Verdict::Rejected {
+            return Ok(Remarked { done, kept: Ok(()) });
+        }
+        let kept = match (sealed, done.event.record) {
+            (Some(sealed), _) => self.hand_in(of.unwrap_or(id), &sealed).await,
+            // Whoever may not know of a record learns who its parties are from having asked for it.
+            (None, Some(record)) => match self.readers_of(record).await {
+                Ok(readers) => match seal(readers) {
+                    Ok(sealed) => self.hand_in(of.unwrap_or(id), &sealed).await,
+                    Err(error) => Err(error.into()),
+                },
+                Err(error) => Err(error),
+            },
+            (None, None) => Ok(()),
+        };
         Ok(Remarked { done, kept })
     }
 
-    /// Hands in the remark on a transaction of this person.
-    async fn remark(&self, done: &Final, plain: &PlainRemark) -> Result<(), CallError> {
-        // What had no effect takes no remark.
-        let Some(record) = done.event.record.filter(|_| done.event.outcome.verdict != Verdict::Rejected) else {
-            return Ok(());
-        };
-        let shown = self.gateway.parties(record).await?;
-        let mut readers = self.readers(record, &shown).await?;
-        if let Some(request) = done.event.refers_to {
-            readers.insert(self.requester(request).await?);
+    /// Has a remark kept; whatever may pass is tried again, since there is no second chance later.
+    async fn hand_in(&self, request: TransactionId, remark: &SignedRemark) -> Result<(), CallError> {
+        let mut left = HAND_IN_TRIES;
+        loop {
+            left -= 1;
+            match self.gateway.keep_remark(request, remark.remark()).await {
+                Err(error) if left > 0 && error.may_pass() => {}
+                kept => return Ok(kept?),
+            }
         }
-        let domain = self.genesis().domain();
-        let sealed = self.random(|rng| SignedRemark::seal(rng, &self.key, &domain, done.transaction, plain, readers));
-        let request = done.event.refers_to.unwrap_or(done.transaction);
-        Ok(self.gateway.keep_remark(request, sealed?.remark()).await?)
     }
 
-    /// Who made a request: its id is the hash of what they signed.
-    async fn requester(&self, request: TransactionId) -> Result<PublicKey, CallError> {
+    /// Who made a request, and for what record: its id is the hash of what they signed.
+    async fn asked(&self, request: TransactionId) -> Result<(PublicKey, RecordId), CallError> {
         let shown = self.gateway.remarks(request).await?;
-        let asked = shown.iter().find(|shown| shown.transaction.body.id() == request);
-        Ok(*asked.and_then(|shown| shown.transaction.body.authors.first()).ok_or(Unproved::OtherEvent)?)
+        let asked = shown.into_iter().map(|shown| shown.transaction.body).find(|body| body.id() == request);
+        let asked = asked.ok_or(Unproved::OtherEvent)?;
+        match (asked.authors.first(), &asked.invocation) {
+            (Some(author), Invocation::Access(Access::Request { record, .. })) => Ok((*author, *record)),
+            _ => Err(Unproved::OtherEvent.into()),
+        }
+    }
+
+    /// Whom a remark about a record is for; none while this person may not know of the record.
+    async fn readers_if_shown(&self, record: RecordId) -> Result<Option<BTreeSet<PublicKey>>, CallError> {
+        match self.readers_of(record).await {
+            Ok(readers) => Ok(Some(readers)),
+            Err(error) if error.problem().is_some_and(|problem| problem.code == "unknown_record") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn readers_of(&self, record: RecordId) -> Result<BTreeSet<PublicKey>, CallError> {
+        let shown = self.gateway.parties(record).await?;
+        self.readers(record, &shown).await
     }
 
     /// Whom a remark about a record is for: this person, and of those whom a gateway shows the ones who are

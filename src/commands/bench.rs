@@ -23,7 +23,7 @@ use run::{HEAD, Plan, Run};
 use serde_json::{Value, json};
 use stage::Stage;
 use std::{io::IsTerminal as _, sync::Arc, time::Duration};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 
 /// Records of each owner, where they are asked for.
 const RECORDS: usize = 10;
@@ -89,9 +89,11 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<Report, Failure> {
     }
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, "unavailable", error))?;
+    let running = running(globals)?;
+    // From here on there is something to take down.
     let (mut ends, bar) = (Ends::catch(&runtime)?, Bar::new(globals));
     bar.note("the network comes up");
-    let mut stage = stage(globals, &runtime)?;
+    let mut stage = running.map_or_else(|| Stage::temporary(&runtime, &mut ends), Ok)?;
     let measured = runtime.block_on(async {
         tokio::select! {
             biased;
@@ -107,14 +109,14 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<Report, Failure> {
     Ok(report(args, &measured, &head, is_own))
 }
 
-/// The network that is named, or a temporary one.
-fn stage(globals: &Globals, runtime: &Runtime) -> Result<Stage, Failure> {
+/// The network that is named, if one is.
+fn running(globals: &Globals) -> Result<Option<Stage>, Failure> {
     if !globals.names_network() {
         if globals.names_identity() {
             let detail = "--as acts on the network that --network names; a temporary one has people of its own";
             return Err(Failure::new(Exit::Usage, "conflict", detail));
         }
-        return Stage::temporary(runtime);
+        return Ok(None);
     }
     let (pin, admin) = (globals.checked_pin()?, globals.identity()?);
     if admin.person.role != Role::Admin {
@@ -122,7 +124,7 @@ fn stage(globals: &Globals, runtime: &Runtime) -> Result<Stage, Failure> {
         return Err(Failure::new(Exit::Denied, "role", detail));
     }
     let at = globals.endpoint(&pin)?;
-    Ok(Stage::running(pin.genesis, at, admin))
+    Ok(Some(Stage::running(pin.genesis, at, admin)))
 }
 
 /// What was measured: runs, and the averages where there are any.

@@ -1,6 +1,7 @@
 //! Signals that ask a command that lasts to end.
 
 use crate::exit::{Exit, Failure};
+use futures::FutureExt as _;
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -18,6 +19,11 @@ impl Ends {
         let _inside = runtime.enter();
         let caught = |kind| signal(kind).map_err(|error| Failure::new(Exit::Internal, "signal", error));
         Ok(Self { interrupt: caught(SignalKind::interrupt())?, terminate: caught(SignalKind::terminate())? })
+    }
+
+    /// Whether one came since it was asked last.
+    pub(super) fn came(&mut self) -> bool {
+        self.any().now_or_never().is_some()
     }
 
     /// Waits for one.

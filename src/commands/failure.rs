@@ -27,7 +27,10 @@ pub(super) fn key_file(error: &KeyFileError) -> Failure {
 pub(super) fn gateway(error: &AskGatewayError) -> Failure {
     match error {
         AskGatewayError::Problem(problem) => told(problem),
-        AskGatewayError::Unreachable(_) => Failure::new(Exit::Unavailable, "unreachable", error),
+        AskGatewayError::Unreachable(_) => {
+            let detail = format!("{error}; see that it runs, or name another one with --gateway");
+            Failure::new(Exit::Unavailable, "unreachable", detail)
+        }
         AskGatewayError::Certificate(_) => Failure::new(Exit::Unavailable, "tls", error),
         AskGatewayError::Source(_) => Failure::new(Exit::Usage, "unreadable", error),
         _ => Failure::new(Exit::Integrity, "gateway_answer", error),

@@ -21,7 +21,7 @@ mod text;
 mod up;
 
 use crate::exit::{Exit, Failure};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use serde_json::{Value, json};
 use session::Globals;
 use std::{
@@ -29,9 +29,13 @@ use std::{
     process::ExitCode,
 };
 
+/// What scripts go by; [`Exit`] has the same list.
+const EXIT_CODES: &str = "Exit codes: 0 well, 2 usage, 3 denied, 4 not found, 5 not what it should be, 6 unavailable, \
+7 configuration or permissions, 70 a bug, 74 storage, 130 interrupted.";
+
 /// Shares medical records without trusting any single party with them.
 #[derive(Debug, Parser)]
-#[command(name = "dmdl", version, about, arg_required_else_help = true)]
+#[command(name = "dmdl", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     globals: Globals,
@@ -186,6 +190,11 @@ fn usage(error: &clap::Error) -> ExitCode {
         let line = error.to_string();
         let detail = line.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         return fail(&Failure::new(Exit::Usage, "usage", detail), true);
+    }
+    // With an option from the environment, clap takes a bare command for one that lacks its last word.
+    if std::env::args_os().len() == 1 {
+        let _ = write!(std::io::stderr(), "{}", Cli::command().render_help());
+        return ExitCode::from(Exit::Usage as u8);
     }
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Ok as u8 })

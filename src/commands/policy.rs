@@ -4,6 +4,7 @@ mod diff;
 mod explain;
 mod grid;
 mod judge;
+mod pages;
 mod simulate;
 mod who;
 

@@ -110,7 +110,8 @@ pub(super) struct Register {
     /// How many shares open them.
     #[arg(long, value_name = "K")]
     threshold: Option<u8>,
-    /// A custodian to share the keys among; may be repeated. All of them otherwise.
+    /// A custodian to share the keys among, which must answer; may be repeated. Otherwise they are shared among
+    /// whoever answers of the channel's custodians, if those are 2K - 1 or more.
     #[arg(long, value_name = "ID")]
     custodian: Vec<NodeId>,
     /// The patient's pseudonym. Only its keyed digest leaves this machine.
@@ -236,19 +237,30 @@ fn one(
     };
     let registered = session.run(session.client.register(file, spool, draft, &progress));
     let registered = registered.map_err(|error: RegisterError| failure::register(&error))?;
-    let Registered { record, version, done, payload, custodians, threshold } = registered;
-    let title = args.title.as_deref().map(|text| title::give(session, record, text, globals));
+    let Registered { record, version, done, payload, custodians, absent, threshold } = registered;
+    let titled = args.title.as_deref().map(|text| title::give(session, record, text, globals).map(|()| text));
     let active = !args.no_wait && {
         let waited = session.run(session.client.wait_active(record, version, session.patience));
         waited.map_err(|error| failure::call(&error))?
     };
     bar.end();
     let state = if active { "ACTIVE" } else { "PENDING" };
+    if !absent.is_empty() && !globals.quiet {
+        let (held, all) = (custodians.len(), custodians.len() + absent.len());
+        let names = absent.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        text::warn(&format!(
+            "{names} gave no key: {held} of {all} custodians share the key of record {record}, {threshold} open it"
+        ));
+    }
     if !active && !globals.json && !globals.quiet {
         text::warn(&format!(
             "record {record} is PENDING; it becomes active by itself when enough custodians acknowledge"
         ));
     }
+    let (title, problem) = match titled {
+        Some(Err(problem)) => (None, Some(problem)),
+        given => (given.and_then(Result::ok), None),
+    };
     let json = json!({
         "record": record,
         "version": version,
@@ -256,8 +268,10 @@ fn one(
         "transaction": done.transaction,
         "payload": payload.digest,
         "custodians": custodians,
+        "absent": absent,
         "threshold": threshold,
         "title": title,
+        "title_problem": problem,
     });
     Ok((record.to_string(), json))
 }

@@ -16,14 +16,14 @@ use dmdl_types::{
     bundle,
     event::Verdict,
     genesis::Role,
-    id::{GrantId, IdError, UnixMillis},
+    id::{GrantId, IdError},
     invocation::{Authority, Metadata},
 };
 use std::{
     fs,
     io::{Cursor, Write as _},
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// The organisations of the story, and where its people work.
@@ -106,9 +106,7 @@ pub(crate) fn tell(dir: &Path, records: Vec<Record>, say: &dyn Fn(&str)) -> Resu
     let owner = Identity::new(ORGS[OWNER], "owner", Role::Owner)?;
     let researcher = Identity::new(ORGS[RESEARCHER], "researcher", Role::Researcher)?;
     let officer = Identity::new(ORGS[OFFICER], "officer", Role::Officer)?;
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    let mut network = LocalNetwork::create(&nodes, &ORGS, &[&owner, &researcher, &officer], now, Shape::default())?;
+    let mut network = LocalNetwork::create(&nodes, &ORGS, &[&owner, &researcher, &officer], Shape::default())?;
 
     let begun = Instant::now();
     network.start_all()?;

@@ -9,14 +9,14 @@ use crate::{
     network_file::{CertificateDigest, Endpoint, NetworkFile},
 };
 use clap::Args as ClapArgs;
-use dmdl_types::{genesis::Role, id::UnixMillis};
+use dmdl_types::genesis::Role;
 use serde_json::json;
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// How long the nodes may take to make a block.
@@ -137,7 +137,9 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     let bound = runtime.block_on(gateway::Bound::new(config)).map_err(unheard)?;
     let mut network = LocalNetwork::open(&layout.nodes(), genesis.clone()).map_err(|error| failed(&error))?;
     network.start_all().map_err(|error| failed(&error))?;
-    network.wait_ready(PATIENCE).map_err(|error| failed(&error))?;
+    if !network.wait_ready_unless(PATIENCE, || ends.came()).map_err(|error| failed(&error))? {
+        return Ok(Report { text: String::new(), json: json!({ "stopped": true }), exit: Exit::Ok });
+    }
     let node = network.node(0).ok_or_else(|| failed(&LocalError::NotReady(PATIENCE)))?.node().clone();
     let server = runtime.block_on(async { bound.serve(node) }).map_err(unheard)?;
 
@@ -232,10 +234,8 @@ fn fill(args: &Args, dir: &Path) -> Result<(), Failure> {
         people.push(identity);
     }
     let people: Vec<&Identity> = people.iter().collect();
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let shape = Shape { threshold: args.threshold, ..Shape::default() };
-    let network = LocalNetwork::create(&layout.nodes(), orgs, &people, now, shape).map_err(|error| failed(&error))?;
+    let network = LocalNetwork::create(&layout.nodes(), orgs, &people, shape).map_err(|error| failed(&error))?;
     network.genesis().check().map_err(|error| Failure::new(Exit::Usage, "bad_network", error))?;
     write_pin(&layout.pin(), &NetworkFile::of(network.genesis().clone()))
 }

@@ -9,13 +9,14 @@ use super::{
     table::wrong_method,
     transport::Link,
 };
+use crate::http::HEIGHT;
 use axum::{
     body::{Body, HttpBody},
     response::{IntoResponse as _, Response},
 };
 use bytes::Bytes;
 use dmdl_types::sign::PublicKey;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use hyper::{
     body::{Frame, Incoming, SizeHint},
     service::Service as _,
@@ -35,7 +36,6 @@ const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::P
 const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
 /// What the routes of a channel begin with.
 const OF_CHANNEL: &str = "/v1/channels/{c}/";
-const HEIGHT: HeaderName = HeaderName::from_static("dmdl-height");
 
 /// Answers one request. What the gate refused is answered with its problem.
 pub(super) async fn answer(

@@ -1,4 +1,5 @@
-//! Signed requests: who sends a request to a gateway, proved by RFC 9421 in one fixed, strict profile.
+//! What a gateway and its clients both know of HTTP: who sends a request, proved by RFC 9421 in one fixed,
+//! strict profile, and the height that an answer is true at.
 //!
 //! [`signature`] makes and checks signatures and remembers nothing; [`nonces`] refuses one that comes
 //! twice; [`target`] is where a request goes, as both sides write it. Whether a key is enrolled, and what
@@ -11,6 +12,11 @@ mod field;
 pub mod nonces;
 pub mod signature;
 pub mod target;
+
+use ::http::HeaderName;
+
+/// The height that an answer is true at.
+pub(crate) const HEIGHT: HeaderName = HeaderName::from_static("dmdl-height");
 
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,8 @@ impl Beside {
         fs::create_dir_all(&remarks)?;
         fs::create_dir_all(&titles)?;
         let (remarks, titles) = (Files::Folder(remarks), Files::Folder(titles));
+        remarks.sweep()?;
+        titles.sweep()?;
         let mut known = BTreeMap::new();
         for bytes in titles.all()? {
             let title =
@@ -96,23 +98,22 @@ impl Beside {
         self.remarks.put(remark.transaction().as_bytes(), &bytes).map_err(|error| failed(&error))
     }
 
-    /// The title that somebody gave to a record.
+    /// The title that somebody gave to a record last, or that they took it back.
     pub(super) fn title(&self, record: RecordId, author: PublicKey) -> Option<SignedTitle> {
-        let known = lock(&self.known);
-        known.get(&record).filter(|title| title.author() == author && !title.text().is_empty()).cloned()
+        lock(&self.known).get(&record).filter(|title| title.author() == author).cloned()
     }
 
-    /// Keeps a title if it comes after the one that is there, or is of another owner.
-    pub(super) fn keep_title(&self, title: SignedTitle) -> Result<(), Refused> {
+    /// Keeps a title unless the one that is there counts more, and gives the one that is kept then.
+    pub(super) fn keep_title(&self, title: SignedTitle) -> Result<SignedTitle, Refused> {
         let _turn = lock(&self.turn);
         let kept = lock(&self.known).get(&title.record()).cloned();
-        if kept.is_some_and(|kept| kept.author() == title.author() && !title.supersedes(&kept)) {
-            return Ok(());
+        if let Some(kept) = kept.filter(|kept| kept.author() == title.author() && !title.supersedes(kept)) {
+            return Ok(kept);
         }
         let bytes = codec::encode(title.title());
         self.titles.put(title.record().as_bytes(), &bytes).map_err(|error| failed(&error))?;
-        lock(&self.known).insert(title.record(), title);
-        Ok(())
+        lock(&self.known).insert(title.record(), title.clone());
+        Ok(title)
     }
 
     /// The records that have a title.
@@ -120,14 +121,18 @@ impl Beside {
         lock(&self.known).keys().copied().collect()
     }
 
-    /// Forgets the title of a record.
-    pub(super) fn forget_title(&self, record: RecordId) {
+    /// Forgets the title of a record, unless it is by somebody who may give it one.
+    pub(super) fn forget_title(&self, record: RecordId, may: impl FnOnce(PublicKey) -> bool) {
         let _turn = lock(&self.turn);
-        if lock(&self.known).remove(&record).is_some()
-            && let Err(error) = self.titles.remove(record.as_bytes())
-        {
+        let author = lock(&self.known).get(&record).map(SignedTitle::author);
+        if author.is_some_and(may) {
+            return;
+        }
+        lock(&self.known).remove(&record);
+        // A damaged one is not known, and goes all the same.
+        if let Err(error) = self.titles.remove(record.as_bytes()) {
             // It is not shown any more; the next start finds it again and tries once more.
-            tracing::error!(%error, "the title of an erased record cannot be removed");
+            tracing::error!(%error, "a title that is over cannot be removed");
         }
     }
 }
@@ -183,10 +188,25 @@ impl Files {
             }
             Self::Folder(folder) => {
                 let path = path(folder, name);
-                fs::remove_file(&path)?;
-                File::open(path.parent().unwrap_or(folder))?.sync_all()
+                match fs::remove_file(&path) {
+                    Ok(()) => File::open(path.parent().unwrap_or(folder))?.sync_all(),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    Err(error) => Err(error),
+                }
             }
         }
+    }
+
+    /// Removes what a crash left of files that were not yet kept.
+    fn sweep(&self) -> io::Result<()> {
+        let Self::Folder(folder) = self else { return Ok(()) };
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// The contents of all files.
@@ -197,13 +217,7 @@ impl Files {
         };
         let mut all = Vec::new();
         for shelf in fs::read_dir(folder)? {
-            let shelf = shelf?;
-            if !shelf.file_type()?.is_dir() {
-                // What a crash left of a file that was not yet kept.
-                fs::remove_file(shelf.path())?;
-                continue;
-            }
-            for file in fs::read_dir(shelf.path())? {
+            for file in fs::read_dir(shelf?.path())? {
                 all.push(fs::read(file?.path())?);
             }
         }

@@ -178,7 +178,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         if !(1..=KEYS_MAX).contains(&count) {
             return Err(Refused::new("too_many", format!("ask for 1 to {KEYS_MAX} dealing keys")));
         }
-        let now = self.channel.now();
+        let now = self.channel.wall_time();
         let minted = self.random(|rng| lock(&self.keeper.0).mint(rng, dealer, usize::from(count), now));
         minted.map_err(|error| match error {
             MintError::Store(error) => self.storage_failed(&error),
@@ -230,7 +230,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             loop {
                 let view = self.channel.release_view(self.id(), decryption);
                 let view = view.map_err(|error| Refused::new("unavailable", error))?;
-                let released = keeper.release(rng, decryption, &view, self.channel.now());
+                let released = keeper.release(rng, decryption, &view, self.channel.wall_time());
                 // A block that was executed meanwhile may have ended the right: then it is asked again, and
                 // while the right lasts the answer is the same.
                 if self.channel.tip().height == view.tip {
@@ -263,7 +263,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
 
     /// Destroys what nobody may ask for any more: releases past their time, dealing keys never used.
     pub(super) fn tidy_custody(&self) {
-        let (tip_time, before) = (self.channel.tip().time, self.channel.now().get().saturating_sub(KEYS_KEPT_MS));
+        let (tip_time, before) = (self.channel.tip().time, self.channel.wall_time().get().saturating_sub(KEYS_KEPT_MS));
         let tidied = self.random(|rng| {
             let mut keeper = lock(&self.keeper.0);
             keeper.expire(tip_time)?;

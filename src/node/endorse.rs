@@ -52,7 +52,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             return Err(Refused::new(&code_of(reason), reasons));
         }
         // Only who has signed can use up a quota: it is taken after the audit.
-        let now = self.channel.now();
+        let now = self.channel.wall_time();
         if let Some(author) = transaction.body.authors.first() {
             lock(&self.quota).take(*author, now).map_err(|error| refused(&Refusal::Quota(error)))?;
         }

@@ -10,7 +10,7 @@ use dmdl_audit_ledger::{
     execute::Executed,
     store::Store,
 };
-use dmdl_types::{custody::CustodyEvent, id::NodeId, invocation::SystemItem};
+use dmdl_types::{id::NodeId, invocation::SystemItem};
 use rand_core::CryptoRng;
 use tokio::sync::mpsc;
 
@@ -57,7 +57,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             Ask::Release(decryption) => self.release_share(decryption).await.map(Answer::Released),
             Ask::KeepRemark(remark) => self.keep_remark(*remark).await.map(|_| Answer::Kept),
             Ask::Remark(transaction) => self.own_remark(transaction).map(Answer::Remark),
-            Ask::KeepTitle(title) => self.keep_title(*title).await.map(|_| Answer::Kept),
+            Ask::KeepTitle(title) => self.take_title(*title).await,
         };
         result.unwrap_or_else(Answer::Refused)
     }
@@ -105,11 +105,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             }
         }
         self.custody_events(&executed.custody);
-        for event in &executed.custody {
-            if let CustodyEvent::RecordErased(record) = event {
-                self.forget_title(*record);
-            }
-        }
+        self.forget_titles(executed);
         if executed.tip.height.get().is_multiple_of(TIDY_EVERY) {
             self.tidy_custody();
         }

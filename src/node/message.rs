@@ -68,6 +68,8 @@ pub(crate) enum Answer {
     Refused(Refused),
     /// The remark, where there is one.
     Remark(Option<Box<Remark>>),
+    /// The title that is kept, since it counts more than the one that was told.
+    Title(Box<Title>),
 }
 
 /// Why a node refuses.

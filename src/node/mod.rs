@@ -30,16 +30,22 @@ use ask::Asker;
 use commonware_runtime::Clock;
 use custody::Keeper;
 use dmdl_audit_ledger::{channel::Channel, endorse::Quota, mdca::Chain, store::Store};
-use dmdl_types::{checkpoint::CosigningKey, genesis::EpochConfig, id::NodeId, sign::SigningKey};
+use dmdl_types::{
+    checkpoint::CosigningKey,
+    genesis::EpochConfig,
+    id::{NodeId, TransactionId},
+    sign::SigningKey,
+};
 use dmdl_vault::store::PayloadStore;
 use message::Message;
 use outbox::Outbox;
 use parties::Enrolments;
 use rand_core::CryptoRng;
 use std::{
+    collections::BTreeMap,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -59,6 +65,8 @@ pub struct Node<E, S: Store> {
     cosigning: CosigningKey,
     payloads: PayloadStore,
     beside: Beside,
+    /// Transactions of which no node had a remark, and when they were asked.
+    unheard: Mutex<BTreeMap<TransactionId, SystemTime>>,
     enrolments: Mutex<Enrolments>,
     keeper: Keeper<S>,
     asker: Asker,

@@ -73,7 +73,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     pub async fn parties(&self, record: RecordId) -> Result<Option<Parties>, GatewayError> {
         let Some(row) = self.channel.record(record)? else { return Ok(None) };
         let Some(acquired) = self.acquired(record, &row)? else { return Ok(None) };
-        let Some(acquired) = self.deed(acquired).await? else { return Ok(None) };
+        let acquired = self.deed(acquired).await?;
         let mut people = Vec::new();
         for PersonRow { person, status } in self.concerned(&row)? {
             let pinned = self.channel.genesis().people.contains(&person);
@@ -127,10 +127,10 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         Ok(None)
     }
 
-    async fn deed(&self, id: TransactionId) -> Result<Option<Deed>, GatewayError> {
-        let Some(transaction) = self.transaction(id).await? else { return Ok(None) };
-        let receipt = self.receipt_of(id, PATIENCE).await?;
-        Ok(receipt.map(|receipt| Deed { transaction, receipt }))
+    async fn deed(&self, id: TransactionId) -> Result<Deed, GatewayError> {
+        let transaction = self.transaction(id).await?.ok_or(GatewayError::NotFinal(id))?;
+        let receipt = self.receipt_of(id, PATIENCE).await?.ok_or(GatewayError::NotFinal(id))?;
+        Ok(Deed { transaction, receipt })
     }
 
     async fn enrolment(&self, key: PublicKey) -> Result<Option<Deed>, GatewayError> {
@@ -139,7 +139,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         }
         let id = lock(&self.enrolments).known.get(&key).copied();
         match id {
-            Some(id) => self.deed(id).await,
+            Some(id) => self.deed(id).await.map(Some),
             None => Ok(None),
         }
     }

@@ -1,17 +1,19 @@
 //! Remarks and titles on their way: handed in at one node, kept by all, asked for where one is missing.
 
 use super::{
-    GatewayError, Node, PATIENCE,
+    GatewayError, Node, PATIENCE, lock,
     message::{Answer, Ask, Refused},
 };
 use commonware_runtime::Clock;
 use dmdl_audit_ledger::{
     channel::RequestView,
+    execute::Executed,
     store::{Store, StoreError},
     world::RecordRow,
 };
 use dmdl_types::{
     codec,
+    custody::CustodyEvent,
     event::{Action, Event, Verdict},
     id::{NodeId, RecordId, TransactionId},
     sign::PublicKey,
@@ -21,12 +23,20 @@ use dmdl_types::{
 use dmdl_vault::remark::{Remark, RemarkError, SignedRemark};
 use futures::future::join_all;
 use rand_core::CryptoRng;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How far this node may be behind the one that a transaction was executed at.
 const EXECUTION_PATIENCE: Duration = Duration::from_millis(1000);
 /// How long the others may take to keep something, or to show what is missing here.
 const SHARING_PATIENCE: Duration = Duration::from_millis(500);
+
+/// For how long nobody is asked again for a remark that nobody had: most reviews have none.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// Most transactions of which that is remembered.
+const UNHEARD_MAX: usize = 4096;
+/// How far a title's time may be ahead of the ledger's: beyond that its author's clock is wrong, and the title
+/// could not be replaced for as long.
+const AHEAD_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What a node shows of one transaction that takes a remark.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +57,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     pub async fn hand_in_remark(&self, remark: Remark) -> Result<Vec<NodeId>, GatewayError> {
         let kept = self.keep_remark(remark).await.map_err(GatewayError::Refused)?;
         let patience = if kept.is_withdrawn() { PATIENCE } else { SHARING_PATIENCE };
-        let missed = self.tell_others(&Ask::KeepRemark(Box::new(kept.remark().clone())), patience).await?;
-        Ok(if kept.is_withdrawn() { missed } else { Vec::new() })
+        let answers = self.ask_others(&Ask::KeepRemark(Box::new(kept.remark().clone())), patience).await?;
+        let missed = answers.into_iter().filter(|(_, answer)| !matches!(answer, Some(Answer::Kept)));
+        Ok(if kept.is_withdrawn() { missed.map(|(node, _)| node).collect() } else { Vec::new() })
     }
 
     /// Keeps a remark whose place this node's own ledger knows.
@@ -66,6 +77,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             return Err(refused(&RemarkError::NoPlace));
         }
         self.beside.keep_remark(&remark, &domain)?;
+        lock(&self.unheard).remove(&remark.transaction());
         Ok(remark)
     }
 
@@ -107,6 +119,11 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         if let Some(remark) = kept()? {
             return Ok(Some(remark));
         }
+        let now = self.runtime.current();
+        let lately = |since: &SystemTime| now.duration_since(*since).unwrap_or_default() < ASK_AGAIN;
+        if lock(&self.unheard).get(&id).is_some_and(lately) {
+            return Ok(None);
+        }
         for (_, answer) in self.ask_others(&Ask::Remark(id), SHARING_PATIENCE).await? {
             if let Some(Answer::Remark(Some(remark))) = answer
                 && let Err(error) = self.keep_remark(*remark).await
@@ -114,7 +131,15 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 tracing::debug!(transaction = %id, %error, "what another node has is not kept");
             }
         }
-        kept()
+        let found = kept()?;
+        if found.is_none() {
+            let mut unheard = lock(&self.unheard);
+            if unheard.len() >= UNHEARD_MAX {
+                unheard.clear();
+            }
+            unheard.insert(id, now);
+        }
+        Ok(found)
     }
 
     /// What this node itself has, for another node.
@@ -123,64 +148,93 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         Ok(remark.map(|remark| Box::new(remark.remark().clone())))
     }
 
-    /// Keeps a title here and at the other nodes, and says which of them did not answer.
+    /// Keeps a title here and at the other nodes, and says which of them did not confirm that one is gone.
     ///
     /// # Errors
-    /// [`GatewayError::Refused`] when it is not the owner's, or the record is erased.
+    /// [`GatewayError::Refused`] when it is not the owner's, the record is erased, or some node keeps one that
+    /// counts more: then this node shows that one.
     pub async fn hand_in_title(&self, title: Title) -> Result<Vec<NodeId>, GatewayError> {
-        let kept = self.keep_title(title).await.map_err(GatewayError::Refused)?;
-        let withdrawn = kept.text().is_empty();
-        let patience = if withdrawn { PATIENCE } else { SHARING_PATIENCE };
-        let missed = self.tell_others(&Ask::KeepTitle(Box::new(kept.title().clone())), patience).await?;
-        Ok(if withdrawn { missed } else { Vec::new() })
+        let superseded =
+            || GatewayError::Refused(Refused::new("title_superseded", "a later title is kept; sign one after that"));
+        let kept = self.keep_title(title.clone()).await.map_err(GatewayError::Refused)?;
+        if *kept.title() != title {
+            return Err(superseded());
+        }
+        let patience = if kept.is_withdrawn() { PATIENCE } else { SHARING_PATIENCE };
+        let (mut missed, mut later) = (Vec::new(), false);
+        for (node, answer) in self.ask_others(&Ask::KeepTitle(Box::new(title)), patience).await? {
+            match answer {
+                Some(Answer::Kept) => {}
+                Some(Answer::Title(other)) => later |= self.keep_title(*other).await.is_ok_and(|now| now != kept),
+                _ => missed.push(node),
+            }
+        }
+        match later {
+            true => Err(superseded()),
+            false => Ok(if kept.is_withdrawn() { missed } else { Vec::new() }),
+        }
     }
 
-    /// Keeps a title of a record's owner.
-    pub(super) async fn keep_title(&self, title: Title) -> Result<SignedTitle, Refused> {
+    /// Keeps a title that another node hands on, or shows the one that counts more.
+    pub(super) async fn take_title(&self, title: Title) -> Result<Answer, Refused> {
+        let kept = self.keep_title(title.clone()).await?;
+        Ok(if *kept.title() == title { Answer::Kept } else { Answer::Title(Box::new(kept.title().clone())) })
+    }
+
+    /// Keeps a title of a record's owner unless the one that is there counts more, and gives the one that is
+    /// kept then.
+    async fn keep_title(&self, title: Title) -> Result<SignedTitle, Refused> {
         let title = title.verify(&self.channel.domain()).map_err(|error| match error {
             TitleError::TooLong => Refused::new("too_long", error),
             TitleError::Control => Refused::new("bad_title", error),
             _ => Refused::new("title_not_signed", error),
         })?;
-        let row = self.when(EXECUTION_PATIENCE, || self.channel.record(title.record())).await;
-        let row: Option<RecordRow> = row.map_err(|error| unavailable(&error))?;
-        let row = row.ok_or_else(|| Refused::new("unknown_record", "there is no such record"))?;
-        if row.owner != title.author() {
-            return Err(Refused::new("role", "only a record's owner gives it a title"));
+        if title.time() > self.channel.tip().time.plus_ms(AHEAD_MAX_MS) {
+            return Err(Refused::new("bad_title", "its time is more than a day ahead; set the clock right"));
         }
-        if row.is_erased() {
-            return Err(Refused::new("record_erased", "the record is erased"));
+        let (record, author) = (title.record(), title.author());
+        let row = self.when(EXECUTION_PATIENCE, || self.channel.record(record)).await;
+        let row = row.map_err(|error| unavailable(&error))?;
+        may_title(&row.ok_or_else(|| Refused::new("unknown_record", "there is no such record"))?, author)?;
+        let kept = self.beside.keep_title(title)?;
+        // What has ended its right to be there meanwhile may have looked for it before it was there.
+        if let Some(row) = self.channel.record(record).map_err(|error| unavailable(&error))? {
+            self.beside.forget_title(record, |author| may_title(&row, author).is_ok());
+            may_title(&row, author)?;
         }
-        self.beside.keep_title(title.clone())?;
-        Ok(title)
+        Ok(kept)
     }
 
-    /// The title that a record's owner has given it.
+    /// The title that a record's owner has given it last; an empty one was taken back.
     #[must_use]
     pub fn title(&self, record: RecordId, owner: PublicKey) -> Option<SignedTitle> {
         self.beside.title(record, owner)
     }
 
-    /// Forgets the title of a record that was erased.
-    pub(super) fn forget_title(&self, record: RecordId) {
-        self.beside.forget_title(record);
+    /// Forgets the titles of records that an executed block has erased or handed on.
+    pub(super) fn forget_titles(&self, executed: &Executed) {
+        let erased = executed.custody.iter().filter_map(|event| match event {
+            CustodyEvent::RecordErased(record) => Some(*record),
+            _ => None,
+        });
+        let transfers = executed.events.iter().filter(|event| event.action == Action::TransferMedical);
+        for record in erased.chain(transfers.filter_map(|event| event.record)) {
+            if let Err(error) = self.forget_title(record) {
+                tracing::error!(%error, "the ledger cannot be read");
+            }
+        }
     }
 
-    /// Forgets the titles of records that were erased while nobody looked.
-    pub(super) fn recover_titles(&self) -> Result<(), StoreError> {
-        for record in self.beside.titled() {
-            if self.channel.record(record)?.is_some_and(|row| row.is_erased()) {
-                self.beside.forget_title(record);
-            }
+    fn forget_title(&self, record: RecordId) -> Result<(), StoreError> {
+        if let Some(row) = self.channel.record(record)? {
+            self.beside.forget_title(record, |author| may_title(&row, author).is_ok());
         }
         Ok(())
     }
 
-    /// Tells the other nodes something, and says who did not answer in time.
-    async fn tell_others(&self, ask: &Ask, patience: Duration) -> Result<Vec<NodeId>, StoreError> {
-        let answers = self.ask_others(ask, patience).await?;
-        let silent = answers.into_iter().filter(|(_, answer)| !matches!(answer, Some(Answer::Kept)));
-        Ok(silent.map(|(node, _)| node).collect())
+    /// Forgets the titles of records that were erased or handed on while nobody looked.
+    pub(super) fn recover_titles(&self) -> Result<(), StoreError> {
+        self.beside.titled().into_iter().try_for_each(|record| self.forget_title(record))
     }
 
     async fn ask_others(&self, ask: &Ask, patience: Duration) -> Result<Vec<(NodeId, Option<Answer>)>, StoreError> {
@@ -190,6 +244,14 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             .map(|node| async move { (node, self.asker.ask(&self.runtime, node, ask.clone(), patience).await.ok()) });
         Ok(join_all(asked).await)
     }
+}
+
+/// Whether somebody may title a record now.
+fn may_title(row: &RecordRow, author: PublicKey) -> Result<(), Refused> {
+    if row.owner != author {
+        return Err(Refused::new("role", "only a record's owner gives it a title"));
+    }
+    if row.is_erased() { Err(Refused::new("record_erased", "the record is erased")) } else { Ok(()) }
 }
 
 fn refused(error: &RemarkError) -> Refused {

@@ -1,22 +1,27 @@
 //! Remarks and titles at the gateway: what is taken, what is refused with which code, what a reader believes.
 
-use super::world::{HttpPerson, World, terms};
+use super::world::{HttpPerson, PATIENCE, World, terms};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dmdl::{
     client::{CallError, Gateway as _, Told},
-    local::{Identity, os_rng},
+    local::{Identity, os_rng, wall_clock},
     node::{Deed, Parties, Party, RemarkShown},
 };
 use dmdl_types::{
     codec,
+    event::Verdict,
     genesis::{Person, Role},
     id::{NoteCommitment, RecordId, TransactionId, UnixMillis},
-    invocation::{Access, Invocation},
+    invocation::{Access, Invocation, Medical},
     title::Title,
 };
 use dmdl_vault::remark::{PlainRemark, Remark, SignedRemark};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// A request of somebody for a listed record, left to review, whose reason is not handed in yet.
 struct Asked {
@@ -267,4 +272,56 @@ fn a_title_is_taken_from_the_owner_in_the_owners_words_alone() {
     assert_eq!((&shown["title"]["text"], &shown["title"]["time"]), (&"CT".into(), &5.into()));
     let question = json!({ "contract": "medical", "function": "readMedical", "args": { "record": record } });
     assert_eq!(world.send_json(Some(owner), "POST", "query", &question).json()["title"], shown["title"]);
+}
+
+#[test]
+fn the_last_title_counts_and_can_always_be_taken_back() {
+    let world = World::shared();
+    let owner = world.person(0, Role::Owner);
+    let record = world.record(true, None).record;
+    let client = world.across(owner);
+    let give = |time: u64, text: &str| world.run(client.title(record, UnixMillis::new(time), text));
+    let code = |given: Result<(), CallError>| given.unwrap_err().problem().unwrap().code.to_string();
+    let shown = || world.get(Some(owner), &format!("records/{record}")).json()["title"].clone();
+    give(5, "CT").unwrap();
+    assert_eq!(code(give(4, "older")), "title_superseded");
+    assert_eq!(shown()["text"], "CT");
+    give(5, "").unwrap();
+    assert_eq!(shown()["text"], "", "at one time, taking back counts");
+    assert_eq!(code(give(5, "again")), "title_superseded");
+    give(6, "MRI").unwrap();
+    // A time that no later title could come after, and one that is wrong by more than a day.
+    let tomorrow = wall_clock().now().plus_ms(25 * 60 * 60 * 1000);
+    for time in [u64::MAX, tomorrow.get()] {
+        assert_eq!(code(give(time, "for ever")), "bad_title");
+    }
+    assert_eq!(shown()["text"], "MRI");
+}
+
+#[test]
+fn a_title_goes_with_the_ownership_and_does_not_come_back_with_it() {
+    let world = World::shared();
+    let (owner, heir) = (world.person(0, Role::Owner), world.person(1, Role::Owner));
+    let record = world.record(true, None).record;
+    let title = |who: &Identity| {
+        let row = world.get(Some(who), &format!("records/{record}")).json();
+        row["title"]["text"].as_str().map(str::to_owned)
+    };
+    let transfer = |from: &Identity, to: &Identity| {
+        let call = Invocation::Medical(Medical::Transfer { record, to: to.person.key });
+        let done = world.run(world.at_node(from).call(call)).unwrap();
+        assert_eq!(done.event.outcome.verdict, Verdict::Applied);
+    };
+    world.run(world.across(owner).title(record, UnixMillis::new(5), "CT")).unwrap();
+    assert_eq!(title(owner).as_deref(), Some("CT"));
+    transfer(owner, heir);
+    assert_eq!(title(heir), None);
+    transfer(heir, owner);
+    let begun = Instant::now();
+    while title(owner).is_some() {
+        assert!(begun.elapsed() < PATIENCE, "the title is still there");
+        thread::sleep(Duration::from_millis(50));
+    }
+    world.run(world.across(owner).title(record, UnixMillis::new(4), "anew")).unwrap();
+    assert_eq!(title(owner).as_deref(), Some("anew"), "nothing is left of the first one");
 }

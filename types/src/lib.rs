@@ -27,5 +27,6 @@ pub mod planted;
 pub mod receipt;
 pub mod secret;
 pub mod sign;
+pub mod text;
 pub mod title;
 pub mod transaction;

@@ -8,6 +8,7 @@ use crate::{
     id::{RecordId, UnixMillis},
     label, limits,
     sign::{Domain, Meaning, PublicKey, Signature, SigningKey},
+    text::is_hidden,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -20,8 +21,8 @@ pub enum TitleError {
     /// Too long a text.
     #[error("a title has at most {} bytes", limits::TITLE_BYTES)]
     TooLong,
-    /// More than one line, or a character that steers a screen.
-    #[error("a title is one line, without control characters")]
+    /// More than one line, or a character that steers a screen or is not seen.
+    #[error("a title is one line, without control characters or ones that are not seen")]
     Control,
     /// Not signed by the one whom it names.
     #[error("the title is not signed by its author")]
@@ -65,7 +66,7 @@ impl Title {
         if text.len() > limits::TITLE_BYTES {
             return Err(TitleError::TooLong);
         }
-        if text.chars().any(char::is_control) { Err(TitleError::Control) } else { Ok(()) }
+        if text.chars().any(is_hidden) { Err(TitleError::Control) } else { Ok(()) }
     }
 
     /// Titles a record. An empty text takes the title back.
@@ -136,10 +137,18 @@ impl SignedTitle {
         self.0.signature
     }
 
-    /// Whether this one counts where `other` was there before: at one time, the larger bytes.
+    /// Whether it takes a title back.
+    #[must_use]
+    pub const fn is_withdrawn(&self) -> bool {
+        self.0.text.is_empty()
+    }
+
+    /// Whether this one counts where `other` was there before: at one time, the one that takes back, and then
+    /// the larger bytes.
     #[must_use]
     pub fn supersedes(&self, other: &Self) -> bool {
-        (self.0.time, &self.0.text, self.0.signature) > (other.0.time, &other.0.text, other.0.signature)
+        (self.0.time, self.is_withdrawn(), &self.0.text, self.0.signature)
+            > (other.0.time, other.is_withdrawn(), &other.0.text, other.0.signature)
     }
 
     /// The title as it travels.
@@ -196,7 +205,7 @@ mod tests {
             |text: &str| Title::sign(&key, &domain(1), RecordId::new([3; 32]), UnixMillis::new(1), text).map(drop);
         assert_eq!(sign(&"x".repeat(limits::TITLE_BYTES)), Ok(()));
         assert_eq!(sign(&"x".repeat(limits::TITLE_BYTES + 1)), Err(TitleError::TooLong));
-        for bad in ["a\nb", "a\u{1b}[2J", "\u{0}", "a\u{85}"] {
+        for bad in ["a\nb", "a\u{1b}[2J", "\u{0}", "a\u{85}", "a\u{202e}b", "a\u{200b}b"] {
             assert_eq!(sign(bad), Err(TitleError::Control), "{bad:?}");
         }
     }
@@ -206,6 +215,9 @@ mod tests {
         let (first, second) = (signed(5, "first"), signed(6, ""));
         assert!(second.supersedes(&first) && !first.supersedes(&second) && !first.supersedes(&first));
         let (a, b) = (signed(5, "a"), signed(5, "b"));
-        assert!(b.supersedes(&a) != a.supersedes(&b));
+        assert!(b.supersedes(&a) && !a.supersedes(&b));
+        // Even a title from the end of time can be taken back.
+        let (last, withdrawn) = (signed(u64::MAX, "last"), signed(u64::MAX, ""));
+        assert!(withdrawn.supersedes(&last) && !last.supersedes(&withdrawn));
     }
 }

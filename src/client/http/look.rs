@@ -1,6 +1,6 @@
 //! A look at a gateway by somebody who has no pin: what it calls its network, which proves nothing.
 
-use super::{expect, parsed, pinned, unreachable};
+use super::{expect, in_time, parsed, pinned, unreachable};
 use crate::client::AskGatewayError;
 use bytes::Bytes;
 use dmdl_types::id::NetworkId;
@@ -38,12 +38,12 @@ pub async fn look(url: &str, patience: Duration) -> Result<Shown, AskGatewayErro
     let connector =
         hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
     let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
-    let mut parts = base.into_parts();
+    let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/v1/channels"));
     let uri = Uri::from_parts(parts).map_err(|error| AskGatewayError::Nonsense(error.to_string()))?;
     let answer = tokio::time::timeout(patience, client.get(uri)).await;
-    let answer = answer.map_err(|_| AskGatewayError::Unreachable("no answer in time".to_owned()))?;
-    let answer = answer.map_err(|error| unreachable(&error))?;
+    let answer = answer.map_err(|_| in_time(&base))?;
+    let answer = answer.map_err(|error| unreachable(&base, &error))?;
     let Channels { network } = parsed(expect(answer).await?).await?;
     Ok(Shown { network, certificate_sha256: seen.get().copied() })
 }

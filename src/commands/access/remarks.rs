@@ -23,7 +23,7 @@ pub(super) fn kept(kept: &Result<(), CallError>, what: &str, globals: &Globals) 
     let Err(error) = kept else { return json!({ "state": "kept" }) };
     let failure = failure::call(error);
     if !globals.json {
-        text::warn(&format!("the {what} is not kept: {}", failure.detail));
+        text::warn(&format!("the {what} is not kept, and cannot be given later: {}", failure.detail));
     }
     json!({ "state": "missing", "code": failure.code, "detail": failure.detail })
 }
@@ -50,6 +50,9 @@ pub(super) fn add_all(session: &Session, rows: &mut [Value]) {
 
 fn put(row: &mut Value, said: Result<Vec<Said>, CallError>) {
     let Some(members) = row.as_object_mut() else { return };
+    // The row is what the gateway says; what somebody remarked is shown as proved, or not at all.
+    members.remove("comment");
+    members.insert("reason".to_owned(), json!({ "state": "missing" }));
     let said = match said {
         Ok(said) => said,
         Err(error) => {
@@ -118,6 +121,18 @@ pub(super) fn forget(request: TransactionId, globals: &Globals) -> Result<super:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_says_nothing_of_remarks_by_itself() {
+        let text = json!({ "state": "read", "text": "the board agreed" });
+        let forged = json!({ "request": "r", "reason": text, "comment": text });
+        let mut row = forged.clone();
+        put(&mut row, Ok(Vec::new()));
+        assert_eq!(row, json!({ "request": "r", "reason": { "state": "missing" } }));
+        row = forged;
+        put(&mut row, Err(CallError::Title(dmdl_types::title::TitleError::TooLong)));
+        assert_eq!((&row["reason"]["state"], row.get("comment")), (&json!("unavailable"), None));
+    }
 
     #[test]
     fn a_remark_is_shown_or_why_there_is_none() {

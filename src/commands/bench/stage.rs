@@ -1,7 +1,7 @@
 //! The network that is measured, and the people who act on it.
 
 use super::{
-    super::{failure, record::applied, session::Address},
+    super::{ends::Ends, failure, record::applied, session::Address},
     machine,
 };
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
 };
 use dmdl_types::{
     genesis::{Genesis, Role},
-    id::UnixMillis,
     invocation::{Invocation, Membership},
+    sign::PublicKey,
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use getrandom::SysRng;
@@ -24,7 +24,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -45,7 +45,8 @@ pub(super) struct Stage {
     url: String,
     certificate_sha256: Option<[u8; 32]>,
     admin: Identity,
-    enrolled: Vec<Arc<Person>>,
+    /// Whom a running network may know of by now.
+    enrolled: Vec<PublicKey>,
     own: Option<Own>,
 }
 
@@ -66,18 +67,22 @@ impl Stage {
 
     /// A new network of four organisations in this process, with every role each, and a gateway: in a
     /// temporary folder.
-    pub(super) fn temporary(runtime: &Runtime) -> Result<Self, Failure> {
+    pub(super) fn temporary(runtime: &Runtime, ends: &mut Ends) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("dmdl-bench-").tempdir();
         let folder = folder.map_err(|error| Failure::new(Exit::Storage, "storage", error))?;
         let [home, ..] = ORGS;
         let admin = Identity::new(home, "admin", Role::Admin).map_err(internal)?;
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
         let nodes = folder.path().join("nodes");
-        let network = LocalNetwork::create(&nodes, &ORGS, &[&admin], now, Shape::default());
+        let network = LocalNetwork::create(&nodes, &ORGS, &[&admin], Shape::default());
         let mut network = network.map_err(|error| not_up(&error))?;
         network.start_all().map_err(|error| not_up(&error))?;
-        network.wait_ready(PATIENCE).map_err(|error| not_up(&error))?;
+        match network.wait_ready_unless(PATIENCE, || ends.came()) {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(Failure::new(Exit::Interrupted, "interrupted", "interrupted; nothing was measured"));
+            }
+            Err(error) => return Err(not_up(&error)),
+        }
         let node = network.node(0).ok_or_else(|| not_up(&LocalError::NotReady(PATIENCE)))?.node().clone();
         let config = gateway::Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -135,19 +140,20 @@ impl Stage {
 
     /// Enrols this many new people with a role, each of whom has a quota of their own.
     pub(super) async fn enrol(&mut self, role: Role, count: usize) -> Result<Vec<Arc<Person>>, Failure> {
+        let org = self.admin.person.org.as_str();
+        let identity = |number| Identity::new(org, &format!("bench-{number}"), role).map_err(internal);
+        let identities = (0..count).map(identity).collect::<Result<Vec<Identity>, Failure>>()?;
+        // Before they are enrolled: whatever interrupts this, they are revoked.
+        self.enrolled.extend(identities.iter().map(|identity| identity.person.key));
         let admin = self.client(&self.admin)?;
-        let one = |number| self.enrol_one(&admin, format!("bench-{number}"), role);
-        let enrolled: Vec<Arc<Person>> =
-            stream::iter((0..count).map(one)).buffer_unordered(AT_ONCE).try_collect().await?;
-        self.enrolled.extend(enrolled.iter().cloned());
-        Ok(enrolled)
+        let one = |identity| self.enrol_one(&admin, identity);
+        stream::iter(identities.iter().map(one)).buffer_unordered(AT_ONCE).try_collect().await
     }
 
-    async fn enrol_one(&self, admin: &Person, name: String, role: Role) -> Result<Arc<Person>, Failure> {
-        let identity = Identity::new(self.admin.person.org.as_str(), &name, role).map_err(internal)?;
+    async fn enrol_one(&self, admin: &Person, identity: &Identity) -> Result<Arc<Person>, Failure> {
         let call = Invocation::Membership(Membership::Enrol { person: identity.person.clone() });
         proved(admin.call(call).await)?;
-        self.client(&identity).map(Arc::new)
+        self.client(identity).map(Arc::new)
     }
 
     /// Revokes whom it has enrolled on a network that lives on, or takes down one of our own.
@@ -161,13 +167,18 @@ impl Stage {
         folder.close().map_err(left)
     }
 
+    /// Revokes everybody, and then says what went wrong first.
     async fn revoke(&self) -> Result<(), Failure> {
         let admin = &self.client(&self.admin)?;
-        let revoke = |person: &Arc<Person>| {
-            let call = Invocation::Membership(Membership::Revoke { key: person.id() });
+        let revoke = |key: &PublicKey| {
+            let call = Invocation::Membership(Membership::Revoke { key: *key });
             async move { proved(admin.call(call).await).map(drop) }
         };
-        stream::iter(self.enrolled.iter().map(revoke)).buffer_unordered(AT_ONCE).try_collect().await
+        let revoked: Vec<Result<(), Failure>> =
+            stream::iter(self.enrolled.iter().map(revoke)).buffer_unordered(AT_ONCE).collect().await;
+        // Who was not enrolled yet when it was interrupted need not be revoked.
+        let failed = revoked.into_iter().filter_map(Result::err).find(|failure| failure.code != "unknown_person");
+        failed.map_or(Ok(()), Err)
     }
 
     fn client(&self, identity: &Identity) -> Result<Person, Failure> {

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Report, id::role, session::Globals},
-    judge::{Judge, Known, Record, now},
+    judge::{Judge, Known, Record, word},
 };
 use crate::exit::{Exit, Failure};
 use dmdl_policies::Request;
@@ -106,21 +106,18 @@ pub(super) fn run(id: RecordId, facts: &[String], globals: &Globals) -> Result<R
     let session = globals.connect()?;
     let asked = AsIf::parse(facts, session.person.org.clone())?;
     let record = Record::of(&session, id)?;
-    answer(&asked, &record, super::shown(&session, id)?.as_ref(), now())
+    answer(&asked, &record, super::shown(&session, id)?.as_ref(), Known::plain().now)
 }
 
 fn answer(asked: &AsIf, record: &Record, policy: Option<&PolicyDocument>, now: UnixMillis) -> Result<Report, Failure> {
     let AsIf { key, org, role, terms, suspended, cohort } = asked.clone();
     let request = Request { requester: key, requester_org: org, requester_role: role, terms };
     let decision = Judge::of(policy)?.rule(record, &request, Known { now, suspended, cohort });
-    let word = match decision.ruling {
-        Ruling::Allow => "ALLOW",
-        Ruling::Deny => "DENY",
-        Ruling::Review => "REVIEW: the owner or the committee decides",
-    };
+    let then = if decision.ruling == Ruling::Review { ": the owner or the committee decides" } else { "" };
+    let word = word(decision.ruling);
     let Terms { purpose, days, uses, .. } = request.terms;
     let mut text = format!(
-        "{word}\n  as if a {} of {} asked for {purpose}, days {days}, uses {uses}",
+        "{word}{then}\n  as if a {} of {} asked for {purpose}, days {days}, uses {uses}",
         json!(role).as_str().unwrap_or_default(),
         request.requester_org,
     );

@@ -1,7 +1,7 @@
 //! Deciding here as every node would decide: the words of the contract `access`, on facts that were asked for.
 
 use super::super::{failure, record, session::Session};
-use crate::{client::AskGatewayError, exit::Failure};
+use crate::{client::AskGatewayError, exit::Failure, local::wall_clock};
 use dmdl_policies::{Action, Facts, ParsedPolicy, Request, decide};
 use dmdl_types::{
     access::{Decision, DuoCode, Permission, PolicyDocument, Ruling},
@@ -9,7 +9,6 @@ use dmdl_types::{
     sign::PublicKey,
 };
 use serde_json::Value;
-use std::time::SystemTime;
 
 /// What is known of a record.
 #[derive(Clone)]
@@ -44,7 +43,7 @@ pub(super) struct Known {
 impl Known {
     /// A requester in good standing who has opened nothing yet, now.
     pub(super) fn plain() -> Self {
-        Self { now: now(), suspended: false, cohort: 0 }
+        Self { now: wall_clock().now(), suspended: false, cohort: 0 }
     }
 }
 
@@ -101,9 +100,4 @@ pub(super) const fn word(ruling: Ruling) -> &'static str {
 
 pub(super) fn nonsense(what: &str) -> Failure {
     failure::gateway(&AskGatewayError::Nonsense(what.to_owned()))
-}
-
-pub(super) fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,6 +8,7 @@ use super::{
     },
     Source,
     judge::{Judge, Known, Record, nonsense, word},
+    pages,
 };
 use crate::exit::{Exit, Failure};
 use clap::Args as ClapArgs;
@@ -89,7 +90,7 @@ pub(super) fn run(args: &Simulate, globals: &Globals) -> Result<Report, Failure>
         shown.push_str(&format!("\n{}", text::table(&["REQUEST", "PURPOSE", "THEN", "NOW", "BECAUSE"], rows)));
     }
     if !complete {
-        shown.push_str(&format!("\nThere are more; the first {REQUESTS_MAX} were looked at."));
+        shown.push_str("\nThere are more than these.");
     }
     let json = json!({
         "policy": document.id(), "record": args.record, "looked": looked, "complete": complete, "changed": changed,
@@ -99,27 +100,9 @@ pub(super) fn run(args: &Simulate, globals: &Globals) -> Result<Report, Failure>
 
 /// The requests that one sees, and whether they are all.
 fn past(session: &Session, record: Option<RecordId>) -> Result<(Vec<Past>, bool), Failure> {
-    let mut past = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let mut query = vec![("limit", "500".to_owned())];
-        query.extend(record.map(|record| ("record", record.to_string())));
-        query.extend(cursor.clone().map(|cursor| ("cursor", cursor)));
-        let route = format!("requests?{}", text::query(&query));
-        let page = session.run(session.client.gateway().get(&route)).map_err(|error| failure::gateway(&error))?;
-        let items = page.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        for item in items {
-            past.push(read(item).ok_or_else(|| nonsense("a request is none"))?);
-        }
-        if past.len() >= REQUESTS_MAX {
-            past.truncate(REQUESTS_MAX);
-            return Ok((past, false));
-        }
-        cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
-        if cursor.is_none() {
-            return Ok((past, true));
-        }
-    }
+    let filter: Vec<(&str, String)> = record.map(|record| ("record", record.to_string())).into_iter().collect();
+    let take = |item: &Value| read(item).map(Some).ok_or_else(|| nonsense("a request is none"));
+    pages::all(session, "requests", &filter, REQUESTS_MAX, take)
 }
 
 fn read(item: &Value) -> Option<Past> {

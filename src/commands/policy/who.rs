@@ -2,13 +2,14 @@
 
 use super::{
     super::{
-        Report, failure,
+        Report,
         id::role_name,
         session::{Globals, Session},
         text,
     },
     grid::{self, Cell},
     judge::{Judge, Known, Record, nonsense},
+    pages,
 };
 use crate::exit::{Exit, Failure};
 use dmdl_policies::Request;
@@ -27,7 +28,7 @@ for which some request of the grid is allowed without review.
 Example:
   dmdl policy who RECORD";
 
-/// Most people that are looked at.
+/// Most people that are looked at, half of them owners and half of them researchers.
 const PEOPLE_MAX: usize = 2000;
 
 pub(super) fn run(record: RecordId, globals: &Globals) -> Result<Report, Failure> {
@@ -71,7 +72,8 @@ pub(super) fn run(record: RecordId, globals: &Globals) -> Result<Report, Failure
     let grid = grid::said(&purposes);
     shown.push_str(&format!("\n\nTried for each: {grid}; as if nobody had opened a record yet."));
     if !complete {
-        shown.push_str(&format!("\nThe channel has more people; the first {PEOPLE_MAX} were looked at."));
+        let looked = people.len();
+        shown.push_str(&format!("\nThe channel has more people; {looked} were looked at."));
     }
     let json = json!({
         "record": record, "policy": policy.as_ref().map(dmdl_types::access::PolicyDocument::id), "grid": grid,
@@ -113,34 +115,16 @@ struct Asker {
 
 /// The people who may ask, and whether they are all.
 fn askers(session: &Session) -> Result<(Vec<Asker>, bool), Failure> {
-    let mut people = Vec::new();
-    for role in [Role::Owner, Role::Researcher] {
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut query = vec![("role", role_name(role)), ("limit", "500".to_owned())];
-            query.extend(cursor.clone().map(|cursor| ("cursor", cursor)));
-            let route = format!("persons?{}", text::query(&query));
-            let page = session.run(session.client.gateway().get(&route)).map_err(|error| failure::gateway(&error))?;
-            let items = page.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            for item in items {
-                let status = item.get("status").and_then(Value::as_str).unwrap_or_default();
-                let asker = asker(item, status == "SUSPENDED").ok_or_else(|| nonsense("a person is none"))?;
-                if status != "REVOKED" {
-                    people.push(asker);
-                }
-            }
-            if people.len() >= PEOPLE_MAX {
-                people.truncate(PEOPLE_MAX);
-                return Ok((people, false));
-            }
-            cursor = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
-            if cursor.is_none() {
-                break;
-            }
-        }
-    }
+    let take = |item: &Value| {
+        let status = item.get("status").and_then(Value::as_str).unwrap_or_default();
+        let asker = asker(item, status == "SUSPENDED").ok_or_else(|| nonsense("a person is none"))?;
+        Ok(Some(asker).filter(|_| status != "REVOKED"))
+    };
+    let of = |role| pages::all(session, "persons", &[("role", role_name(role))], PEOPLE_MAX / 2, take);
+    let ((mut people, all_owners), (researchers, all_researchers)) = (of(Role::Owner)?, of(Role::Researcher)?);
+    people.extend(researchers);
     people.sort_by(|a, b| (&a.person.org, &a.person.name).cmp(&(&b.person.org, &b.person.name)));
-    Ok((people, true))
+    Ok((people, all_owners && all_researchers))
 }
 
 fn asker(item: &Value, suspended: bool) -> Option<Asker> {

@@ -8,14 +8,14 @@ use super::super::{
 use crate::{
     client::CallError,
     exit::{Exit, Failure},
+    local::wall_clock,
 };
 use dmdl_types::{
     id::{RecordId, UnixMillis},
     sign::{Domain, PublicKey},
-    title::Title,
+    title::{SignedTitle, Title},
 };
 use serde_json::{Value, json};
-use std::time::SystemTime;
 
 /// Refuses what is no title, before anything is done under it.
 pub(super) fn check(text: &str) -> Result<(), Failure> {
@@ -30,29 +30,42 @@ pub(super) fn check(text: &str) -> Result<(), Failure> {
 }
 
 /// Titles a record that was registered just now; it counts without its title.
-pub(super) fn give(session: &Session, record: RecordId, title: &str, globals: &Globals) -> Value {
-    match session.run(session.client.title(record, now(), title)) {
-        Ok(()) => json!(title),
-        Err(error) => {
-            let detail = failure::call(&error).detail;
-            if !globals.json {
-                text::warn(&format!("record {record} has no title: {detail}; give it with `dmdl record title`"));
-            }
-            Value::Null
+pub(super) fn give(session: &Session, record: RecordId, title: &str, globals: &Globals) -> Result<(), Value> {
+    put(session, record, title).map_err(|failure| {
+        let Failure { code, detail, .. } = failure;
+        if !globals.json {
+            text::warn(&format!("record {record} has no title: {detail}; give it with `dmdl record title`"));
         }
-    }
+        json!({ "code": code, "detail": detail })
+    })
+}
+
+/// Signs a title and has it kept: after the last one, whatever the clocks of the owner's machines say.
+fn put(session: &Session, record: RecordId, title: &str) -> Result<(), Failure> {
+    let now = wall_clock().now();
+    let given = session.run(session.client.title(record, now, title));
+    let superseded = |error: &CallError| error.problem().is_some_and(|problem| problem.code == "title_superseded");
+    let given = match given {
+        Err(error) if superseded(&error) => {
+            let row = super::row(session, record)?;
+            let last = row.get("title").and_then(|shown| believed(&row, shown, &domain(session)));
+            let after = last.map_or(now, |last| last.time().plus_ms(1));
+            session.run(session.client.title(record, now.max(after), title))
+        }
+        given => given,
+    };
+    given.map_err(|error| failure::call(&error))
+}
+
+fn domain(session: &Session) -> Domain {
+    session.client.trust().genesis().domain()
 }
 
 /// Gives a title, or takes it back.
 pub(super) fn run(record: RecordId, title: Option<&str>, globals: &Globals) -> Result<Report, Failure> {
     title.map(check).transpose()?;
     let session = globals.connect()?;
-    let row = super::row(&session, record)?;
-    // After the one that is there, whatever the clocks of the owner's machines say.
-    let last = row.pointer("/title/time").and_then(Value::as_u64).map_or(0, |time| time.saturating_add(1));
-    let time = UnixMillis::new(now().get().max(last));
-    let given = session.client.title(record, time, title.unwrap_or_default());
-    session.run(given).map_err(|error| failure::call(&error))?;
+    put(&session, record, title.unwrap_or_default())?;
     let text = match title {
         None => format!("record {record} has no title any more"),
         Some(title) => format!("record {record} is called `{}`", text::line(title)),
@@ -62,12 +75,15 @@ pub(super) fn run(record: RecordId, title: Option<&str>, globals: &Globals) -> R
 
 /// Puts the text of a title in its place if the record's owner has signed it.
 pub(super) fn read(session: &Session, row: &mut Value) {
-    let domain = session.client.trust().genesis().domain();
-    let title = row.get("title").filter(|title| !title.is_null()).map(|shown| believed(row, shown, &domain));
+    let title = row.get("title").filter(|title| !title.is_null());
+    let title = title.map(|shown| believed(row, shown, &domain(session)));
     let Some(members) = row.as_object_mut() else { return };
     match title {
         None => {}
-        Some(Some(text)) => drop(members.insert("title".to_owned(), text.into())),
+        Some(Some(title)) => {
+            let text = Some(title.text()).filter(|text| !text.is_empty());
+            members.insert("title".to_owned(), json!(text));
+        }
         Some(None) => {
             members.insert("title".to_owned(), Value::Null);
             members.insert("title_state".to_owned(), "altered".into());
@@ -75,19 +91,13 @@ pub(super) fn read(session: &Session, row: &mut Value) {
     }
 }
 
-fn believed(row: &Value, shown: &Value, domain: &Domain) -> Option<String> {
+fn believed(row: &Value, shown: &Value, domain: &Domain) -> Option<SignedTitle> {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let record: RecordId = text(row, "record")?.parse().ok()?;
     let owner: PublicKey = text(row, "owner")?.parse().ok()?;
     let time = UnixMillis::new(shown.get("time")?.as_u64()?);
     let (said, signature) = (text(shown, "text")?, text(shown, "signature")?.parse().ok()?);
-    let title = Title::new(record, owner, time, said, signature).verify(domain).ok()?;
-    Some(title.text().to_owned())
-}
-
-fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    Title::new(record, owner, time, said, signature).verify(domain).ok()
 }
 
 #[cfg(test)]
@@ -107,7 +117,7 @@ mod tests {
         let title = Title::sign(&key, &domain, record, UnixMillis::new(5), "CT").unwrap();
         let row = json!({ "record": record, "owner": key.public() });
         let shown = json!({ "text": "CT", "time": 5, "signature": title.signature() });
-        assert_eq!(believed(&row, &shown, &domain).as_deref(), Some("CT"));
+        assert_eq!(believed(&row, &shown, &domain).as_ref().map(SignedTitle::text), Some("CT"));
         let with = |value: &Value, name: &str, other: Value| {
             let mut value = value.clone();
             value[name] = other;

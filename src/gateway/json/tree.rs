@@ -1,6 +1,7 @@
 //! JSON as it was written: members in their order, with those that come twice.
 
 use super::fault::{Fault, echo};
+use dmdl_types::text::is_hidden;
 use serde::{
     Deserialize, Deserializer,
     de::{
@@ -49,11 +50,6 @@ impl Tree {
 
 /// Refuses characters that end a line, command a terminal, hide, or turn the direction of what follows.
 pub(super) fn check_text(text: &str) -> Result<(), Fault> {
-    let is_hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
-            || matches!(c, '\u{61c}' | '\u{feff}' | '\u{fff9}'..='\u{fffd}')
-    };
     if text.chars().any(is_hidden) {
         return Err(Fault::new("bad_text", "text must not have control characters or ones that are not seen"));
     }

@@ -1,6 +1,9 @@
 //! What all routes answer with: JSON that is true at a height, and lists page by page.
 
-use crate::gateway::{Shared, error::ApiError};
+use crate::{
+    gateway::{Shared, error::ApiError},
+    http::HEIGHT,
+};
 use axum::{
     extract::{FromRequestParts, RawPathParams},
     response::{IntoResponse, Response},
@@ -12,13 +15,10 @@ use dmdl_audit_ledger::{
     world::RecordRow,
 };
 use dmdl_types::id::{Height, RecordId};
-use http::{HeaderName, HeaderValue, request::Parts};
+use http::{HeaderValue, request::Parts};
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use utoipa::ToSchema;
-
-/// The height that an answer is true at.
-pub(super) const HEIGHT: HeaderName = HeaderName::from_static("dmdl-height");
 
 /// Items of a page, unless another number is asked for.
 pub(super) const LIMIT: usize = 50;
@@ -67,7 +67,8 @@ pub(super) async fn read<T: Send + 'static>(
     let titled = Arc::clone(&shared.node);
     let reading = move || {
         let titles = move |id: RecordId, row: &RecordRow, text: &str| {
-            titled.title(id, row.owner).is_some_and(|title| title.text().to_lowercase().contains(text))
+            !row.is_erased()
+                && titled.title(id, row.owner).is_some_and(|title| title.text().to_lowercase().contains(text))
         };
         let reading = node.channel().reading()?.titled(&titles);
         let body = look(&reading)?;

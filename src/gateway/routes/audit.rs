@@ -1,11 +1,12 @@
 //! The audit trail: its head, proofs, events and bundles.
 
 use super::{
-    answer::{At, HEIGHT, Listing, OnChannel, Paging, blocking, now, page_error, read},
+    answer::{At, Listing, OnChannel, Paging, blocking, now, page_error, read},
     schema::{Duo, Hex, Outcome, Placed},
 };
 use crate::{
     gateway::{Shared, auth::Caller, error::ApiError, json::StrictQuery},
+    http::HEIGHT,
     problem::Problem,
 };
 use axum::{

@@ -70,7 +70,7 @@ pub(super) struct Record {
     /// Its media type.
     #[schema(example = "application/dicom")]
     media_type: String,
-    /// What its owner calls it, beside the ledger; null without a title.
+    /// What its owner calls it, beside the ledger; null if there never was a title.
     title: Option<TitleShown>,
     /// Whether only some people may know of it.
     unlisted: bool,
@@ -101,7 +101,7 @@ pub(super) struct Record {
 /// A title, signed by the record's owner.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TitleShown {
-    /// The text.
+    /// The text; empty when the title was taken back.
     text: String,
     /// When it was given, by the owner's clock, in milliseconds since 1970.
     #[schema(value_type = u64)]

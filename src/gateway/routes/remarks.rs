@@ -4,19 +4,19 @@
 //! whoever may know of its record.
 
 use super::{
-    answer::{At, Items, OnChannel, base64, blob, now, read, unknown_record},
+    answer::{At, Items, OnChannel, base64, blob, blocking, now, read, unknown_record},
     records::RecordPath,
     requests::RequestPath,
     schema::{Base64, Hex, PersonRole, ReceiptText},
 };
 use crate::{
     gateway::{
-        Shared,
+        RealNode, Shared,
         auth::Caller,
         error::ApiError,
         json::{StrictJson, StrictPath},
     },
-    node::{Deed, Party, RemarkShown},
+    node::{Deed, GatewayError, Party, RemarkShown},
     problem::Problem,
 };
 use axum::{
@@ -35,10 +35,11 @@ use dmdl_vault::remark::{REMARK_BYTES_MAX, Remark as SealedRemark};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use utoipa::ToSchema;
 
-/// Largest encoded title.
-const TITLE_BYTES_MAX: usize = 256 + limits::TITLE_BYTES;
+/// Longest encoded title that is read, so that one with too long a text is told so.
+const TITLE_READ_MAX: usize = 256 + limits::TITLE_BYTES;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
@@ -105,7 +106,8 @@ pub(super) struct PartiesShown {
 #[utoipa::path(get, path = "/v1/channels/{c}/records/{id}/parties", tag = "remarks", params(RecordPath),
     responses(
         (status = 200, description = "The people.", body = PartiesShown),
-        (status = 404, description = "`unknown_record`: none, or none that the caller may know of.")))]
+        (status = 404, description = "`unknown_record`: none, or none that the caller may know of."),
+        (status = 504, description = "`not_final`: what made somebody a party is not yet cosigned.")))]
 pub(super) async fn parties(
     _: OnChannel,
     caller: Caller,
@@ -114,7 +116,8 @@ pub(super) async fn parties(
 ) -> Result<At<PartiesShown>, ApiError> {
     read(&shared, move |reading| reading.visible_record(&caller.person, path.id)?.map(drop).ok_or_else(unknown_record))
         .await?;
-    let parties = shared.node.parties(path.id).await?.ok_or_else(unknown_record)?;
+    let parties = apart(&shared, move |node| async move { node.parties(path.id).await }).await?;
+    let parties = parties.ok_or_else(unknown_record)?;
     let shown = |Party { person, active, enrolment }: Party| PartyShown {
         person,
         active,
@@ -156,7 +159,7 @@ pub(super) async fn remarks(
     State(shared): State<Arc<Shared>>,
 ) -> Result<At<Items<Remark>>, ApiError> {
     check_request(&shared, &caller, path.id).await?;
-    let shown = shared.node.remarks_of(path.id).await?;
+    let shown = apart(&shared, move |node| async move { node.remarks_of(path.id).await }).await?;
     Ok(now(&shared, Items { items: shown.into_iter().map(Remark::from).collect() }))
 }
 
@@ -197,10 +200,22 @@ pub(super) async fn keep_remark(
     if signed.author() != caller.key {
         return Err(ApiError::new(403, "not_author", "only who made a transaction remarks on it"));
     }
-    if !shared.node.takes_remark(path.id, signed.transaction())? {
-        return Err(ApiError::new(422, "remark_invalid", "the remark is of another request"));
-    }
-    complete(&shared.node.hand_in_remark(signed.remark().clone()).await?)
+    let (of, remark) = (signed.transaction(), signed.remark().clone());
+    let handed_in = apart(&shared, move |node| async move {
+        Ok(if node.takes_remark(path.id, of)? { Some(node.hand_in_remark(remark).await?) } else { None })
+    });
+    let missed = handed_in.await?;
+    complete(&missed.ok_or_else(|| ApiError::new(422, "remark_invalid", "the remark is of another request"))?)
+}
+
+/// Has the node do what reads much of the ledger or writes files on a thread that is there for it.
+async fn apart<T, F>(shared: &Arc<Shared>, work: impl FnOnce(RealNode) -> F + Send + 'static) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, GatewayError>>,
+{
+    let (node, runtime) = (Arc::clone(&shared.node), Handle::current());
+    Ok(blocking(move || runtime.block_on(work(node))).await??)
 }
 
 /// Finds out whether the caller may know of a request.
@@ -228,8 +243,9 @@ pub(super) struct TitleGiven {
         (status = 400, description = "`noncanonical`, `bad_base64`: no title."),
         (status = 403, description = "`role`: only a record's owner gives it a title."),
         (status = 404, description = "`unknown_record`: none, or none that the caller may know of."),
-        (status = 409, description = "`record_erased`."),
-        (status = 422, description = "`title_not_signed`, `bad_title`, `too_long`: no title of this record."),
+        (status = 409, description = "`record_erased`. `title_superseded`: a later title is kept, and shown from now on."),
+        (status = 422, description = "`title_not_signed`, `bad_title`, `too_long`: no title of this record, or one \
+            of a time more than a day ahead."),
         (status = 503, description = "`incomplete`: taken back here; some nodes may still have it.")))]
 pub(super) async fn keep_title(
     _: OnChannel,
@@ -243,9 +259,9 @@ pub(super) async fn keep_title(
     if row.await?.body.owner != caller.key {
         return Err(ApiError::new(403, "role", "only a record's owner gives it a title"));
     }
-    let title: Title = decode(&given.title, TITLE_BYTES_MAX)?;
+    let title: Title = decode(&given.title, TITLE_READ_MAX)?;
     check_named(title.record(), path.id)?;
-    complete(&shared.node.hand_in_title(title).await?)
+    complete(&apart(&shared, move |node| async move { node.hand_in_title(title).await }).await?)
 }
 
 fn check_named(named: RecordId, asked: RecordId) -> Result<(), ApiError> {
@@ -259,5 +275,6 @@ fn decode<T: borsh::BorshSerialize + borsh::BorshDeserialize>(text: &str, bytes_
 
 /// What was taken back must be gone everywhere.
 fn complete(missed: &[NodeId]) -> Result<StatusCode, ApiError> {
-    if missed.is_empty() { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::incomplete(missed.len()).into()) }
+    Problem::check_complete(missed)?;
+    Ok(StatusCode::NO_CONTENT)
 }

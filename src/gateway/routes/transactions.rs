@@ -1,7 +1,7 @@
 //! Transactions: taken in, waited for, and shown with their receipts.
 
 use super::{
-    answer::{At, HEIGHT, OnChannel, base64, blob, now, patience, read},
+    answer::{At, OnChannel, base64, blob, now, patience, read},
     schema::{Base64, Hex, Outcome, ReceiptText, reasons},
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         error::ApiError,
         json::{StrictJson, StrictPath, StrictQuery},
     },
+    http::HEIGHT,
     node::{Final, GatewayError, Refused},
     problem::Problem,
 };

@@ -59,16 +59,18 @@ fn the_last_title_counts_and_an_erased_one_leaves_no_byte() {
     let (dir, [beside, _]) = places();
     let (record, author) = (RecordId::new([3; 32]), key(7).public());
     beside.keep_title(title(5, "CT of the chest")).unwrap();
-    beside.keep_title(title(4, "older")).unwrap();
+    assert_eq!(beside.keep_title(title(4, "older")), Ok(title(5, "CT of the chest")), "the later one is shown");
     let shown = |beside: &Beside| beside.title(record, author).map(|title| title.text().to_owned());
     assert_eq!(shown(&beside).as_deref(), Some("CT of the chest"));
     assert!(beside.title(record, key(8).public()).is_none(), "of another owner");
     let again = Beside::in_folder(dir.path(), &domain()).unwrap();
     assert_eq!(shown(&again).as_deref(), Some("CT of the chest"));
     again.keep_title(title(6, "")).unwrap();
-    assert_eq!(shown(&again), None, "taken back");
+    assert_eq!(shown(&again).as_deref(), Some(""), "taken back");
     again.keep_title(title(7, "named again")).unwrap();
-    again.forget_title(record);
+    again.forget_title(record, |who| who == author);
+    assert_eq!(shown(&again).as_deref(), Some("named again"), "the author may title it");
+    again.forget_title(record, |_| false);
     assert_eq!((shown(&again), again.titled()), (None, vec![]));
     assert_eq!(again.titles.all().unwrap(), Vec::<Vec<u8>>::new());
     assert_eq!(Beside::in_folder(dir.path(), &domain()).unwrap().titled(), vec![]);
@@ -95,4 +97,6 @@ fn what_was_damaged_on_disk_is_like_what_is_not_there() {
     assert_eq!(beside.keep_remark(&kept, &domain()), Ok(()), "it is put anew");
     assert_eq!(beside.remark(kept.transaction(), &domain()), Ok(Some(kept)));
     assert!(!folder.join("titles").join(".tmp123").exists());
+    beside.forget_title(RecordId::new([3; 32]), |_| true);
+    assert_eq!(beside.titles.all().unwrap(), Vec::<Vec<u8>>::new(), "what is damaged goes with its record");
 }

@@ -1,6 +1,6 @@
 //! A remark's text, and the few lengths that it can have once it is sealed.
 
-use dmdl_types::{id::NoteCommitment, limits};
+use dmdl_types::{id::NoteCommitment, limits, text::is_hidden};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -23,8 +23,8 @@ pub enum TextError {
     /// Too long a text.
     #[error("the text is longer than {} bytes", limits::REMARK_BYTES)]
     TooLong,
-    /// A character that steers a screen.
-    #[error("the text has control characters")]
+    /// A character that steers a screen or is not seen.
+    #[error("the text has control characters or ones that are not seen")]
     Control,
 }
 
@@ -97,6 +97,6 @@ fn check(text: &str) -> Result<(), TextError> {
     if text.len() > limits::REMARK_BYTES {
         return Err(TextError::TooLong);
     }
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let steers = |c: char| is_hidden(c) && c != '\n' && c != '\t';
     if text.chars().any(steers) { Err(TextError::Control) } else { Ok(()) }
 }
