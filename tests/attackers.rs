@@ -23,5 +23,6 @@ mod attackers {
     mod secrets;
     mod shares;
     mod table;
+    mod trail;
     mod world;
 }

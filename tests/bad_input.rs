@@ -10,6 +10,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/log.rs"]
+mod log;
 #[path = "common/refusals.rs"]
 mod refusals;
 #[path = "gateway_routes/world.rs"]

@@ -11,7 +11,10 @@
 
 mod common;
 
-use common::{NODES, Person, THRESHOLD, TestNetwork, denial, done, granted, plaintext, register, register_open, terms};
+use common::{
+    NODES, Person, THRESHOLD, TestNetwork, denial, done, granted, plaintext, register, register_among_all,
+    register_open, research_policy, terms,
+};
 use dmdl::{
     client::{OpenError, Opening, Prepared, Registered},
     node::{Final, GatewayError, Refused},
@@ -19,7 +22,7 @@ use dmdl::{
 use dmdl_types::{
     access::{DuoCode, ReasonCode},
     event::{Action, Event, Verdict},
-    id::{GrantId, Height, TransactionId, UseNumber},
+    id::{GrantId, Height, NodeId, TransactionId, UseNumber},
     invocation::{Access, Authority, Invocation},
     transaction::TransactionBody,
 };
@@ -34,6 +37,11 @@ const TRIALS: usize = 200;
 const BATCH: usize = 25;
 /// Each order must come about at least as often.
 const OF_EACH: usize = 10;
+
+/// What a custodian says that is behind the ledger.
+const BEHIND: [&str; 2] = ["not_final", "stale_view"];
+/// A custodian that is late, or behind, takes at least as long: it waits for its own node's ledger.
+const LATE: Duration = Duration::from_secs(1);
 
 /// One race, as the people in it saw it.
 struct Race {
@@ -51,14 +59,16 @@ struct Race {
 
 /// What a custodian said, between two looks at its tip.
 struct Answer {
+    custodian: NodeId,
     before: Height,
     after: Height,
     said: Result<(), Refused>,
 }
 
-/// What came of an opening, and the tips of all nodes after it.
+/// What came of an opening, how long it took, and the tips of all nodes after it.
 struct Opened {
     result: Result<Vec<u8>, OpenError>,
+    took: Duration,
     tips: Vec<Height>,
 }
 
@@ -71,16 +81,19 @@ async fn ask(network: &TestNetwork, position: usize, decryption: TransactionId) 
         Err(GatewayError::NodeRefused { refused, .. }) => Err(refused),
         Err(error) => panic!("a custodian says why it refuses: {error}"),
     };
-    Answer { before, after: network.tip(position).height, said }
+    Answer { custodian: node.id(), before, after: network.tip(position).height, said }
 }
 
 impl Race {
     /// Runs race `number`: the revocation begins `delay` after the decryption, or before it.
     async fn run(network: &TestNetwork, registered: &Registered, number: usize, delay: f64) -> Self {
         let owner = network.at(number % NODES, &network.owner);
-        let researcher = network.at((number + 1 + number / NODES % (NODES - 1)) % NODES, &network.researcher);
+        let gateway = (number + 1 + number / NODES % (NODES - 1)) % NODES;
+        let researcher = network.at(gateway, &network.researcher);
         let (record, version) = (registered.record, registered.version);
         let grant = granted(&researcher, record, 3).await;
+        // Every gateway knows of the grant: what is raced for is its end.
+        network.all_catch_up(gateway).await;
         let authority = Authority::Grant(grant);
         let prepared = researcher.prepare(record, version, authority).await.unwrap();
         let wait = |seconds: f64| tokio::time::sleep(Duration::from_secs_f64(seconds.max(0.0)));
@@ -91,9 +104,13 @@ impl Race {
             let ordered_in = begun.elapsed();
             let Ok(opening) = &ordered else { return (ordered, ordered_in, Vec::new(), None) };
             let asks = (0..NODES).map(|position| ask(network, position, opening.done.transaction));
-            let (result, answers) = futures::join!(plaintext(&researcher, opening), join_all(asks));
+            let gather = async {
+                let begun = Instant::now();
+                (plaintext(&researcher, opening).await, begun.elapsed())
+            };
+            let ((result, took), answers) = futures::join!(gather, join_all(asks));
             let tips = (0..NODES).map(|position| network.tip(position).height).collect();
-            (ordered, ordered_in, answers, Some(Opened { result, tips }))
+            (ordered, ordered_in, answers, Some(Opened { result, took, tips }))
         };
         let revoke = async {
             wait(delay).await;
@@ -132,8 +149,11 @@ impl Race {
             Err(OpenError::TooFewShares { got, needed, missing, .. }) => {
                 assert_eq!((*needed, *got < THRESHOLD), (THRESHOLD, true));
                 assert!(missing.len() > NODES - THRESHOLD);
-                let knew = opened.tips.iter().filter(|tip| **tip >= revocation.height).count();
-                assert!(knew >= missing.len(), "{} custodians refuse, {knew} know of the revocation", missing.len());
+                for (answer, tip) in self.answers.iter().zip(&opened.tips) {
+                    if missing.contains(&answer.custodian) {
+                        answer.check_missing(*tip >= revocation.height, opened.took);
+                    }
+                }
             }
             Err(error) => panic!("{error}"),
         }
@@ -149,6 +169,17 @@ impl Answer {
             Err(refused) if self.before >= revoked => assert_revoked(refused, grant),
             Err(refused) if self.after < revoked => assert_ne!(refused.code, "denied", "{refused}"),
             Err(_) => {}
+        }
+    }
+
+    /// Whose share did not come refused because it knows of the revocation, or was late or behind.
+    ///
+    /// The opening asked it beside this: who released here, and knows of nothing, can only have been late there.
+    fn check_missing(&self, knows: bool, took: Duration) {
+        match &self.said {
+            Ok(()) => assert!(knows || took >= LATE, "a share was withheld without a revocation, after {took:?}"),
+            Err(refused) if refused.code == "denied" => assert!(knows, "it denies what it knows no revocation of"),
+            Err(refused) => assert!(BEHIND.contains(&refused.code.as_str()), "{refused}"),
         }
     }
 }
@@ -194,7 +225,8 @@ fn the_ledgers_order_decides_between_an_opening_and_a_revocation() {
     let network = TestNetwork::start();
     let bytes = common::random_bytes(20_000);
     let (registered, warm) = network.run(async {
-        let registered = register_open(&network.at(0, &network.owner), &bytes).await;
+        let owner = network.at(0, &network.owner);
+        let registered = register_among_all(&network, &owner, &bytes, Some(research_policy())).await;
         // How long an order takes here, so that delays are of its size on any machine.
         let warm = Race::run(&network, &registered, 0, 1.0).await;
         (registered, warm.ordered_in)
@@ -242,6 +274,7 @@ fn one_signed_call_at_every_gateway_is_one_call_and_all_say_the_same_of_it() {
     let network = TestNetwork::start();
     network.run(async {
         let registered = register(&network.at(0, &network.owner), b"by review", None).await;
+        network.all_catch_up(0).await;
         let mut latency = Duration::from_millis(100);
         for call in 0..CALLS {
             let researcher = network.at(2, &network.researcher);
@@ -303,6 +336,8 @@ fn of_thirty_two_at_once_as_many_are_allowed_as_the_grant_has_uses() {
             // Somebody at another gateway.
             let another = |number: usize| (number + 1 + round % (NODES - 1)) % CLIENTS;
             let grant = granted(&people[round], registered.record, USES).await;
+            // Whoever is at another gateway finds the record and the grant there.
+            network.all_catch_up(round % NODES).await;
             let authority = Authority::Grant(grant);
             let prepare = |person| Person::prepare(person, registered.record, registered.version, authority);
             let prepared: Vec<_> = join_all(people.iter().map(prepare)).await;

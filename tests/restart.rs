@@ -10,22 +10,25 @@
 
 mod common;
 
-use common::{NODES, PATIENCE, TestNetwork, allowed, done, granted, open, plaintext, register, register_open, terms};
+use common::{
+    NODES, PATIENCE, TestNetwork, allowed, done, granted, open, plaintext, register_among_all, register_open,
+    research_policy, terms,
+};
 use dmdl::{local::LocalError, node::StartError};
-use dmdl_audit_ledger::store::{Entry, Space};
+use dmdl_audit_ledger::store::Entry;
 use dmdl_types::{
     access::DuoCode,
     bundle::{self, Report},
     event::Verdict,
+    id::RecordId,
     invocation::Authority,
 };
 use std::fs;
 
-/// Rows of the custody space that hold wrapped shares.
-const SHARES: &[u8] = b"s";
-
-fn shares(network: &TestNetwork) -> Vec<Vec<Entry>> {
-    (0..NODES).map(|position| network.rows(position, Space::Custody, SHARES)).collect()
+/// The wrapped shares of these records, by custodian.
+fn shares(network: &TestNetwork, records: [RecordId; 2]) -> Vec<Vec<Entry>> {
+    let of = |position| records.iter().flat_map(move |record| network.shares(position, *record)).collect();
+    (0..NODES).map(of).collect()
 }
 
 fn trail(network: &TestNetwork, position: usize) -> Report {
@@ -63,17 +66,20 @@ fn a_network_that_was_stopped_as_a_whole_goes_on_where_it_was() {
     let (open_record, reviewed, grant, opening, pending) = network.run(async {
         let owner = network.at(0, &network.owner);
         let researcher = network.at(2, &network.researcher);
-        let (open_record, reviewed) =
-            futures::join!(register_open(&owner, b"kept"), register(&owner, b"kept for review", None));
+        let (open_record, reviewed) = futures::join!(
+            register_among_all(&network, &owner, b"kept", Some(research_policy())),
+            register_among_all(&network, &owner, b"kept for review", None)
+        );
         let grant = granted(&researcher, open_record.record, 3).await;
         let opening = allowed(&researcher, &open_record, Authority::Grant(grant)).await;
         let pending = researcher.request(reviewed.record, terms(DuoCode::Hmb, 1), "study").await.unwrap();
         assert_eq!(pending.event.outcome.verdict, Verdict::Pending);
+        network.all_catch_up(2).await;
         (open_record, reviewed, grant, opening, pending.transaction)
     });
-    let held = |network: &TestNetwork| shares(network).iter().all(|rows| rows.len() == 2);
-    network.eventually("every custodian keeps both shares", held);
-    let shares_before = shares(&network);
+    let records = [open_record.record, reviewed.record];
+    let shares_before = shares(&network, records);
+    assert!(shares_before.iter().all(|rows| rows.len() == 2), "every custodian keeps both shares");
     let trail_before = trail(&network, 1);
 
     for position in 0..NODES {
@@ -81,12 +87,13 @@ fn a_network_that_was_stopped_as_a_whole_goes_on_where_it_was() {
     }
     network.nodes.start_all().unwrap();
 
-    assert_eq!(shares(&network), shares_before, "wrapped shares survive");
+    assert_eq!(shares(&network, records), shares_before, "wrapped shares survive");
     network.run(async {
         let researcher = network.at(1, &network.researcher);
         let committee = network.at(3, &network.committee);
         let approved = done(committee.review(pending, true).await.unwrap());
         let reviewed_grant = Authority::Grant(approved.event.outcome.grant.unwrap());
+        network.all_catch_up(3).await;
         assert_eq!(open(&researcher, &reviewed, reviewed_grant).await, b"kept for review");
         assert_eq!(plaintext(&researcher, &opening).await.unwrap(), b"kept", "an opening goes on after the restart");
         assert_eq!(network.uses(1, grant), 1);

@@ -10,7 +10,10 @@
 
 mod common;
 
-use common::{NODES, PATIENCE, TestNetwork, allowed, assert_no_release, granted, plaintext, register_open};
+use common::{
+    NODES, PATIENCE, TestNetwork, allowed, assert_no_release, granted, plaintext, register_among_all, register_open,
+    research_policy,
+};
 use dmdl::client::OpenError;
 use dmdl_audit_ledger::store::Space;
 use dmdl_types::{
@@ -78,7 +81,8 @@ fn a_decryption_fails_closed_in_time_and_succeeds_once_when_the_nodes_are_back()
 fn an_opening_whose_custodians_are_gone_names_them_and_succeeds_later_as_the_same_use() {
     let mut network = TestNetwork::start();
     let (registered, grant, opening) = network.run(async {
-        let registered = register_open(&network.at(0, &network.owner), b"later").await;
+        let owner = network.at(0, &network.owner);
+        let registered = register_among_all(&network, &owner, b"later", Some(research_policy())).await;
         let researcher = network.at(GATEWAY, &network.researcher);
         let grant = granted(&researcher, registered.record, 3).await;
         let opening = allowed(&researcher, &registered, Authority::Grant(grant)).await;
@@ -89,7 +93,7 @@ fn an_opening_whose_custodians_are_gone_names_them_and_succeeds_later_as_the_sam
         network.nodes.stop(position);
     }
     network.run(async {
-        let researcher = network.at(GATEWAY, &network.researcher);
+        let researcher = network.patient(GATEWAY, &network.researcher, DEADLINE);
         let error = plaintext(&researcher, &opening).await.expect_err("one share opens nothing");
         let text = error.to_string();
         let OpenError::TooFewShares { transaction, got, needed, mut missing, bad } = error else { panic!("{error:?}") };

@@ -5,7 +5,7 @@
 
 use super::{
     gateway::sealed_shares,
-    world::{Known, World, stranger},
+    world::{Known, World, stranger, until_answered},
 };
 use crate::common::{NODES, PATIENCE, denied, granted, open, random_bytes, register_open, research_policy};
 use dmdl::{
@@ -14,7 +14,7 @@ use dmdl::{
     node::{Final, GatewayError, Node},
 };
 use dmdl_audit_ledger::{
-    store::{Entry, Space},
+    store::Entry,
     world::{RecordRow, VersionRow, VersionState},
 };
 use dmdl_types::{
@@ -59,7 +59,6 @@ impl Heist {
         world.evil.seen();
         let record = world.register(random_bytes(20_000));
         let travelled = sealed_shares(&world.evil.seen());
-        let id = record.registered.record;
         let transaction = world.network.run(world.node().transaction(record.registered.done.transaction));
         let transaction = transaction.unwrap().expect("it is ordered");
         let Invocation::Access(Access::Register(call)) = &transaction.body.invocation else { panic!("it registers") };
@@ -70,10 +69,6 @@ impl Heist {
         };
         let sealed = registration.dealing.shares.iter().map(of).collect();
         let loot = Loot { transaction, registration, sealed };
-        world.network.eventually("all custodians are heard", |network| {
-            let acks = network.events(0, id, Action::Acknowledge).len();
-            acks == record.registered.custodians.len() && (0..NODES).all(|node| network.tip(node) == network.tip(0))
-        });
         let mut heist = Self { world, record, loot, rows: (None, None), held: Vec::new() };
         (heist.rows, heist.held) = (heist.rows(), heist.held());
         heist
@@ -92,10 +87,7 @@ impl Heist {
 
     /// What custodians hold of the owner's record.
     fn held(&self) -> Vec<Vec<Entry>> {
-        let id = *self.record.registered.record.as_bytes();
-        let of_record = |(key, _): &Entry| key.starts_with(b"s") && key.windows(32).any(|part| part == id);
-        let rows = |node| self.world.network.rows(node, Space::Custody, b"").into_iter().filter(of_record).collect();
-        (0..NODES).map(rows).collect()
+        (0..NODES).map(|node| self.world.network.shares(node, self.record.registered.record)).collect()
     }
 
     /// The id of the record that the attacker makes of these commitments.
@@ -106,10 +98,7 @@ impl Heist {
 
     /// Dealing keys for the attacker, from every custodian.
     fn keys(&self) -> Vec<DealingKey> {
-        let minted = |node: &NodeId| {
-            let keys = self.world.network.run(self.world.node().dealing_keys(*node, self.attacker(), 1));
-            keys.unwrap()[0]
-        };
+        let minted = |node: &NodeId| self.world.dealing_key(*node, self.attacker());
         self.record.registered.custodians.iter().map(minted).collect()
     }
 
@@ -140,8 +129,8 @@ impl Heist {
         let node = self.world.node();
         let custodians = self.record.registered.custodians.iter();
         let asks = custodians.zip(shares).map(|(custodian, sealed)| {
-            let kept = Node::deliver(&node, *custodian, record, version, sealed.clone());
-            self.world.network.run(kept).map_err(|error| match error {
+            let keep = async || Node::deliver(&node, *custodian, record, version, sealed.clone()).await;
+            self.world.network.run(until_answered(keep)).map_err(|error| match error {
                 GatewayError::NodeRefused { refused, .. } => refused.code,
                 error => panic!("the custodian answers: {error}"),
             })
@@ -159,7 +148,7 @@ impl Heist {
         let state = || self.world.node().channel().version(record, version).unwrap().unwrap().state;
         self.world.network.eventually("the complaints are judged", |_| state() == VersionState::Failed);
         let custodians = self.record.registered.custodians.clone();
-        let own = Registered { record, version, done, payload, custodians, threshold: 2 };
+        let own = Registered { record, version, done, payload, custodians, absent: Vec::new(), threshold: 2 };
         let network = &self.world.network;
         let attacker = network.at(0, &network.neighbour);
         let code = network.run(denied(network, &attacker, &own, Authority::Owner));
@@ -176,7 +165,7 @@ impl Heist {
         let said = self.deliver(record, version, &shares);
         assert!(said.iter().all(Result::is_ok), "{name}: {said:?}");
         let custodians = self.record.registered.custodians.clone();
-        let own = Registered { record, version, done, payload, custodians, threshold: 2 };
+        let own = Registered { record, version, done, payload, custodians, absent: Vec::new(), threshold: 2 };
         self.world.network.run(async {
             let network = &self.world.network;
             let attacker = network.at(0, &network.neighbour);
@@ -278,7 +267,11 @@ fn a_copied_registration_is_refused_or_comes_to_nothing() {
 
     // 9 to 11. As further versions of a record that it owns.
     let network = &heist.world.network;
-    let first = network.run(async { register_open(&network.at(0, &network.neighbour), b"its own").await });
+    let first = network.run(async {
+        let first = register_open(&network.at(0, &network.neighbour), b"its own").await;
+        network.all_catch_up(0).await;
+        first
+    });
     let further = |version: u32| {
         let mut copy = heist.copy();
         (copy.record, copy.version) = (first.record, RecordVersion::new(version));

@@ -1,6 +1,9 @@
 //! Custodians that are cut off from the network, or that somebody feeds an older chain.
 
-use crate::common::{NODES, PATIENCE, TestNetwork, allowed, granted, plaintext, random_bytes, register_open};
+use crate::common::{
+    NODES, PATIENCE, TestNetwork, allowed, granted, plaintext, random_bytes, register_among_all, register_open,
+    research_policy,
+};
 use dmdl::{
     gateway::RealNode,
     local::LocalNetwork,
@@ -37,7 +40,7 @@ fn refused<T>(custodian: NodeId, answer: Result<T, GatewayError>) -> Result<T, R
 /// Waits until a node's last block is older than what a custodian still acts on.
 fn wait_stale(node: &RealNode) {
     let begun = Instant::now();
-    let age_ms = || node.channel().now().since_ms(node.channel().tip().time);
+    let age_ms = || node.channel().wall_time().since_ms(node.channel().tip().time);
     while age_ms() <= STALENESS_MIN_MS {
         assert!(begun.elapsed() < PATIENCE, "the node goes on making blocks");
         thread::sleep(Duration::from_millis(100));
@@ -83,14 +86,14 @@ fn a_custodian_that_is_fed_a_chain_from_before_a_revocation_releases_nothing() {
     let mut network = TestNetwork::start();
     let secret = random_bytes(100);
     let (registered, grant, before) = network.run(async {
-        let registered = register_open(&network.at(0, &network.owner), &secret).await;
+        let owner = network.at(0, &network.owner);
+        let registered = register_among_all(&network, &owner, &secret, Some(research_policy())).await;
         let researcher = network.at(2, &network.researcher);
         let grant = granted(&researcher, registered.record, 5).await;
         let before = allowed(&researcher, &registered, Authority::Grant(grant)).await;
         (registered, grant, before)
     });
-    assert!(registered.custodians.contains(&network.node_id(VICTIM)));
-    network.wait_caught_up(VICTIM, 0);
+    network.run(network.all_catch_up(2));
     network.nodes.stop(VICTIM);
     let dir = tempfile::tempdir().unwrap();
     let (mut twin, position) = twin(&network, dir.path());
@@ -140,7 +143,8 @@ fn a_custodian_that_is_fed_a_chain_from_before_a_revocation_releases_nothing() {
 fn a_custodian_that_is_cut_off_repeats_no_release_once_its_view_is_stale() {
     let mut network = TestNetwork::start();
     let opening = network.run(async {
-        let registered = register_open(&network.at(0, &network.owner), b"cut off").await;
+        let owner = network.at(0, &network.owner);
+        let registered = register_among_all(&network, &owner, b"cut off", Some(research_policy())).await;
         let researcher = network.at(VICTIM, &network.researcher);
         let grant = granted(&researcher, registered.record, 5).await;
         allowed(&researcher, &registered, Authority::Grant(grant)).await

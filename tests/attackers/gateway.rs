@@ -1,8 +1,8 @@
-//! A gateway that forges every answer that it can, about registrations, requests and the trail.
+//! A gateway that forges every answer that it can, about registrations and requests.
 
 use super::{
     mitm::{Answer, Asked, Change, Trick},
-    table::{Call, End, OUT, Table, UNPROVED},
+    table::{Call, End, Table, UNPROVED},
     world::{Known, World, dealt, metadata, secrets_of, seed, stranger, words},
 };
 use crate::common::{PATIENCE, random_bytes, register, terms};
@@ -13,7 +13,6 @@ use dmdl::{
 };
 use dmdl_types::{
     access::DuoCode,
-    bundle::{Bundle, Content},
     checkpoint::{Cosignature, CosignedCheckpoint},
     codec,
     context::DataContext,
@@ -21,7 +20,6 @@ use dmdl_types::{
     custody_proof::CustodyProof,
     event::{Event, Verdict},
     id::{NodeId, RecordId, RecordVersion},
-    index_proof::HeadKey,
     limits,
     receipt::Receipt,
     sign::Domain,
@@ -32,7 +30,11 @@ use dmdl_vault::{
     share::CheckedDealing,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, io::Cursor, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Cursor,
+    time::{Duration, Instant},
+};
 
 /// A world with two records of the owner.
 pub(crate) fn scene() -> (World, Known, Known) {
@@ -101,10 +103,7 @@ impl Keys {
     fn new(world: &World) -> Self {
         let secret = random_secret(&mut dmdl::local::os_rng());
         let dealer = world.network.neighbour.person.key;
-        let minted = |node: NodeId| {
-            let keys = world.network.run(world.node().dealing_keys(node, dealer, 1)).unwrap();
-            (node, keys[0])
-        };
+        let minted = |node: NodeId| (node, world.dealing_key(node, dealer));
         let neighbours = world.network.nodes.seats().map(|(_, node, _)| minted(node)).collect();
         Self { domain: world.genesis().domain(), public: x25519_public(&secret), neighbours }
     }
@@ -271,21 +270,32 @@ fn no_forged_answer_to_a_registration_is_believed() {
 fn no_share_travels_under_a_key_of_the_gateways() {
     let (world, ..) = scene();
     let plaintext = random_bytes(5_000);
-    let register = |seed: u64, tricks: Vec<Trick>| {
+    // Nothing is dealt while honest custodians are late: then the same is tried once more.
+    let register = |seed: u64, tricks: Vec<Trick>, late: fn(&RegisterError) -> bool| {
         let owner = world.victim(&world.network.owner, seed);
         let draft = || Draft::new(metadata(), None);
         world.under(tricks, || {
-            world.network.run(owner.register(&plaintext[..], Cursor::new(Vec::new()), draft(), &|_| ()))
+            let begun = Instant::now();
+            loop {
+                let spool = Cursor::new(Vec::new());
+                let registered = world.network.run(owner.register(&plaintext[..], spool, draft(), &|_| ()));
+                if !registered.as_ref().is_err_and(late) || begun.elapsed() > PATIENCE {
+                    return registered;
+                }
+            }
         })
     };
     let domain = world.genesis().domain();
     let keys = Keys::new(&world);
     for (name, trick) in keys.tricks(&world) {
         let seed = seed();
-        let (refused, seen) = register(seed, vec![trick]);
+        let too_few = |error: &RegisterError| matches!(error, RegisterError::TooFewCustodians { .. });
+        let (refused, seen) = register(seed, vec![trick], too_few);
         let error = refused.expect_err(name);
         let RegisterError::ForgedKeys { got, needed, forged } = &error else { panic!("{name}: {error:?}") };
-        assert_eq!((*got, *needed, forged.len()), (0, 3, 4), "{name}");
+        assert_eq!((*got, *needed), (0, 3), "{name}");
+        // Of four one may not have answered in time.
+        assert!((3..=4).contains(&forged.len()), "{name}: {forged:?}");
         // Nothing was dealt yet: what this dealer would have dealt first is not under way.
         let any = DataContext {
             network: domain.network,
@@ -308,14 +318,18 @@ fn no_share_travels_under_a_key_of_the_gateways() {
         *document = shown(&DealingKey { custodian: victim, ..own });
     });
     let seed = seed();
-    let (registered, seen) = register(seed, vec![trick]);
+    let (registered, seen) = register(seed, vec![trick], |error: &RegisterError| {
+        matches!(error, RegisterError::TooFewCustodians { .. } | RegisterError::ForgedKeys { got: 0..3, .. })
+    });
     let registered = registered.unwrap();
     assert!(registered.custodians.len() == 3 && !registered.custodians.contains(&victim));
     let data = world.data(&registered);
     let dealt = dealt(seed, 3);
     assert_eq!(secrets_of(&dealt, &data).find(&seen), None);
     let sealed = sealed_shares(&seen);
-    assert_eq!(sealed.len(), 3, "the shares of the three went through the gateway");
+    // A custodian that is slow is handed its share again.
+    let distinct: BTreeSet<Vec<u8>> = sealed.iter().map(|sealed| sealed.to_bytes().0).collect();
+    assert_eq!(distinct.len(), 3, "the shares of the three went through the gateway");
     let checked = CheckedDealing::new(dealt.commitments().clone(), data, dmdl_types::id::ShareEpoch::new(0));
     for (position, share) in dealt.shares().iter().enumerate() {
         let context = checked.context(registered.custodians[position], share.index());
@@ -431,89 +445,6 @@ fn no_forged_review_is_believed() {
     let decided = Trick::json("GET", "/requests/", move |_, document| document["decision"] = asked.as_str().into());
     table.row("the request itself as its approval", &call, vec![decided], UNPROVED, "the receipt is of another event");
     table.end();
-}
-
-#[test]
-fn no_forged_trail_is_exported() {
-    let (world, record, other) = scene();
-    let id = record.registered.record;
-    let bundle = |record: RecordId| {
-        let node = world.node();
-        world.network.run(node.export(Some(HeadKey::Record(record)), node.log_size(), PATIENCE)).unwrap()
-    };
-    let (old, others) = (bundle(id).to_bytes(), bundle(other.registered.record).to_bytes());
-    world.allowed_request(&record);
-    let args = [words(&format!("audit export --record {id} --timeout 20 --out")), vec![OUT.to_owned()]].concat();
-    let call = Call { who: "owner", args, honest: 0 };
-    // The owner's program has seen a later trail than the old bundle's.
-    let (exit, said) = world.run("owner", &words(&format!("policy set {id} research-auto")));
-    assert_eq!(exit, 0, "{said}");
-    let mut table = Table::new("a gateway that forges, exports", &world, &record.secrets);
-    let changed = |change: Change<Bundle>| {
-        vec![Trick::alter("GET", "/audit/export", move |_, answer| {
-            // Not every answer is a bundle: a checkpoint over all of it may not be final yet.
-            if let Ok(mut bundle) = Bundle::from_bytes(&answer.body) {
-                change(&mut bundle);
-                answer.body = bundle.to_bytes().into();
-            }
-        })]
-    };
-    let leaves = |bundle: &mut Bundle, change: fn(&mut Vec<(u64, Vec<u8>)>)| {
-        let Content::Head { leaves, .. } = &mut bundle.content else { panic!("it is of one record") };
-        change(leaves);
-    };
-    let invalid = End { exit: 5, code: "bundle_invalid" };
-    let incomplete = "the events are not all the events under the checkpoint";
-    let mut with_leaves = |name, change: fn(&mut Vec<(u64, Vec<u8>)>)| {
-        table.row(name, &call, changed(Box::new(move |bundle| leaves(bundle, change))), invalid, incomplete);
-    };
-    with_leaves("an event left out", |leaves| drop(leaves.remove(1)));
-    with_leaves("the last event left out", |leaves| drop(leaves.pop()));
-    with_leaves("two events exchanged", |leaves| leaves.swap(0, 1));
-    with_leaves("an event twice", |leaves| leaves.push(leaves[0].clone()));
-    with_leaves("an event at another position", |leaves| leaves[1].0 += 1);
-    with_leaves("an event changed", |leaves| {
-        let mut event: Event = codec::decode(&leaves[0].1, limits::EVENT_BYTES).unwrap();
-        event.outcome.verdict = Verdict::Deny;
-        leaves[0].1 = event.to_leaf();
-    });
-    table.row(
-        "of another network",
-        &call,
-        changed(Box::new(|bundle| bundle.domain.network = dmdl_types::id::NetworkId::new([9; 32]))),
-        invalid,
-        "of another network or channel",
-    );
-    table.row(
-        "with a checkpoint that it does not cover",
-        &call,
-        changed(Box::new(|bundle| bundle.anchor.header.checkpoint = None)),
-        invalid,
-        "the headers do not lead to the certificate",
-    );
-    let is = |bytes: Vec<u8>| vec![Trick::alter("GET", "/audit/export", move |_, a| *a = whole(&bytes))];
-    table.row("of another record", &call, is(others), invalid, "covers something else than was asked for");
-    table.row(
-        "cut short by a byte",
-        &call,
-        vec![Trick::alter("GET", "/audit/export", |_, answer| {
-            if answer.status == 200 {
-                answer.body.truncate(answer.body.len() - 1);
-            }
-        })],
-        invalid,
-        "",
-    );
-    let hasty = Call {
-        args: call.args.iter().map(|arg| if arg == "20" { "4".to_owned() } else { arg.clone() }).collect(),
-        ..call
-    };
-    table.row("an old one", &hasty, is(old), End { exit: 6, code: "gateway_behind" }, "the gateway is behind");
-    table.end();
-}
-
-fn whole(bytes: &[u8]) -> Answer {
-    Answer { status: 200, body: bytes.to_vec().into() }
 }
 
 #[test]

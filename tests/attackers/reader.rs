@@ -43,6 +43,7 @@ fn allow(world: &World, record: &Known) -> Allowed {
         let of = &record.registered;
         let prepared = researcher.prepare(of.record, of.version, Authority::Grant(grant)).await.unwrap();
         researcher.order(&prepared).await.unwrap();
+        world.network.all_catch_up(2).await;
         let (transaction, seed) = prepared.parts();
         let Invocation::Access(Access::Decrypt { keys, .. }) = &transaction.body.invocation else { panic!() };
         let (keys, seed) = (keys.clone(), seed.expose(|bytes| Secret32::new(*bytes)));

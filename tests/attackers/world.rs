@@ -5,7 +5,7 @@ use super::{
     mitm::{Mitm, Trick},
     secrets::Secrets,
 };
-use crate::common::{PATIENCE, TestNetwork, granted, research_policy, terms};
+use crate::common::{PATIENCE, TestNetwork, granted, research_policy, start::register_among_all, terms};
 use commonware_utils::TestRng;
 use dmdl::{
     client::{Client, Draft, HttpGateway, Registered, Trust},
@@ -13,18 +13,19 @@ use dmdl::{
     keyfile,
     local::{Identity, os_rng},
     network_file::{CertificateDigest, Endpoint, NetworkFile},
-    node::Final,
+    node::{Final, GatewayError},
 };
 use dmdl_types::{
     access::DuoCode,
     checkpoint::CosigningKey,
     context::DataContext,
+    custody::DealingKey,
     genesis::Genesis,
     id::{GrantId, NodeId, TransactionId},
     invocation::Metadata,
     receipt::Receipt,
     secret::Secret32,
-    sign::SigningKey,
+    sign::{PublicKey, SigningKey},
 };
 use dmdl_vault::share::{self, Dealt, Threshold};
 use serde_json::Value;
@@ -37,6 +38,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -149,17 +151,19 @@ impl World {
         Client::new(Trust::new(self.genesis().clone()), identity.key(), gateway, TestRng::new(seed), PATIENCE)
     }
 
-    /// Registers a record at the attacker's gateway, while that behaves, as the owner.
+    /// Registers a record at the attacker's gateway, while that behaves, as the owner; every node has a share.
     pub(crate) fn register(&self, plaintext: Vec<u8>) -> Known {
-        let seed = seed();
-        let owner = self.victim(&self.network.owner, seed);
-        let registered = self.network.run(async {
+        let mut seed = 0;
+        let register = async || {
+            seed = self::seed();
+            let owner = self.victim(&self.network.owner, seed);
             let draft = Draft::new(metadata(), Some(research_policy()));
-            let spool = Cursor::new(Vec::new());
-            let registered = owner.register(&plaintext[..], spool, draft, &|_| ()).await.unwrap();
-            assert!(owner.wait_active(registered.record, registered.version, PATIENCE).await.unwrap());
-            registered
-        });
+            owner.register(&plaintext[..], Cursor::new(Vec::new()), draft, &|_| ()).await
+        };
+        let registered = self.network.run(register_among_all(&self.network.nodes, register));
+        let owner = self.victim(&self.network.owner, 0);
+        let active = self.network.run(owner.wait_active(registered.record, registered.version, PATIENCE));
+        assert!(active.unwrap(), "all have acknowledged");
         let data = self.data(&registered);
         let mut secrets = secrets_of(&dealt(seed, registered.custodians.len()), &data);
         secrets.add_plaintext("the plaintext", &plaintext);
@@ -194,7 +198,14 @@ impl World {
 
     /// A share that a custodian released, as it travels.
     pub(crate) fn released(&self, custodian: NodeId, decryption: TransactionId) -> Vec<u8> {
-        self.network.run(self.node().release(custodian, decryption)).unwrap()
+        let node = self.node();
+        self.network.run(until_answered(async || node.release(custodian, decryption).await)).unwrap()
+    }
+
+    /// A dealing key of a custodian, for one dealer.
+    pub(crate) fn dealing_key(&self, custodian: NodeId, dealer: PublicKey) -> DealingKey {
+        let node = self.node();
+        self.network.run(until_answered(async || node.dealing_keys(custodian, dealer, 1).await)).unwrap()[0]
     }
 
     /// The secrets of a node: of its signatures and of its cosignatures.
@@ -220,6 +231,25 @@ impl Drop for World {
         if let Some(honest) = self.honest.take() {
             self.network.run(honest.stop());
         }
+    }
+}
+
+/// Asks a custodian again while it is late, or behind the ledger.
+pub(crate) async fn until_answered<T>(ask: impl AsyncFn() -> Result<T, GatewayError>) -> Result<T, GatewayError> {
+    let begun = Instant::now();
+    loop {
+        let answer = ask().await;
+        let later = match &answer {
+            Err(GatewayError::Ask { .. }) => true,
+            Err(GatewayError::NodeRefused { refused, .. }) => {
+                ["behind", "not_final", "stale_view"].contains(&refused.code.as_str())
+            }
+            _ => false,
+        };
+        if !later || begun.elapsed() > PATIENCE {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests, grants, decryptions and people that are not in order.
 
 use super::table::Table;
-use crate::world::{World, asking, research_policy, submission, terms};
+use crate::world::{asking, research_policy, submission, terms};
 use dmdl_types::{
     access::{DuoCode, Purpose, Terms},
     event::Verdict,
@@ -13,8 +13,8 @@ use dmdl_types::{
 use serde_json::Value;
 
 /// A decryption under keys that nobody has: it is decided all the same.
-pub(crate) fn opening(world: &World, record: RecordId, version: u32, authority: Authority) -> Invocation {
-    let mut keys: Vec<_> = (0..4).map(|n| OpeningKey { custodian: world.node_id(n), key: [9; 32] }).collect();
+pub(crate) fn opening(record: RecordId, custodians: &[NodeId], version: u32, authority: Authority) -> Invocation {
+    let mut keys: Vec<_> = custodians.iter().map(|&custodian| OpeningKey { custodian, key: [9; 32] }).collect();
     keys.sort_by_key(|key| key.custodian);
     Invocation::Access(Access::Decrypt { record, version: RecordVersion::new(version), authority, keys })
 }
@@ -27,8 +27,8 @@ fn request(record: RecordId, terms: Terms) -> Invocation {
 fn requests_that_are_not_in_order() {
     let mut table = Table::new();
     let world = table.world.clone();
-    let record = world.record(true, Some(research_policy())).record;
-    let hidden = world.record(false, Some(research_policy())).record;
+    let record = table.record(true, Some(research_policy())).record;
+    let hidden = table.record(false, Some(research_policy())).record;
     table.begin();
     let researcher = world.person(1, Role::Researcher);
     for (name, days, uses) in [
@@ -73,7 +73,8 @@ fn requests_that_are_not_in_order() {
 fn decryptions_without_a_right_to_them() {
     let mut table = Table::new();
     let world = table.world.clone();
-    let (record, other) = (world.record(true, Some(research_policy())).record, world.record(true, None).record);
+    let (registered, other) = (table.record(true, Some(research_policy())), table.record(true, None));
+    let (record, custodians) = (registered.record, &registered.custodians[..]);
     let researcher = world.person(1, Role::Researcher);
     let granted = world.request(researcher, record);
     assert_eq!(granted.event.outcome.verdict, Verdict::Allow);
@@ -83,14 +84,20 @@ fn decryptions_without_a_right_to_them() {
     table.begin();
     let (under, colleague) = (Authority::Grant, &world.stranger);
     let none = under(GrantId::new([5; 32]));
-    let open = |authority| opening(&world, record, 1, authority);
+    let open = |authority| opening(record, custodians, 1, authority);
 
     table.denied("without a grant", researcher, open(none), "unknown_grant");
     table.denied("under somebody else's", colleague, open(under(grant)), "grant_mismatch");
-    table.denied("of another record", researcher, opening(&world, other, 1, under(grant)), "grant_mismatch");
+    let of_other = opening(other.record, &other.custodians, 1, under(grant));
+    table.denied("of another record", researcher, of_other, "grant_mismatch");
     table.denied("as if one owned it", researcher, open(Authority::Owner), "role");
-    table.denied("of a version that is not there", researcher, opening(&world, record, 9, under(grant)), "bad_version");
-    table.denied("of nothing", researcher, opening(&world, RecordId::new([5; 32]), 1, none), "unknown_record");
+    table.denied(
+        "of a version that is not there",
+        researcher,
+        opening(record, custodians, 9, under(grant)),
+        "bad_version",
+    );
+    table.denied("of nothing", researcher, opening(RecordId::new([5; 32]), custodians, 1, none), "unknown_record");
 
     let keys = |name: &str, change: &dyn Fn(&mut Vec<OpeningKey>)| {
         table.call(name, researcher, with_keys(open(under(grant)), change), (422, "bad_opening_key"));
@@ -98,7 +105,7 @@ fn decryptions_without_a_right_to_them() {
     keys("no keys", &|keys| keys.clear());
     keys("a custodian twice", &|keys| keys[1] = keys[0]);
     keys("custodians in disorder", &|keys| keys.reverse());
-    keys("an unknown custodian", &|keys| keys[3].custodian = NodeId::new([0xff; 32]));
+    keys("an unknown custodian", &|keys| keys.last_mut().unwrap().custodian = NodeId::new([0xff; 32]));
     for key in small_order() {
         keys(&format!("the key {}", hex::encode(key)), &|keys| keys[0].key = key);
     }
@@ -160,7 +167,7 @@ fn small_order() -> Vec<[u8; 32]> {
 fn people_and_owners_that_are_none() {
     let mut table = Table::new();
     let world = table.world.clone();
-    let record = world.record(true, None).record;
+    let record = table.record(true, None).record;
     table.begin();
     let (owner, admin) = (world.person(0, Role::Owner), world.person(0, Role::Admin));
     let transfer = |to| Invocation::Medical(Medical::Transfer { record, to });

@@ -13,7 +13,7 @@ const RECORDS: &str = "/v1/channels/main/records";
 fn names_that_are_none_or_of_nothing_here() {
     let mut table = Table::new();
     let world = table.world.clone();
-    let record = world.record(true, None).record;
+    let record = table.record(true, None).record;
     table.begin();
     let owner = Some(world.person(0, Role::Owner));
     let id = "ab".repeat(32);

@@ -1,20 +1,25 @@
 //! A table of bad input: each row is sent, gets its code, and changes nothing; then everything is as it was.
 
-use crate::world::{Answer, World, submission};
-use dmdl::local::Identity;
-use dmdl_types::{genesis::Role, invocation::Invocation, transaction::Transaction};
+use crate::{
+    log,
+    world::{Answer, World, submission},
+};
+use dmdl::{client::Registered, local::Identity};
+use dmdl_types::{
+    access::PolicyDocument, genesis::Role, id::RecordId, invocation::Invocation, transaction::Transaction,
+};
+use serde_json::Value;
 use std::{
-    fs, io,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    thread,
-    time::{Duration, Instant},
+    cell::RefCell,
+    fs,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 static TURN: Mutex<()> = Mutex::new(());
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// How long the log of events must have stayed as it is.
-const QUIET: Duration = Duration::from_millis(1500);
+/// Further blocks after which all that had come by now is on the ledger: the first of them may have been made up
+/// before it came.
+const QUIET_BLOCKS: u64 = 2;
 /// What a table may make the process grow by.
 const GROWTH_KIB: u64 = 64 * 1024;
 /// Longest piece of a body that may stand in a line of the log by chance.
@@ -23,6 +28,8 @@ const LINE_PIECE: usize = 16;
 /// The world, for one table at a time.
 pub(crate) struct Table {
     pub(crate) world: Arc<World>,
+    /// Records, each with as many custodians as will acknowledge.
+    registered: Vec<(RecordId, usize)>,
     begun: Option<Begun>,
     _turn: MutexGuard<'static, ()>,
 }
@@ -31,33 +38,50 @@ pub(crate) struct Table {
 struct Begun {
     events: u64,
     resident_kib: u64,
+    /// The rows that must leave no event.
+    rows: RefCell<Vec<String>>,
 }
 
 impl Table {
     /// Waits for its turn.
     pub(crate) fn new() -> Self {
-        static SUBSCRIBER: OnceLock<()> = OnceLock::new();
-        SUBSCRIBER.get_or_init(|| {
-            let filter = tracing_subscriber::EnvFilter::new("dmdl::gateway=info");
-            tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(|| Log).init();
-        });
+        log::keep();
         // Held while it waits, so that all tables have one world.
         let world = World::shared();
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { world, begun: None, _turn: turn }
+        Self { world, registered: Vec::new(), begun: None, _turn: turn }
+    }
+
+    /// Registers a record, as [`World::record`] does.
+    pub(crate) fn record(&mut self, listed: bool, policy: Option<PolicyDocument>) -> Registered {
+        let registered = self.world.record(listed, policy);
+        self.registered.push((registered.record, registered.custodians.len()));
+        registered
     }
 
     /// Ends the preparations: nothing is on its way to the ledger any more.
     pub(crate) fn begin(&mut self) {
-        let (mut events, mut since) = (self.world.log_size(), Instant::now());
-        while since.elapsed() < QUIET {
-            thread::sleep(Duration::from_millis(50));
-            let now = self.world.log_size();
-            if now != events {
-                (events, since) = (now, Instant::now());
-            }
+        for (record, custodians) in &self.registered {
+            self.world.eventually("all custodians have acknowledged", |world| {
+                acknowledgements(world, *record) == *custodians
+            });
         }
-        self.begun = Some(Begun { events, resident_kib: resident_kib() });
+        let mut events = self.world.log_size();
+        loop {
+            self.wait_quiet_blocks();
+            let now = self.world.log_size();
+            if now == events {
+                break;
+            }
+            events = now;
+        }
+        self.begun = Some(Begun { events, resident_kib: resident_kib(), rows: RefCell::default() });
+    }
+
+    /// Time does not tell: a view that is skipped is seconds without a block.
+    fn wait_quiet_blocks(&self) {
+        let height = self.world.height();
+        self.world.eventually("blocks are made", |world| world.height() >= height + QUIET_BLOCKS);
     }
 
     /// A row of one request.
@@ -71,7 +95,8 @@ impl Table {
         (status, code): (u16, &str),
     ) {
         let begun = self.begun.as_ref().expect("the table has begun");
-        let from = LOG.lock().unwrap().len();
+        begun.rows.borrow_mut().push(name.to_owned());
+        let from = log::kept().len();
         let headers = [("content-type", "application/json")];
         let sent = body.unwrap_or_default().as_bytes();
         let answer = self.world.ask(who, method, target, &headers[..usize::from(body.is_some())], sent);
@@ -118,24 +143,32 @@ impl Table {
     /// Everything is as it was: the gateway serves, the ledger has what was promised and no more, all nodes agree on
     /// it, and memory is where it was.
     pub(crate) fn end(mut self) {
-        let Begun { events, resident_kib: before } = self.begun.take().expect("the table has begun");
+        let Begun { events, resident_kib: before, rows } = self.begun.take().expect("the table has begun");
         assert_eq!(self.world.ask(None, "GET", "/readyz", &[], b"").body, "ready");
         let owner = self.world.person(0, Role::Owner);
         assert_eq!(self.world.get(Some(owner), "records").status, 200);
-        thread::sleep(QUIET);
-        assert_eq!(self.world.log_size(), events, "nothing comes after");
+        self.wait_quiet_blocks();
+        let rows = rows.into_inner();
+        assert_eq!(self.world.log_size(), events, "nothing comes after: something of one of {rows:?} is on the ledger");
         self.world.assert_agreement();
         let grown = resident_kib().saturating_sub(before);
         assert!(grown <= GROWTH_KIB, "the process has grown by {grown} KiB");
     }
 }
 
+/// How many custodians of a record have acknowledged their shares.
+fn acknowledgements(world: &World, record: RecordId) -> usize {
+    let owner = world.person(0, Role::Owner);
+    let trail = world.get(Some(owner), &format!("audit/events?record={record}&limit=500")).json();
+    let acknowledges = |item: &&Value| item["event"]["action"] == "acknowledge";
+    trail["items"].as_array().unwrap().iter().filter(acknowledges).count()
+}
+
 /// Asserts that a request left one line in the log, which is plain and has nothing of its body.
 #[track_caller]
 fn assert_one_line(name: &str, from: usize, status: u16, body: &[u8]) {
-    let log = LOG.lock().unwrap()[from..].to_vec();
-    let log = String::from_utf8(log).expect("the log is text");
-    let lines: Vec<&str> = log.lines().collect();
+    let log = log::kept();
+    let lines: Vec<&str> = log[from..].lines().collect();
     assert_eq!(lines.len(), 1, "{name}: {lines:?}");
     assert!(lines[0].bytes().all(|byte| (b' '..=b'~').contains(&byte)) && lines[0].len() < 400, "{name}: {lines:?}");
     assert!(lines[0].contains(&format!("status={status}")), "{name}: {lines:?}");
@@ -148,17 +181,4 @@ fn resident_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("this system tells of its processes");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
-struct Log;
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

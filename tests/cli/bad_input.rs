@@ -145,10 +145,20 @@ fn numbers_and_names_that_cannot_be_are_refused_by_name() {
 fn a_home_that_cannot_be_written_is_told() {
     let up = Up::shared();
     for home in ["/proc/dmdl-none", "/dev/null/dmdl"] {
-        let output = up.command("owner", ["record", "list", "--json"]).env("DMDL_HOME", home).output().unwrap();
-        assert!([0, 7, 74].contains(&code(&output)), "{home}: {}", text(&output.stdout));
-        assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
-        assert!(json(&output).is_object());
+        let run = |args: &[&str]| up.command("owner", args).arg("--json").env("DMDL_HOME", home).output().unwrap();
+        // What was verified must be remembered, so nothing is asked that could not be.
+        for args in [&["record", "list"][..], &["whoami"], &["audit", "query"]] {
+            let output = run(args);
+            assert_eq!(failed(&output), (74, "storage".to_owned()), "{home}: {args:?}");
+            let detail = json(&output)["error"]["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains(home), "{detail}");
+            assert_eq!(text(&output.stderr), "");
+        }
+        // What remembers nothing needs no home.
+        for args in [&["status"][..], &["custodian", "list"], &["policy", "check", "closed"]] {
+            let output = run(args);
+            assert_eq!(code(&output), 0, "{home}: {args:?}: {}", text(&output.stdout));
+        }
     }
 }
 

@@ -1,27 +1,20 @@
 //! Keys, policies, the trail and the contracts, as separate processes of the people concerned see them.
 
-use super::harness::{Up, code, dmdl, json, run, str, text};
+use super::harness::{Up, code, dmdl, eventually, json, run, str, text};
 use dmdl::{
     local::{LocalNetwork, Shape},
     network_file::NetworkFile,
 };
-use dmdl_types::id::UnixMillis;
 use serde_json::Value;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
     path::PathBuf,
     process::{Child, ChildStdout, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const STUDY: [&str; 6] = ["--purpose", "HMB", "--reason", "a study", "--days", "30"];
-
-fn record(up: &Up, name: &str, policy: &str) -> String {
-    let path = up.folder().join(name);
-    fs::write(&path, name).unwrap();
-    up.register("owner", &path, &["--policy", policy])
-}
 
 fn key(up: &Up, who: &str) -> String {
     up.ok(who, &["whoami"])["key"].as_str().unwrap().to_owned()
@@ -31,18 +24,6 @@ fn key(up: &Up, who: &str) -> String {
 fn refused(up: &Up, who: &str, args: &[&str], exit: i32) -> String {
     let error = up.fails(who, args, exit);
     error["error"]["code"].as_str().unwrap_or_else(|| panic!("{error}")).to_owned()
-}
-
-/// What there is once it is there; it takes a few seconds at most.
-fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20), "it does not come");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 #[test]
@@ -77,7 +58,7 @@ fn a_key_lives_from_its_file_to_its_revocation() {
 #[test]
 fn a_policy_is_set_shown_explained_and_remembered() {
     let up = Up::shared();
-    let record = record(&up, "policies", "research-auto");
+    let record = up.record("policies", &["--policy", "research-auto"]);
     let first = up.ok("owner", &["policy", "show", &record]);
     let explained = up.ok("owner", &["policy", "explain", &record, "--as-if", "purpose=HMB,org=biobank"]);
     assert_eq!((&explained["decision"], &explained["policy"]), (&Value::from("allow"), &first["policy"]));
@@ -104,14 +85,16 @@ fn a_policy_is_set_shown_explained_and_remembered() {
 #[test]
 fn the_trail_is_asked_for_proved_and_written_as_people_need_it() {
     let up = Up::shared();
-    let record = record(&up, "trail", "research-auto");
+    let (record, custodians) = up.settled_record("trail", &["--policy", "research-auto"]);
+    // A registration, its acknowledgements, and two requests.
+    let events_of_record = 1 + custodians + 2;
     let allowed = up.ok("researcher", &[&["access", "request", &record], &STUDY[..]].concat());
     up.fails("researcher", &["access", "request", &record, "--purpose", "POA", "--reason", "ancestry"], 3);
     let of_record = ["--record", &record];
     let query = |more: &[&str]| up.ok("owner", &[&["audit", "query"], &of_record[..], more].concat());
-    // A registration, four acknowledgements, of which the last comes when it likes, and two requests.
-    let all = eventually(|| Some(query(&[])).filter(|all| all["items"].as_array().unwrap().len() == 7));
+    let all = query(&[]);
     let events = all["items"].as_array().unwrap();
+    assert_eq!(events.len(), events_of_record, "{all}");
     assert_eq!(query(&["--outcome", "deny"])["items"].as_array().unwrap().len(), 1);
     assert_eq!(query(&["--purpose", "POA", "--outcome", "allow"])["items"].as_array().unwrap().len(), 0);
     let time = events[0]["event"]["time"].as_str().unwrap();
@@ -127,9 +110,9 @@ fn the_trail_is_asked_for_proved_and_written_as_people_need_it() {
         up.ok(who, &[&["audit", "export", "--out", str(&out(name))], more].concat())
     };
     // A bundle goes as far as the newest final checkpoint, which comes a moment after what it covers.
-    let proved = eventually(|| {
+    let proved = eventually("a checkpoint covers all of it", || {
         let _ = fs::remove_file(out("record.bundle"));
-        Some(export("owner", "record.bundle", &of_record)).filter(|proved| proved["events"] == 7)
+        Some(export("owner", "record.bundle", &of_record)).filter(|proved| proved["events"] == events_of_record)
     });
     let whole = export("officer", "whole.bundle", &[]);
     for (name, exported) in [("record.bundle", &proved), ("whole.bundle", &whole)] {
@@ -193,7 +176,7 @@ impl Drop for Follower {
 #[test]
 fn the_trail_can_be_followed_as_it_happens() {
     let up = Up::shared();
-    let record = record(&up, "followed", "closed");
+    let record = up.record("followed", &["--policy", "closed"]);
     let mut follower = Follower::start(&up, &["--json", "--record", &record]);
     // Events come from when the gateway has let it in, so something happens until it has.
     let (heard, told) = std::sync::mpsc::channel();
@@ -259,7 +242,7 @@ fn the_status_is_told_to_anybody_and_believed_of_the_pinned_network_only() {
 
     let orgs = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
     let nodes = tempfile::tempdir().unwrap();
-    let other = LocalNetwork::create(nodes.path(), &orgs, &[], UnixMillis::new(1), Shape::default()).unwrap();
+    let other = LocalNetwork::create(nodes.path(), &orgs, &[], Shape::default()).unwrap();
     let mixed = NetworkFile::of(other.genesis().clone()).with_gateway(whole.gateways[0].clone());
     let path = up.folder().join("other.toml");
     fs::write(&path, mixed.to_text().unwrap()).unwrap();
@@ -270,7 +253,7 @@ fn the_status_is_told_to_anybody_and_believed_of_the_pinned_network_only() {
 #[test]
 fn a_reader_of_the_trail_that_goes_away_is_no_failure() {
     let up = Up::shared();
-    let record = record(&up, "left", "closed");
+    let record = up.record("left", &["--policy", "closed"]);
     let mut follower = Follower::start(&up, &[]);
     let mut errors = follower.process.stderr.take().unwrap();
     drop(follower.lines.take());
@@ -288,7 +271,7 @@ fn a_reader_of_the_trail_that_goes_away_is_no_failure() {
 #[test]
 fn a_trail_that_is_shorter_than_what_was_verified_before_is_not_exported() {
     let up = Up::shared();
-    record(&up, "remembered", "closed");
+    up.record("remembered", &["--policy", "closed"]);
     let pin = NetworkFile::read(&up.network().join("network.toml")).unwrap();
     let home = up.folder().join("home/far-seeing");
     fs::create_dir_all(home.join(pin.network.to_string())).unwrap();

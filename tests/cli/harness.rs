@@ -12,6 +12,13 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// How long what is on its way may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long somebody goes on asking a network that comes and goes.
+const INSISTENCE: Duration = Duration::from_secs(120);
+/// What a command ends with when the network is not there, or not in time.
+pub(crate) const UNAVAILABLE: i32 = 6;
+
 /// The program, with nothing of this process's settings.
 pub(crate) fn dmdl() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dmdl"));
@@ -44,6 +51,25 @@ pub(crate) fn str(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// What there is once it is there, if it comes in time.
+pub(crate) fn within<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let begun = Instant::now();
+    loop {
+        let found = look();
+        if found.is_some() || begun.elapsed() >= patience {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What there is once it is there; it takes a few seconds at most.
+#[track_caller]
+pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    let Some(found) = within(PATIENCE, look) else { panic!("not in time: {what}") };
+    found
+}
+
 /// A clock that is off, for processes that are started with a library that says so.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
@@ -70,8 +96,13 @@ static SHARED: Mutex<Weak<Up>> = Mutex::new(Weak::new());
 impl Up {
     /// Starts one of its own.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts one of its own with further arguments.
+    pub(crate) fn start_with(more: &[&str]) -> Self {
         let up = Self { dir: tempfile::tempdir().unwrap(), process: Mutex::default(), clock: Mutex::default() };
-        up.resume();
+        up.spawn(&mut dmdl(), more);
         up
     }
 
@@ -194,11 +225,63 @@ impl Up {
         error
     }
 
+    /// Runs a command until the network answers it.
+    pub(crate) fn insist(&self, who: &str, args: &[&str]) -> Value {
+        let begun = Instant::now();
+        loop {
+            let output = self.run(who, &[args, &["--json"]].concat());
+            match code(&output) {
+                0 => return json(&output),
+                UNAVAILABLE => {}
+                other => panic!("{who}: {args:?} ended with {other}: {}", text(&output.stdout)),
+            }
+            assert!(begun.elapsed() < INSISTENCE, "{who}: {args:?}: {}", text(&output.stdout));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Registers a file as somebody's and gives the record's id.
     pub(crate) fn register(&self, who: &str, file: &Path, more: &[&str]) -> String {
-        let said = self.ok(who, &[&["record", "register", str(file)], more].concat());
-        assert_eq!(said["state"], "ACTIVE", "{said}");
-        said["record"].as_str().unwrap().to_owned()
+        self.registered(who, file, more)["record"].as_str().unwrap().to_owned()
+    }
+
+    /// Registers a file as somebody's and gives all that is said of the record.
+    ///
+    /// On a busy machine too few custodians may answer in time. Nothing is registered then, and it is tried again.
+    pub(crate) fn registered(&self, who: &str, file: &Path, more: &[&str]) -> Value {
+        let args = [&["record", "register", str(file)], more, &["--json"]].concat();
+        let output = eventually("enough custodians answer", || {
+            Some(self.run(who, &args)).filter(|output| json(output)["error"]["code"] != "custodians_unavailable")
+        });
+        let said = json(&output);
+        assert_eq!((code(&output), &said["state"]), (0, &Value::from("ACTIVE")), "{said} {}", text(&output.stderr));
+        said
+    }
+
+    /// Registers a file of this name as the owner's and gives the record's id.
+    pub(crate) fn record(&self, name: &str, more: &[&str]) -> String {
+        self.register("owner", &self.write(name), more)
+    }
+
+    /// The same, once each of the record's custodians has acknowledged: nothing more comes by itself. Gives how many
+    /// they are, too.
+    pub(crate) fn settled_record(&self, name: &str, more: &[&str]) -> (String, usize) {
+        let said = self.registered("owner", &self.write(name), more);
+        let (record, custodians) = (said["record"].as_str().unwrap(), said["custodians"].as_array().unwrap().len());
+        eventually("every custodian acknowledges", || {
+            let trail = self.ok("owner", &["audit", "query", "--record", record, "--limit", "500"]);
+            let acknowledges = |item: &&Value| item["event"]["action"] == "acknowledge";
+            let acknowledged = trail["items"].as_array().unwrap().iter().filter(acknowledges).count();
+            (acknowledged == custodians).then_some(())
+        });
+        (record.to_owned(), custodians)
+    }
+
+    /// Writes a file whose text is its name.
+    fn write(&self, name: &str) -> PathBuf {
+        let path = self.folder().join(name);
+        std::fs::write(&path, name).unwrap();
+        path
     }
 
     /// Opens a record as somebody and gives its bytes.

@@ -1,8 +1,7 @@
 //! `dmdl up`, killed again and again while people work: it forgets nothing that it said.
 
-use super::harness::{Up, code, json, text};
+use super::harness::{UNAVAILABLE, Up, code, text};
 use dmdl_types::{bundle, genesis::Genesis};
-use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs,
@@ -15,8 +14,6 @@ use std::{
 const KILLS: usize = 20;
 /// How long somebody goes on trying while the network comes and goes.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What a command ends with when the network is not there, or not in time.
-const UNAVAILABLE: i32 = 6;
 
 /// What people were told.
 #[derive(Default)]
@@ -29,21 +26,6 @@ struct Told {
     used: BTreeMap<String, u64>,
     /// Openings that were interrupted and resumed.
     resumed: usize,
-}
-
-/// Runs a command until the network answers it.
-fn insist(up: &Up, who: &str, args: &[&str]) -> Value {
-    let begun = Instant::now();
-    loop {
-        let output = up.run(who, &[args, &["--json"]].concat());
-        match code(&output) {
-            0 => return json(&output),
-            UNAVAILABLE => {}
-            other => panic!("{who}: {args:?} ended with {other}: {}", text(&output.stdout)),
-        }
-        assert!(begun.elapsed() < PATIENCE, "{who}: {args:?}: {}", text(&output.stdout));
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Opens a record once; what is interrupted after it was ordered is resumed, not begun anew.
@@ -89,7 +71,7 @@ fn work(up: &Up, stop: &AtomicBool) -> Told {
         let content = format!("round {round}").into_bytes();
         let file = up.folder().join("content");
         fs::write(&file, &content).unwrap();
-        let said = insist(up, "owner", &["record", "register", file.to_str().unwrap(), "--policy", "research-auto"]);
+        let said = up.insist("owner", &["record", "register", file.to_str().unwrap(), "--policy", "research-auto"]);
         let record = said["record"].as_str().unwrap().to_owned();
         told.verdicts.insert(said["transaction"].as_str().unwrap().to_owned(), "applied");
         if said["state"] != "ACTIVE" {
@@ -97,7 +79,7 @@ fn work(up: &Up, stop: &AtomicBool) -> Told {
         }
         told.active.insert(record.clone(), content.clone());
         let ask = ["access", "request", &record, "--purpose", "HMB", "--reason", "a study", "--uses", "2"];
-        let asked = insist(up, "researcher", &ask);
+        let asked = up.insist("researcher", &ask);
         let request = asked["request"].as_str().unwrap().to_owned();
         told.verdicts.insert(request.clone(), "allow");
         assert_eq!(open(up, &mut told, &request), content);
@@ -129,7 +111,7 @@ fn killed_at_any_moment_it_resumes_and_forgets_nothing() {
 
     // Nothing that was said to be final is missing or changed.
     let out = up.folder().join("trail.bundle");
-    insist(&up, "officer", &["audit", "export", "--out", out.to_str().unwrap()]);
+    up.insist("officer", &["audit", "export", "--out", out.to_str().unwrap()]);
     let pin: toml::Table = toml::from_str(&fs::read_to_string(up.network().join("network.toml")).unwrap()).unwrap();
     let genesis: Genesis = pin["genesis"].clone().try_into().unwrap();
     let trail = bundle::verify(&fs::read(out).unwrap(), &genesis).unwrap();

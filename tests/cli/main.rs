@@ -20,3 +20,4 @@ mod killed;
 mod kinds;
 mod policies;
 mod remarks;
+mod sizes;

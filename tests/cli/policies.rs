@@ -4,16 +4,10 @@ use super::harness::{Up, str, text};
 use serde_json::Value;
 use std::fs;
 
-fn record(up: &Up, name: &str, policy: &[&str]) -> String {
-    let path = up.folder().join(name);
-    fs::write(&path, name).unwrap();
-    up.register("owner", &path, policy)
-}
-
 #[test]
 fn two_policies_are_compared_in_text_and_in_meaning() {
     let up = Up::shared();
-    let record = record(&up, "compared", &["--policy", "research-auto", "--duo", "GRU"]);
+    let record = up.record("compared", &["--policy", "research-auto", "--duo", "GRU"]);
     let file = up.folder().join("stricter.cedar");
     let stricter =
         fs::read_to_string("policies/cedar/templates/research-auto.cedar").unwrap().replace("<= 90", "<= 30");
@@ -51,7 +45,7 @@ fn two_policies_are_compared_in_text_and_in_meaning() {
 #[test]
 fn who_could_get_a_record_is_said_person_by_person() {
     let up = Up::shared();
-    let record = record(&up, "for whom", &["--policy", "research-auto", "--duo", "DS", "--disease", "MONDO:0005148"]);
+    let record = up.record("for whom", &["--policy", "research-auto", "--duo", "DS", "--disease", "MONDO:0005148"]);
     let who = up.ok("owner", &["policy", "who", &record]);
     assert_eq!(who["complete"], true);
     let of = |who: &Value, name: &str| {
@@ -76,7 +70,7 @@ fn who_could_get_a_record_is_said_person_by_person() {
 #[test]
 fn a_policy_is_tried_on_the_requests_that_were_made() {
     let up = Up::shared();
-    let record = record(&up, "tried", &["--policy", "research-auto", "--duo", "GRU"]);
+    let record = up.record("tried", &["--policy", "research-auto", "--duo", "GRU"]);
     let ask = |purpose: &str, days: &str, exit: i32| {
         let args =
             ["access", "request", &record, "--purpose", purpose, "--days", days, "--reason", "a study", "--json"];

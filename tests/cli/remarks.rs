@@ -1,26 +1,51 @@
 //! Reasons, comments and titles: who reads them, where they lie, and what is left when they are taken back.
 
-use super::harness::{Up, code, json, run, str, text};
+use super::harness::{Up, code, eventually, json, run, str, text, within};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+/// How many nodes keep what lies beside the ledger.
+const NODES: usize = 4;
+/// How long a text may take to the last of them. One that is busy just then misses it, and asks for it when it is
+/// wanted.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
+/// How often a text is handed in that every node should have.
+const TRIES: usize = 6;
 const PURPOSE: [&str; 2] = ["--purpose", "HMB"];
-
-fn record(up: &Up, name: &str, more: &[&str]) -> String {
-    let path = up.folder().join(name);
-    fs::write(&path, name).unwrap();
-    up.register("owner", &path, more)
-}
 
 /// Asks as somebody for a reason that is kept.
 fn ask(up: &Up, who: &str, record: &str, reason: &str) -> String {
     let asked = up.ok(who, &[&["access", "request", record, "--reason", reason], &PURPOSE[..]].concat());
     assert_eq!(asked["reason"]["state"], "kept", "{asked}");
     asked["request"].as_str().unwrap().to_owned()
+}
+
+/// The same for a reason of which every node has its copy; gives the copies, too.
+fn ask_all(up: &Up, who: &str, record: &str, reason: &str) -> (String, Vec<PathBuf>) {
+    for _ in 0..TRIES {
+        let request = ask(up, who, record, reason);
+        let copies = || Some(beside(up, "remarks", &request)).filter(|copies| copies.len() == NODES);
+        if let Some(copies) = within(ON_ITS_WAY, copies) {
+            return (request, copies);
+        }
+    }
+    panic!("a node keeps none of {TRIES} reasons")
+}
+
+/// Waits until every node has heard of a title, which is given again for one that missed it.
+fn until_all_heard(heard: impl Fn() -> bool, give_again: impl Fn()) {
+    for _ in 0..TRIES {
+        if within(ON_ITS_WAY, || heard().then_some(())).is_some() {
+            return;
+        }
+        give_again();
+    }
+    panic!("a node missed {TRIES} titles")
 }
 
 fn show(up: &Up, who: &str, request: &str) -> Value {
@@ -82,7 +107,7 @@ fn beside(up: &Up, shelf: &str, id: &str) -> Vec<PathBuf> {
 #[test]
 fn the_parties_read_a_reason_and_a_comment_and_nobody_else_does() {
     let up = Up::shared();
-    let record = record(&up, "reasons", &[]);
+    let record = up.record("reasons", &[]);
     enrol(&up, "reviewer", "committee");
     enrol(&up, "bystander", "researcher");
     let reason = "Längsschnitt über HbA1c\nKohorte 7";
@@ -117,12 +142,12 @@ fn the_parties_read_a_reason_and_a_comment_and_nobody_else_does() {
 #[test]
 fn a_denial_keeps_its_reason_and_a_review_may_say_nothing() {
     let up = Up::shared();
-    let automatic = record(&up, "denied with a reason", &["--policy", "research-auto"]);
+    let automatic = up.record("denied with a reason", &["--policy", "research-auto"]);
     let ancestry = ["access", "request", &automatic, "--purpose", "POA", "--reason", "ancestry"];
     let denied = up.fails("researcher", &ancestry, 3);
     assert_eq!((&denied["decision"], &denied["reason"]["state"]), (&Value::from("deny"), &"kept".into()));
     assert_eq!(show(&up, "officer", denied["request"].as_str().unwrap())["reason"]["text"], "ancestry");
-    let reviewed = record(&up, "reviewed in silence", &[]);
+    let reviewed = up.record("reviewed in silence", &[]);
     let request = ask(&up, "researcher", &reviewed, "a study");
     up.ok("owner", &["access", "deny", &request]);
     assert_eq!(show(&up, "researcher", &request)["comment"]["state"], "missing");
@@ -135,7 +160,7 @@ fn a_denial_keeps_its_reason_and_a_review_may_say_nothing() {
 #[test]
 fn what_is_no_text_is_refused_before_anything_is_asked() {
     let up = Up::shared();
-    let record = record(&up, "no text", &[]);
+    let record = up.record("no text", &[]);
     let long = "x".repeat(4097);
     for (bad, why) in [("", "no_text"), (" \n", "no_text"), (&*long, "too_long"), ("a\u{1b}[2J", "bad_text")] {
         let args = [&["access", "request", &record, "--reason", bad], &PURPOSE[..]].concat();
@@ -152,19 +177,18 @@ fn what_is_no_text_is_refused_before_anything_is_asked() {
 #[test]
 fn a_reason_lies_on_no_disk_in_clear_and_is_gone_when_it_is_taken_back() {
     let up = Up::shared();
-    let record = record(&up, "canary", &[]);
+    let (record, _) = up.settled_record("canary", &[]);
     let canary = "canary-of-the-reason-5b1f0c77d2";
-    let request = ask(&up, "researcher", &record, canary);
+    let (request, copies) = ask_all(&up, "researcher", &record, canary);
     let holders = holding(&up.network(), canary);
     assert!(holders.is_empty(), "{holders:?}");
-    let copies = beside(&up, "remarks", &request);
-    assert_eq!(copies.len(), 4, "every node keeps it: {copies:?}");
     let sealed = fs::read(&copies[0]).unwrap();
 
     let trail = || up.ok("officer", &["audit", "query", "--record", &record, "--limit", "500"])["items"].clone();
     let before = trail();
     assert_eq!(up.fails("owner", &["access", "forget", &request], 4)["error"]["code"], "unknown_remark");
-    let forgotten = up.ok("researcher", &["access", "forget", &request]);
+    // It says so while a node has not answered that it took it back.
+    let forgotten = up.insist("researcher", &["access", "forget", &request]);
     assert_eq!(forgotten["withdrawn"][0], request.as_str());
     for who in ["researcher", "owner", "officer"] {
         assert_eq!(show(&up, who, &request)["reason"]["state"], "withdrawn", "{who}");
@@ -176,7 +200,7 @@ fn a_reason_lies_on_no_disk_in_clear_and_is_gone_when_it_is_taken_back() {
         // Transaction and author, 64 bytes, are in both.
         assert!(!sealed.windows(66).any(|part| left.windows(66).any(|kept| kept == part)));
     }
-    up.ok("researcher", &["access", "forget", &request]);
+    up.insist("researcher", &["access", "forget", &request]);
     up.ok("owner", &["access", "approve", &request]);
     assert_eq!(up.open("researcher", &request, &[]), b"canary", "it blocks nothing");
 }
@@ -184,9 +208,14 @@ fn a_reason_lies_on_no_disk_in_clear_and_is_gone_when_it_is_taken_back() {
 #[test]
 fn what_a_node_lost_or_altered_comes_from_the_others_and_otherwise_is_missing() {
     let up = Up::shared();
-    let record = record(&up, "altered", &[]);
-    let request = ask(&up, "researcher", &record, "a study of sleep");
-    let copies = beside(&up, "remarks", &request);
+    let record = up.record("altered", &[]);
+    let (request, copies) = ask_all(&up, "researcher", &record, "a study of sleep");
+    let is_read = || {
+        eventually("the reason is read", || {
+            let reason = show(&up, "owner", &request)["reason"].clone();
+            (reason["text"] == "a study of sleep").then_some(())
+        });
+    };
     let alter = |path: &Path| {
         let mut bytes = fs::read(path).unwrap();
         let middle = bytes.len() / 2;
@@ -197,9 +226,9 @@ fn what_a_node_lost_or_altered_comes_from_the_others_and_otherwise_is_missing() 
     for copy in &copies {
         let whole = fs::read(copy).unwrap();
         alter(copy);
-        assert_eq!(show(&up, "owner", &request)["reason"]["text"], "a study of sleep");
+        is_read();
         fs::remove_file(copy).unwrap();
-        assert_eq!(show(&up, "owner", &request)["reason"]["text"], "a study of sleep");
+        is_read();
         fs::write(copy, whole).unwrap();
     }
     copies.iter().for_each(|copy| alter(copy));
@@ -213,7 +242,7 @@ fn what_a_node_lost_or_altered_comes_from_the_others_and_otherwise_is_missing() 
 fn a_title_is_found_changed_taken_back_and_goes_with_its_record() {
     let up = Up::shared();
     let title = "Unobtainium canary title 93ad";
-    let record = record(&up, "titled", &["--title", title]);
+    let record = up.record("titled", &["--title", title]);
     assert_eq!(up.ok("researcher", &["record", "show", &record])["title"], title);
     let found = |words: &str| {
         let listed = up.ok("researcher", &["record", "list", "--query", words]);
@@ -224,32 +253,59 @@ fn a_title_is_found_changed_taken_back_and_goes_with_its_record() {
     let table = up.run("owner", &["record", "list", "--query", "unobtainium"]);
     assert!(text(&table.stdout).contains(title), "{}", text(&table.stdout));
     // In the catalogue of each node, and nowhere else.
+    let give = |title: &str| drop(up.ok("owner", &["record", "title", &record, title]));
+    until_all_heard(|| beside(&up, "titles", &record).len() == NODES, || give(title));
     let (mut places, mut catalogue) = (holding(&up.network(), title), beside(&up, "titles", &record));
     places.sort();
     catalogue.sort();
-    assert_eq!((&places, places.len()), (&catalogue, 4));
+    assert_eq!((&places, places.len()), (&catalogue, NODES));
 
     assert_eq!(up.fails("researcher", &["record", "title", &record, "mine"], 3)["error"]["code"], "role");
-    up.ok("owner", &["record", "title", &record, "Another title of 93ad"]);
-    assert_eq!(up.ok("officer", &["record", "show", &record])["title"], "Another title of 93ad");
+    let other = "Another title of 93ad";
+    give(other);
+    assert_eq!(up.ok("officer", &["record", "show", &record])["title"], other);
+    let first = |path: &PathBuf| fs::read(path).unwrap().windows(title.len()).any(|part| part == title.as_bytes());
+    until_all_heard(|| !beside(&up, "titles", &record).iter().any(first), || give(other));
     assert!(holding(&up.network(), title).is_empty(), "the first one is gone");
-    up.ok("owner", &["record", "title", &record, "--forget"]);
+    // It says so while a node has not answered that it took it back.
+    up.insist("owner", &["record", "title", &record, "--forget"]);
     assert_eq!(up.ok("officer", &["record", "show", &record])["title"], Value::Null);
-    up.ok("owner", &["record", "title", &record, title]);
+    give(title);
     up.ok("owner", &["record", "erase", &record]);
     assert_eq!(up.ok("owner", &["record", "show", &record])["title"], Value::Null);
     assert_eq!(up.fails("owner", &["record", "title", &record, title], 2)["error"]["code"], "record_erased");
-    let begun = std::time::Instant::now();
-    while !holding(&up.network(), title).is_empty() {
-        assert!(begun.elapsed().as_secs() < 20, "{:?}", holding(&up.network(), title));
-        std::thread::sleep(std::time::Duration::from_millis(50));
+    eventually("the title is gone with its record", || holding(&up.network(), title).is_empty().then_some(()));
+}
+
+#[test]
+fn a_title_is_text_whatever_it_looks_like_and_moves_no_screen() {
+    let up = Up::shared();
+    let record = up.record("looks", &[]);
+    let last = "\"'; DROP TABLE titles; --";
+    for title in ["<img src=x onerror=alert(1)>", last] {
+        let given = up.run("owner", &["record", "title", &record, title]);
+        assert_eq!(code(&given), 0, "{}", text(&given.stderr));
+        assert!(text(&given.stdout).contains(title), "{:?}", text(&given.stdout));
+        assert_eq!(up.ok("officer", &["record", "show", &record])["title"], title, "as it was typed");
+        for shown in [&["record", "show", &record][..], &["record", "list", "--query", &record]] {
+            let shown = up.run("officer", shown);
+            assert!(text(&shown.stdout).contains(title), "{:?}", text(&shown.stdout));
+        }
     }
+    let file = up.folder().join("looks");
+    for title in ["CT\u{1b}[2J", "CT\rMRI", "CT\nMRI", "CT\u{7f}", "CT\u{85}", "CT \u{202e}txt.exe", "C\u{200b}T"] {
+        for args in [&["record", "title", &record, title][..], &["record", "register", str(&file), "--title", title]] {
+            let error = up.fails("owner", args, 2);
+            assert_eq!(error["error"]["code"], "bad_text", "{title:?}: {error}");
+        }
+    }
+    assert_eq!(up.ok("officer", &["record", "show", &record])["title"], last, "nothing took its place");
 }
 
 #[test]
 fn an_heir_reads_the_reasons_and_gives_the_titles() {
     let up = Up::shared();
-    let record = record(&up, "inherited", &["--title", "of the first owner"]);
+    let record = up.record("inherited", &["--title", "of the first owner"]);
     enrol(&up, "heir", "owner");
     let heir = up.ok("heir", &["whoami"])["key"].as_str().unwrap().to_owned();
     up.ok("owner", &["record", "transfer", &record, "--to", &heir]);

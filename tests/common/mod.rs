@@ -4,44 +4,41 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod samples;
+pub(crate) mod start;
+
+#[allow(unused_imports, reason = "each test program uses a part of it")]
+pub(crate) use start::{NODES, PATIENCE, random_bytes, research_policy, terms};
 
 use dmdl::{
-    client::{Draft, OpenError, Opening, Registered},
-    local::{Identity, LocalClient, LocalNetwork, Shape, os_rng},
+    client::{CallError, Draft, OpenError, Opening, RegisterError, Registered},
+    local::{Identity, LocalClient, LocalNetwork, Shape},
     node::{Final, Handle},
 };
 use dmdl_audit_ledger::{
     execute::Tip,
     store::{Entry, Reader as _, Space},
 };
-use dmdl_policies::templates::Template;
 use dmdl_types::{
-    access::{DuoCode, Permission, PolicyDocument, Purpose, ReasonCode, Terms},
+    access::{DuoCode, PolicyDocument, ReasonCode},
     event::{Action, Event, Outcome, Verdict},
     genesis::Role,
-    id::{GrantId, NodeId, RecordId, TransactionId, UnixMillis},
+    id::{GrantId, NodeId, RecordId, TransactionId},
     invocation::{Authority, Metadata},
 };
-use rand_core::Rng as _;
+use start::{ORGS, person, reaches};
 use std::{
     future::Future,
     io::Cursor,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// How many organisations there are, each with one node of every role.
-pub(crate) const NODES: usize = 4;
 /// How many shares open a record.
 pub(crate) const THRESHOLD: usize = 2;
-/// How long a step may take that is expected to succeed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-const ORGS: [&str; NODES] = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
 
 /// A person at a gateway.
 pub(crate) type Person = LocalClient;
@@ -68,20 +65,14 @@ static SHARED: Mutex<Weak<TestNetwork>> = Mutex::new(Weak::new());
 impl TestNetwork {
     /// Starts a network of its own.
     pub(crate) fn start() -> Self {
-        let person = |org: usize, name, role| Identity::new(ORGS[org], name, role).unwrap();
         let owner = person(0, "owner", Role::Owner);
         let committee = person(0, "committee", Role::Committee);
         let neighbour = person(1, "neighbour", Role::Owner);
         let researcher = person(2, "researcher", Role::Researcher);
         let colleague = person(2, "colleague", Role::Researcher);
         let people = [&owner, &committee, &neighbour, &researcher, &colleague];
-        let dir = tempfile::tempdir().unwrap();
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let now = UnixMillis::new(u64::try_from(since.as_millis()).unwrap());
-        let mut nodes = LocalNetwork::create(dir.path(), &ORGS, &people, now, Shape::default()).unwrap();
-        nodes.start_all().unwrap();
-        nodes.wait_ready(PATIENCE).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (nodes, dir) = start::start_network(&people, Shape::default());
+        let runtime = start::runtime(1);
         Self { nodes, owner, committee, neighbour, researcher, colleague, runtime, dir }
     }
 
@@ -122,9 +113,20 @@ impl TestNetwork {
         self.node(position).node().channel().tip()
     }
 
+    /// The positions of the nodes that run.
+    pub(crate) fn running(&self) -> impl Iterator<Item = usize> {
+        (0..NODES).filter(move |position| self.nodes.node(*position).is_some())
+    }
+
     /// Every entry of one space of a node's store.
     pub(crate) fn rows(&self, position: usize, space: Space, prefix: &[u8]) -> Vec<Entry> {
         self.node(position).node().channel().store().scan(space, prefix, None, usize::MAX).unwrap()
+    }
+
+    /// The wrapped shares of a record that a custodian keeps.
+    pub(crate) fn shares(&self, position: usize, record: RecordId) -> Vec<Entry> {
+        let rows = self.rows(position, Space::Custody, b"s").into_iter();
+        rows.filter(|(key, _)| key.windows(32).any(|part| part == record.as_bytes())).collect()
     }
 
     pub(crate) fn run<T>(&self, story: impl Future<Output = T>) -> T {
@@ -133,11 +135,7 @@ impl TestNetwork {
 
     /// Waits until something holds; says what when it does not.
     pub(crate) fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let begun = Instant::now();
-        while !holds(self) {
-            assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
-            thread::sleep(Duration::from_millis(50));
-        }
+        start::eventually(what, || holds(self));
     }
 
     /// Waits until a node stands where another one stands.
@@ -146,11 +144,19 @@ impl TestNetwork {
         self.eventually("a node catches up", |network| network.tip(position).height >= goal);
     }
 
+    /// Waits until every running node has executed what one of them has by now.
+    pub(crate) async fn all_catch_up(&self, with: usize) {
+        let goal = self.tip(with).height;
+        for position in self.running() {
+            reaches(self.node(position).node(), goal, PATIENCE).await;
+        }
+    }
+
     /// Asserts that running nodes hold the same chain, state, log, events and index: all that their
     /// checkpoints cover, byte for byte.
     pub(crate) fn assert_same_ledgers(&self) {
         const COMPARED: [Space; 4] = [Space::State, Space::Log, Space::Events, Space::Index];
-        let running: Vec<usize> = (0..NODES).filter(|position| self.nodes.node(*position).is_some()).collect();
+        let running: Vec<usize> = self.running().collect();
         let tips = || running.iter().map(|position| self.tip(*position)).collect::<Vec<_>>();
         let begun = Instant::now();
         loop {
@@ -187,33 +193,38 @@ impl TestNetwork {
     }
 }
 
-/// The policy that lets biomedical research in.
-pub(crate) fn research_policy() -> PolicyDocument {
-    Template::ResearchAuto.document(Permission { code: DuoCode::Hmb, diseases: Vec::new() })
-}
-
-/// Terms of so many uses.
-pub(crate) fn terms(code: DuoCode, uses: u32) -> Terms {
-    Terms {
-        purpose: Purpose { code, disease: None },
-        days: 30,
-        uses,
-        non_profit: true,
-        commercial: false,
-        country: None,
-        project: None,
-        ethics: None,
-    }
-}
-
-/// Registers bytes as a record and waits until it is active.
+/// Registers bytes as a record, and waits until it is active.
 pub(crate) async fn register(owner: &Person, bytes: &[u8], policy: Option<PolicyDocument>) -> Registered {
+    let registered = start::register_among_enough(async || try_register(owner, bytes, policy.clone()).await).await;
+    assert_active(owner, &registered).await;
+    registered
+}
+
+/// Registers bytes as a record that every running node has a share of, and waits until all know of that.
+pub(crate) async fn register_among_all(
+    network: &TestNetwork,
+    owner: &Person,
+    bytes: &[u8],
+    policy: Option<PolicyDocument>,
+) -> Registered {
+    let register = async || try_register(owner, bytes, policy.clone()).await;
+    let registered = start::register_among_all(&network.nodes, register).await;
+    assert_active(owner, &registered).await;
+    registered
+}
+
+async fn try_register(
+    owner: &Person,
+    bytes: &[u8],
+    policy: Option<PolicyDocument>,
+) -> Result<Registered, RegisterError> {
     let metadata = Metadata { media_type: "application/octet-stream".to_owned(), subject: None, listed: true };
-    let registered =
-        owner.register(bytes, Cursor::new(Vec::new()), Draft::new(metadata, policy), &|_| ()).await.unwrap();
+    owner.register(bytes, Cursor::new(Vec::new()), Draft::new(metadata, policy), &|_| ()).await
+}
+
+async fn assert_active(owner: &Person, registered: &Registered) {
     let active = owner.wait_active(registered.record, registered.version, PATIENCE).await.unwrap();
     assert!(active, "enough custodians acknowledge");
-    registered
 }
 
 /// Registers a short record that biomedical research may open.
@@ -223,10 +234,24 @@ pub(crate) async fn register_open(owner: &Person, bytes: &[u8]) -> Registered {
 
 /// Asks for a grant that the policy gives at once.
 pub(crate) async fn granted(researcher: &Person, record: RecordId, uses: u32) -> GrantId {
-    let asked = researcher.request(record, terms(DuoCode::Hmb, uses), "hypertension study").await.unwrap();
+    let begun = Instant::now();
+    let asked = loop {
+        match researcher.request(record, terms(DuoCode::Hmb, uses), "hypertension study").await {
+            Ok(asked) => break asked,
+            // Its gateway may be a few blocks behind the owner's.
+            Err(error) if code(&error) == "unknown_record" && begun.elapsed() < PATIENCE => {}
+            Err(error) => panic!("{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     let outcome = asked.event.outcome;
     assert_eq!(outcome.verdict, Verdict::Allow, "{:?}", outcome.reasons);
     outcome.grant.expect("an allowed request has a grant")
+}
+
+/// What a gateway, or who endorses there, refuses a call for; nothing when it is no refusal.
+pub(crate) fn code(error: &CallError) -> &str {
+    error.problem().map_or("", |problem| &problem.code)
 }
 
 /// Orders a decryption that is allowed.
@@ -280,20 +305,13 @@ pub(crate) fn denial(outcome: &Outcome) -> ReasonCode {
 
 /// Asserts that every running custodian, asked at its own node, refuses to release for a transaction.
 pub(crate) async fn assert_no_release(network: &TestNetwork, transaction: TransactionId) {
-    for position in (0..NODES).filter(|position| network.nodes.node(*position).is_some()) {
+    for position in network.running() {
         let node = network.node(position).node();
         let error = node.release(node.id(), transaction).await.expect_err("no share leaves");
         let told = error.to_string();
         let refused = ["was not executed here with outcome ALLOW", "is not executed here"];
         assert!(refused.iter().any(|why| told.contains(why)), "{told}");
     }
-}
-
-/// Bytes that nobody could guess.
-pub(crate) fn random_bytes(len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    os_rng().fill_bytes(&mut bytes);
-    bytes
 }
 
 /// The transaction of something that was allowed or applied.

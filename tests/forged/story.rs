@@ -1,7 +1,11 @@
 //! What happens on the network before anything is forged: a bit of everything, honestly.
 
 use super::network::{EPOCH_BLOCKS, Network};
-use crate::common::{PATIENCE, Person, allowed, granted, open, register_open, research_policy, terms};
+use crate::common::{
+    PATIENCE, Person, allowed, granted, open, register_open, research_policy,
+    start::{reaches, register_among_enough},
+    terms,
+};
 use dmdl::{
     client::{Draft, OpenError, Registered},
     node::Final,
@@ -118,7 +122,8 @@ async fn replace(owner: &Person, registered: &Registered, bytes: &[u8]) -> Regis
     let metadata = Metadata { media_type: "application/octet-stream".to_owned(), subject: None, listed: true };
     let version = RecordVersion::new(2);
     let draft = Draft { replaces: Some((registered.record, version)), ..Draft::new(metadata, None) };
-    let replaced = owner.register(bytes, Cursor::new(Vec::new()), draft, &|_| ()).await.unwrap();
+    let register = async || owner.register(bytes, Cursor::new(Vec::new()), draft.clone(), &|_| ()).await;
+    let replaced = register_among_enough(register).await;
     assert!(owner.wait_active(replaced.record, version, PATIENCE).await.unwrap());
     replaced
 }
@@ -204,10 +209,7 @@ fn after(height: Height, more: u64) -> Height {
 
 /// Waits until a height is executed.
 async fn settle(network: &Network, height: Height) {
-    let node = network.node(0);
-    let there = || Ok::<_, std::convert::Infallible>((node.channel().tip().height >= height).then_some(()));
-    let Ok(reached) = node.when(Duration::from_secs(60), there).await;
-    reached.expect("the chain goes on");
+    reaches(network.node(0), height, Duration::from_secs(60)).await;
 }
 
 /// The id of nothing.

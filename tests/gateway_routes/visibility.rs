@@ -1,6 +1,6 @@
 //! Who may know of what, as one table: every person, every route, every kind of record.
 
-use super::world::{Answer, World, research_policy};
+use super::world::{Answer, World, research_policy, start::register_among_enough};
 use dmdl::local::Identity;
 use dmdl_types::{
     event::Verdict,
@@ -44,8 +44,9 @@ fn scene(world: &World) -> Scene {
     };
     let mut draft = dmdl::client::Draft::new(metadata, Some(research_policy()));
     draft.replaces = Some((shared, dmdl_types::id::RecordVersion::new(2)));
-    let registered = owner.register(&b"second"[..], std::io::Cursor::new(Vec::new()), draft, &|_| ());
-    world.run(registered).unwrap();
+    let register =
+        async || owner.register(&b"second"[..], std::io::Cursor::new(Vec::new()), draft.clone(), &|_| ()).await;
+    world.run(register_among_enough(register));
     Scene { listed, hidden, shared, request: asked.transaction, missing: RecordId::new([0xee; 32]) }
 }
 

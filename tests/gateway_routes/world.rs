@@ -2,6 +2,11 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+#[path = "../common/start.rs"]
+pub(crate) mod start;
+
+pub(crate) use start::{PATIENCE, random_bytes, research_policy};
+
 use crate::refusals::assert_harmless;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -17,13 +22,12 @@ use dmdl::{
     node::Final,
 };
 use dmdl_audit_ledger::commitment::state::StateHash;
-use dmdl_policies::templates::Template;
 use dmdl_types::{
-    access::{DuoCode, Permission, PolicyDocument, Purpose, Terms},
+    access::{DuoCode, PolicyDocument, Terms},
     codec,
     event::Verdict,
     genesis::{Genesis, Person, Role},
-    id::{Epoch, Height, NodeId, RecordId, TransactionId, UnixMillis},
+    id::{Epoch, Height, NodeId, RecordId, TransactionId},
     invocation::{Access, Invocation, Metadata},
     receipt::Receipt,
     sign::SigningKey,
@@ -39,20 +43,17 @@ use hyper_util::{
 };
 use rand_core::{Rng as _, UnwrapErr};
 use serde_json::{Value, json};
+use start::{NODES, ORGS};
 use std::{
     io::Cursor,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
-    thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-const ORGS: [&str; 4] = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
-/// How long a step may take that is expected to succeed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The roles of people.
 pub(crate) const ROLES: [Role; 5] = [Role::Owner, Role::Researcher, Role::Committee, Role::Officer, Role::Admin];
 /// The media type of the records that tests register.
@@ -99,20 +100,15 @@ impl World {
 
     /// A world of its own.
     pub(crate) fn start() -> Self {
-        let person = |org: &str, role: Role| {
+        let person = |org: usize, role: Role| {
             let name = serde_json::to_value(role).unwrap().as_str().unwrap().to_owned();
-            Identity::new(org, &name, role).unwrap()
+            start::person(org, &name, role)
         };
-        let people: Vec<Identity> = ORGS.iter().take(2).flat_map(|org| ROLES.map(|role| person(org, role))).collect();
-        let (stranger, nobody) = (person(ORGS[2], Role::Researcher), person(ORGS[0], Role::Owner));
+        let people: Vec<Identity> = (0..2).flat_map(|org| ROLES.map(|role| person(org, role))).collect();
+        let (stranger, nobody) = (person(2, Role::Researcher), person(0, Role::Owner));
         let enrolled: Vec<&Identity> = people.iter().chain([&stranger]).collect();
-        let dir = tempfile::tempdir().unwrap();
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let now = UnixMillis::new(u64::try_from(since.as_millis()).unwrap());
-        let mut nodes = LocalNetwork::create(dir.path(), &ORGS, &enrolled, now, Shape::default()).unwrap();
-        nodes.start_all().unwrap();
-        nodes.wait_ready(PATIENCE).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (nodes, dir) = start::start_network(&enrolled, Shape::default());
+        let runtime = start::runtime(2);
         let client = legacy::Client::builder(TokioExecutor::new()).build_http();
         let world = Self { people, stranger, nobody, gateway: Mutex::new(None), nodes, client, runtime, dir };
         world.open_gateway();
@@ -189,7 +185,7 @@ impl World {
     /// Waits until every node has executed as many blocks, and asserts that all have come to the same state.
     pub(crate) fn assert_agreement(&self) {
         self.eventually("all nodes are at one height", |world| {
-            let stands: Vec<_> = (0..ORGS.len())
+            let stands: Vec<_> = (0..NODES)
                 .map(|position| {
                     let node = world.nodes.node(position).expect("the node runs").node();
                     let reading = node.channel().reading().unwrap();
@@ -284,11 +280,7 @@ impl World {
 
     /// Waits until something holds.
     pub(crate) fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let begun = Instant::now();
-        while !holds(self) {
-            assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
-            thread::sleep(Duration::from_millis(20));
-        }
+        start::eventually(what, || holds(self));
     }
 
     /// A transaction of somebody.
@@ -305,14 +297,15 @@ impl World {
         body.sign(&[&who.key])
     }
 
-    /// Registers random bytes as a record of the first organisation's owner, and waits until it is active.
+    /// Registers random bytes as a record of the first organisation's owner, which every node has a share of.
     pub(crate) fn record(&self, listed: bool, policy: Option<PolicyDocument>) -> Registered {
         let owner = self.at_node(self.person(0, Role::Owner));
         let metadata = Metadata { media_type: MEDIA_TYPE.to_owned(), subject: None, listed };
+        let draft = Draft::new(metadata, policy);
         let bytes = random_bytes(2000);
+        let register = async || owner.register(&bytes[..], Cursor::new(Vec::new()), draft.clone(), &|_| ()).await;
         self.run(async {
-            let draft = Draft::new(metadata, policy);
-            let registered = owner.register(&bytes[..], Cursor::new(Vec::new()), draft, &|_| ()).await.unwrap();
+            let registered = start::register_among_all(&self.nodes, register).await;
             assert!(owner.wait_active(registered.record, registered.version, PATIENCE).await.unwrap());
             registered
         })
@@ -388,23 +381,9 @@ impl Answer {
     }
 }
 
-/// The policy that lets biomedical research in.
-pub(crate) fn research_policy() -> PolicyDocument {
-    Template::ResearchAuto.document(Permission { code: DuoCode::Hmb, diseases: Vec::new() })
-}
-
-/// Terms of so many uses.
+/// Terms of so many uses, in a country.
 pub(crate) fn terms(uses: u32) -> Terms {
-    Terms {
-        purpose: Purpose { code: DuoCode::Hmb, disease: None },
-        days: 30,
-        uses,
-        non_profit: true,
-        commercial: false,
-        country: Some(*b"DE"),
-        project: None,
-        ethics: None,
-    }
+    Terms { country: Some(*b"DE"), ..start::terms(DuoCode::Hmb, uses) }
 }
 
 /// A call that asks for a record.
@@ -416,11 +395,4 @@ pub(crate) fn asking(record: RecordId) -> Invocation {
 /// A transaction as a request's body.
 pub(crate) fn submission(transaction: &Transaction) -> Value {
     json!({ "transaction": STANDARD.encode(codec::encode(transaction)) })
-}
-
-/// Bytes that nobody could guess.
-pub(crate) fn random_bytes(len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    os_rng().fill_bytes(&mut bytes);
-    bytes
 }

@@ -4,6 +4,7 @@ use super::{
     wire::{JSON, RECORDS, SUBMIT, ask, raw, text},
     world::{World, request},
 };
+use crate::log;
 
 #[test]
 fn a_line_of_the_log_says_what_happened_and_nothing_that_was_said() {
@@ -16,7 +17,7 @@ fn a_line_of_the_log_says_what_happened_and_nothing_that_was_said() {
     ask(at, &request(marker, "/healthz", at, &[], b""));
     ask(at, &request("GET", &format!("/{marker}"), at, &[], b""));
     ask(at, &raw(at, "GET /healthz HTTP/1.1", &format!("{marker} \u{1b}[2J: x\r\n"), ""));
-    let log = World::log();
+    let log = log::kept();
     assert!(!log.contains(marker) && !log.contains("cdcd"), "nothing that was sent is in the log");
     for line in log.lines() {
         assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line:?}");

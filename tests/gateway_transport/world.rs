@@ -1,6 +1,12 @@
 //! A network of four organisations with its people, and gateways at its first node.
 
-use super::wire::{Answer, Wire};
+#[path = "../common/start.rs"]
+mod start;
+
+pub(crate) use start::eventually;
+
+use super::wire::{Answer, Wire, text};
+use crate::log;
 use dmdl::{
     gateway::{Config, Limits, Server},
     http::{
@@ -11,27 +17,25 @@ use dmdl::{
 };
 use dmdl_types::{
     genesis::Role,
-    id::{NetworkId, UnixMillis},
+    id::NetworkId,
     invocation::{Invocation, Membership},
 };
 use rand_core::Rng as _;
+use start::{PATIENCE, person};
 use std::{
     fmt::Write as _,
-    io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak},
-    thread,
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak},
     time::{Duration, Instant, SystemTime},
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-const ORGS: [&str; 4] = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long that may take which waits for nothing, on a machine that has other work.
+pub(crate) const PROMPT: Duration = Duration::from_secs(5);
 
 static SHARED: Mutex<Weak<World>> = Mutex::new(Weak::new());
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// The network, with a plain gateway of the usual limits.
 pub(crate) struct World {
@@ -66,22 +70,13 @@ impl World {
     }
 
     fn start() -> Self {
-        static SUBSCRIBER: OnceLock<()> = OnceLock::new();
-        SUBSCRIBER.get_or_init(|| {
-            let filter = tracing_subscriber::EnvFilter::new("dmdl::gateway=info");
-            tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(|| Log).init();
-        });
-        let person = |org: usize, name: &str, role| Identity::new(ORGS[org], name, role).unwrap();
+        log::keep();
         let (owner, admin) = (person(0, "owner", Role::Owner), person(0, "admin", Role::Admin));
         let researcher = person(2, "researcher", Role::Researcher);
         let leavers = [person(0, "first-leaver", Role::Owner), person(0, "second-leaver", Role::Owner)];
         let people: Vec<&Identity> = [&owner, &admin, &researcher].into_iter().chain(&leavers).collect();
-        let dir = tempfile::tempdir().unwrap();
-        let now = UnixMillis::new(u64::try_from(since_epoch().as_millis()).unwrap());
-        let mut nodes = LocalNetwork::create(dir.path(), &ORGS, &people, now, Shape::default()).unwrap();
-        nodes.start_all().unwrap();
-        nodes.wait_ready(PATIENCE).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (nodes, dir) = start::start_network(&people, Shape::default());
+        let runtime = start::runtime(2);
         let leavers = Mutex::new(leavers.into());
         let ledger = RwLock::default();
         let mut world = Self { owner, researcher, admin, leavers, ledger, gateway: None, nodes, runtime, dir };
@@ -165,7 +160,7 @@ impl World {
         assert_eq!(wire.answer().expect("the gateway lives").body, b"ok");
         let answer = self.read_as(&self.owner, address, &mut wire);
         assert_eq!(answer.status, 200, "{answer:?}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "it took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < PROMPT, "it took {:?}", begun.elapsed());
     }
 
     /// Reads the catalogue as somebody.
@@ -207,11 +202,6 @@ impl World {
         let headers = sign(&target, Body::of(body), &who.key(), self.network(), created_s, Nonce::new(nonce));
         headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
-
-    /// What gateways have written down so far.
-    pub(crate) fn log() -> String {
-        String::from_utf8(LOG.lock().unwrap().clone()).expect("the log is text")
-    }
 }
 
 impl Drop for World {
@@ -248,19 +238,6 @@ impl Drop for Own<'_> {
     }
 }
 
-struct Log;
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// A request with its host and its length.
 pub(crate) fn request(method: &str, target: &str, host: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n");
@@ -274,19 +251,14 @@ pub(crate) fn request(method: &str, target: &str, host: SocketAddr, headers: &[(
     [head.as_bytes(), body].concat()
 }
 
-/// Waits until something holds.
-pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
+/// A figure that a gateway tells of itself, asked for on a connection that counts too.
+pub(crate) fn gauge(wire: &mut Wire, address: SocketAddr, name: &str) -> usize {
+    wire.send(&request("GET", "/metrics", address, &[], b""));
+    let told = text(&wire.answer().expect("the gateway lives"));
+    let figure = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    figure.unwrap_or_else(|| panic!("no {name} in {told}")).parse().unwrap()
 }
 
 pub(crate) fn now_s() -> u64 {
-    since_epoch().as_secs()
-}
-
-fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }

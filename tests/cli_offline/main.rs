@@ -1,0 +1,15 @@
+//! The program without a network: what it does alone, what it refuses, and how it ends.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod harness;
+mod keys;
+mod networks;
+mod policies;
+mod terminal;
