@@ -57,9 +57,10 @@ lint: ## clippy, with warnings as errors
 test: ## every test
 	$(CARGO) test $(LOCKED) --workspace
 
-deps: ## does the lock file hold what is banned, doubled or too old?
+deps: ## does the lock file hold what is banned, doubled or too old? is anything compiled twice?
 	@scripts/test-check-deps.sh
 	@scripts/check-deps.sh Cargo.lock
+	@scripts/check-features.sh
 
 deny: ## licences, advisories and sources, where cargo-deny is installed
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; \
@@ -80,10 +81,8 @@ vectors-check: vectors ## do the vectors equal what the code writes, and does a 
 planted: ## plant known bugs, one at a time: does the test that should catch each do so?
 	@CARGO="$(CARGO)" LOCKED="$(LOCKED)" scripts/planted-bugs.sh
 
-# The program as the tests build it: another set of features would compile everything again.
-api-fuzz: setup ## ask a gateway all that its description allows and forbids, 120 s; FUZZ_SECONDS=600 longer, SEED=42 again
+api-fuzz: build ## ask a gateway all that its description allows and forbids, 120 s; FUZZ_SECONDS=600 longer, SEED=42 again
 	@scripts/setup.sh fuzz
-	$(CARGO) test $(LOCKED) --workspace --no-run --test cli
 	@"$(CACHE)/venv/bin/python" tests/api_fuzz/run.py "$(DMDL)" $(if $(FUZZ_SECONDS),--seconds $(FUZZ_SECONDS)) $(if $(SEED),--seed $(SEED))
 
 sim: ## the whole cluster in the simulator, seeds that move with the commit; SEED=42 replays one
