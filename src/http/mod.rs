@@ -16,7 +16,7 @@ pub mod target;
 use ::http::HeaderName;
 
 /// The height that an answer is true at.
-pub(crate) const HEIGHT: HeaderName = HeaderName::from_static("dmdl-height");
+pub const HEIGHT: HeaderName = HeaderName::from_static("dmdl-height");
 
 #[cfg(test)]
 mod tests;
