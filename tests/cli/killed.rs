@@ -14,6 +14,8 @@ use std::{
 const KILLS: usize = 20;
 /// Every so many lives may last longer than a turn to propose.
 const LONG_LIFE_EVERY: usize = 5;
+/// Openings of each record, one after the other: some of them are interrupted.
+const OPENINGS: usize = 8;
 /// How long somebody goes on trying while the network comes and goes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -64,7 +66,7 @@ fn open(up: &Up, told: &mut Told, request: &str) -> Vec<u8> {
     }
 }
 
-/// Somebody registers, somebody asks and opens, until told to stop.
+/// Somebody registers, somebody asks and opens again and again, until told to stop.
 fn work(up: &Up, stop: &AtomicBool) -> Told {
     let mut told = Told::default();
     let mut round = 0_u32;
@@ -80,11 +82,13 @@ fn work(up: &Up, stop: &AtomicBool) -> Told {
             continue;
         }
         told.active.insert(record.clone(), content.clone());
-        let ask = ["access", "request", &record, "--purpose", "HMB", "--reason", "a study", "--uses", "2"];
-        let asked = up.insist("researcher", &ask);
-        let request = asked["request"].as_str().unwrap().to_owned();
-        told.verdicts.insert(request.clone(), "allow");
-        assert_eq!(open(up, &mut told, &request), content);
+        for _ in 0..OPENINGS {
+            let ask = ["access", "request", &record, "--purpose", "HMB", "--reason", "a study", "--uses", "2"];
+            let asked = up.insist("researcher", &ask);
+            let request = asked["request"].as_str().unwrap().to_owned();
+            told.verdicts.insert(request.clone(), "allow");
+            assert_eq!(open(up, &mut told, &request), content);
+        }
     }
     told
 }
