@@ -270,7 +270,6 @@ impl<E: Clock + CryptoRng, S: Store> Gateway for SharedNode<E, S> {
     }
 }
 
-/// Whether what was taken back is gone everywhere.
 /// A decoded blob, or nonsense.
 pub(super) fn decode<T: borsh::BorshDeserialize + borsh::BorshSerialize>(
     bytes: &[u8],

@@ -12,6 +12,7 @@ mod trust;
 
 pub use gateway::{AskGatewayError, Ciphertext, Gateway};
 pub use http::{HttpGateway, PinError, Shown, look};
+pub(crate) use open::list;
 pub use open::{OpenError, Opened, Opening, Prepared};
 pub use register::{Draft, Progress, RegisterError, Registered};
 pub use remarks::{Remarked, Said, Told};

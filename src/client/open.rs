@@ -421,6 +421,6 @@ fn named(words: &str, nodes: &[NodeId]) -> String {
     if nodes.is_empty() { String::new() } else { format!("{words} {}", list(nodes)) }
 }
 
-pub(super) fn list(nodes: &[NodeId]) -> String {
+pub(crate) fn list(nodes: &[NodeId]) -> String {
     nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -41,7 +41,7 @@ pub enum RegisterError {
     /// that other would receive the share.
     #[error(
         "only {got} dealing keys verify, {needed} are needed; what came in the name of custodians {} is not theirs",
-        super::open::list(forged)
+        super::list(forged)
     )]
     ForgedKeys {
         /// How many verify.

@@ -109,18 +109,16 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         if done.event.outcome.verdict == Verdict::Rejected {
             return Ok(Remarked { done, kept: Ok(()) });
         }
-        let kept = match (sealed, done.event.record) {
-            (Some(sealed), _) => self.hand_in(of.unwrap_or(id), &sealed).await,
-            // Whoever may not know of a record learns who its parties are from having asked for it.
-            (None, Some(record)) => match self.readers_of(record).await {
-                Ok(readers) => match seal(readers) {
-                    Ok(sealed) => self.hand_in(of.unwrap_or(id), &sealed).await,
-                    Err(error) => Err(error.into()),
-                },
-                Err(error) => Err(error),
-            },
-            (None, None) => Ok(()),
+        let kept = async {
+            let sealed = match (sealed, done.event.record) {
+                (Some(sealed), _) => sealed,
+                // Whoever may not know of a record learns who its parties are from having asked for it.
+                (None, Some(record)) => seal(self.readers_of(record).await?)?,
+                (None, None) => return Ok(()),
+            };
+            self.hand_in(of.unwrap_or(id), &sealed).await
         };
+        let kept = kept.await;
         Ok(Remarked { done, kept })
     }
 

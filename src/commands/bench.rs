@@ -21,7 +21,7 @@ use machine::Machine;
 use medical::{Clerk, Function, INVOKE, QUERY};
 use run::{HEAD, Plan, Run};
 use serde_json::{Value, json};
-use stage::Stage;
+use stage::{Stage, interrupted};
 use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 use tokio::runtime::Builder;
 
@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<Report, Failure> {
     let measured = runtime.block_on(async {
         tokio::select! {
             biased;
-            () = ends.any() => Err(Failure::new(Exit::Interrupted, "interrupted", "interrupted; nothing was measured")),
+            () = ends.any() => Err(interrupted()),
             measured = measure(args, &mut stage, &bar) => measured,
         }
     });

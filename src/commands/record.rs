@@ -9,7 +9,7 @@ use super::{
     text,
 };
 use crate::{
-    client::{AskGatewayError, CallError, Draft, Gateway as _, Progress, RegisterError, Registered},
+    client::{self, AskGatewayError, CallError, Draft, Gateway as _, Progress, RegisterError, Registered},
     exit::{Exit, Failure},
     node::Final,
 };
@@ -238,7 +238,7 @@ fn one(
     let registered = session.run(session.client.register(file, spool, draft, &progress));
     let registered = registered.map_err(|error: RegisterError| failure::register(&error))?;
     let Registered { record, version, done, payload, custodians, absent, threshold } = registered;
-    let titled = args.title.as_deref().map(|text| title::give(session, record, text, globals).map(|()| text));
+    let problem = args.title.as_deref().and_then(|text| title::give(session, record, text, globals).err());
     let active = !args.no_wait && {
         let waited = session.run(session.client.wait_active(record, version, session.patience));
         waited.map_err(|error| failure::call(&error))?
@@ -247,9 +247,9 @@ fn one(
     let state = if active { "ACTIVE" } else { "PENDING" };
     if !absent.is_empty() && !globals.quiet {
         let (held, all) = (custodians.len(), custodians.len() + absent.len());
-        let names = absent.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         text::warn(&format!(
-            "{names} gave no key: {held} of {all} custodians share the key of record {record}, {threshold} open it"
+            "{} gave no key: {held} of {all} custodians share the key of record {record}, {threshold} open it",
+            client::list(&absent)
         ));
     }
     if !active && !globals.json && !globals.quiet {
@@ -257,10 +257,6 @@ fn one(
             "record {record} is PENDING; it becomes active by itself when enough custodians acknowledge"
         ));
     }
-    let (title, problem) = match titled {
-        Some(Err(problem)) => (None, Some(problem)),
-        given => (given.and_then(Result::ok), None),
-    };
     let json = json!({
         "record": record,
         "version": version,
@@ -270,7 +266,7 @@ fn one(
         "custodians": custodians,
         "absent": absent,
         "threshold": threshold,
-        "title": title,
+        "title": args.title.as_deref().filter(|_| problem.is_none()),
         "title_problem": problem,
     });
     Ok((record.to_string(), json))

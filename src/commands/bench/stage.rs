@@ -78,9 +78,7 @@ impl Stage {
         network.start_all().map_err(|error| not_up(&error))?;
         match network.wait_ready_unless(PATIENCE, || ends.came()) {
             Ok(true) => {}
-            Ok(false) => {
-                return Err(Failure::new(Exit::Interrupted, "interrupted", "interrupted; nothing was measured"));
-            }
+            Ok(false) => return Err(interrupted()),
             Err(error) => return Err(not_up(&error)),
         }
         let node = network.node(0).ok_or_else(|| not_up(&LocalError::NotReady(PATIENCE)))?.node().clone();
@@ -193,6 +191,11 @@ pub(super) fn proved(done: Result<Final, CallError>) -> Result<Final, Failure> {
     let done = done.map_err(|error| failure::call(&error))?;
     applied(&done)?;
     Ok(done)
+}
+
+/// Somebody has ended it before its time.
+pub(super) fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted", "interrupted; nothing was measured")
 }
 
 fn internal(error: impl ToString) -> Failure {
