@@ -9,8 +9,9 @@ use crate::{
 use dmdl_audit_ledger::{clock::WallClock, mdca::Peer, process::Steady, store::RocksStore};
 use dmdl_types::{
     checkpoint::CosigningKey,
-    genesis::{ChannelConfig, Genesis, MdcaConfig, Member, NodeRoles, Person, Role, faults},
+    genesis::{ChannelConfig, Genesis, Member, NodeRoles, Person, Role, faults},
     id::{ChannelName, DisplayName, Height, IdError, NodeId, OrgId},
+    mdca::MdcaConfig,
     secret::Secret32,
     sign::SigningKey,
 };
@@ -181,7 +182,7 @@ impl LocalNetwork {
                 endorsements: small(tolerated + 1),
                 custody_threshold: shape.threshold.unwrap_or(small(tolerated + 1)),
                 policy_engine: dmdl_policies::POLICY_ENGINE,
-                mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 500_000 },
+                mdca: MdcaConfig::default(),
             },
         };
         let nodes = seats.iter().map(|_| None).collect();

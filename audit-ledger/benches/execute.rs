@@ -16,9 +16,10 @@ use dmdl_types::{
     block::{Block, Body, Header},
     certificate::{FinalityCertificate, vote_namespace},
     checkpoint::CosigningKey,
-    genesis::{ChannelConfig, Genesis, MdcaConfig, Member, NodeRoles, Person, Role},
+    genesis::{ChannelConfig, Genesis, Member, NodeRoles, Person, Role},
     id::{ChannelName, DisplayName, Epoch, Height, NodeId, NoteCommitment, OrgId, UnixMillis, View},
     invocation::{Invocation, Medical, Metadata},
+    mdca::MdcaConfig,
     secret::Secret32,
     sign::SigningKey,
     transaction::{EndorsedTransaction, Endorsement, TransactionBody},
@@ -58,7 +59,7 @@ fn genesis() -> Genesis {
             endorsements: 2,
             custody_threshold: 2,
             policy_engine: dmdl_policies::POLICY_ENGINE,
-            mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 500_000 },
+            mdca: MdcaConfig::default(),
         },
     }
 }
@@ -71,11 +72,12 @@ fn transaction(genesis: &Genesis, number: u32) -> EndorsedTransaction {
     let call = Medical::Initial { metadata, source: NoteCommitment::new([3; 32]), storage: None };
     let invocation = Invocation::Medical(call);
     let body = TransactionBody { domain, authors: vec![owner.public()], nonce, expires: Height::new(100), invocation };
-    let id = body.id();
-    let by = |org| Endorsement::sign(&signer(org), &domain, id, Height::new(0), Vec::new());
+    let transaction = body.sign(&[&owner]);
+    let signed = transaction.digest();
+    let by = |org| Endorsement::sign(&signer(org), &domain, signed, Height::new(0), Vec::new());
     let mut endorsements = vec![by(1), by(2)];
     endorsements.sort_by_key(|endorsement| endorsement.endorser);
-    EndorsedTransaction { transaction: body.sign(&[&owner]), endorsements }
+    EndorsedTransaction { transaction, endorsements }
 }
 
 /// The first block after genesis, with so many transactions.

@@ -18,6 +18,7 @@ pub mod log;
 pub mod mdca;
 pub mod order;
 pub mod process;
+pub mod reputation;
 pub mod store;
 pub mod world;
 

@@ -11,7 +11,7 @@ use crate::{
     finalized::Finalized,
     log,
     store::{Entry, MemoryStore, Reader, Space},
-    world::{RecordRow, Row, Seen, TurnCounters, VersionRow},
+    world::{RecordRow, Row, Seen, TurnCounters, VersionRow, VoiceRow},
 };
 use commonware_codec::{Copying, DecodeExt as _, Encode as _};
 use commonware_cryptography::{Signer as _, ed25519};
@@ -23,12 +23,13 @@ use dmdl_types::{
     context::{DataContext, ShareContext},
     custody::{Dealing, DealingKey, DealtShare, SealedBytes},
     event::{Event, Verdict},
-    genesis::{ChannelConfig, EpochConfig, Genesis, MdcaConfig, Member, NodeRoles, Person, Role},
+    genesis::{ChannelConfig, EpochConfig, Genesis, Member, NodeRoles, Person, Role, faults},
     id::{
         ChannelName, DealingId, DisplayName, Epoch, GrantId, Height, NodeId, NoteCommitment, OrgId, PayloadDigest,
         RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis, View,
     },
     invocation::{Access, Authority, Invocation, Medical, Metadata, OpeningKey, PayloadInfo, Registration, SystemItem},
+    mdca::MdcaConfig,
     secret::Secret32,
     sign::{Domain, SigningKey},
     transaction::{EndorsedTransaction, Endorsement, SystemBody, SystemTransaction, TransactionBody},
@@ -91,7 +92,12 @@ pub(crate) fn org_id(org: u8) -> OrgId {
 
 /// Four organisations, each with a node of every role and a person of every role.
 pub(crate) fn genesis() -> Genesis {
-    let mut members: Vec<Member> = (1..=4)
+    genesis_of(4)
+}
+
+/// As many organisations, at most nine.
+pub(crate) fn genesis_of(orgs: u8) -> Genesis {
+    let mut members: Vec<Member> = (1..=orgs)
         .map(|org| Member {
             node: node_id(org),
             cosigning_key: cosigner(org).public(),
@@ -107,7 +113,7 @@ pub(crate) fn genesis() -> Genesis {
         name: DisplayName::new("somebody").unwrap(),
         role,
     };
-    let mut people: Vec<Person> = (1..=4).flat_map(|org| roles.map(|role| named(org, role))).collect();
+    let mut people: Vec<Person> = (1..=orgs).flat_map(|org| roles.map(|role| named(org, role))).collect();
     people.sort_by_key(|person| person.key);
     Genesis {
         version: 1,
@@ -119,10 +125,10 @@ pub(crate) fn genesis() -> Genesis {
         channel: ChannelConfig {
             name: ChannelName::new("main").unwrap(),
             epoch_blocks: 1000,
-            endorsements: 2,
+            endorsements: faults(usize::from(orgs)) as u8 + 1,
             custody_threshold: 2,
             policy_engine: dmdl_policies::POLICY_ENGINE,
-            mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 500_000 },
+            mdca: MdcaConfig::default(),
         },
     }
 }
@@ -142,9 +148,10 @@ pub(crate) fn endorse(body: TransactionBody, author: &SigningKey) -> EndorsedTra
 }
 
 pub(crate) fn endorse_by(body: TransactionBody, author: &SigningKey, orgs: &[u8]) -> EndorsedTransaction {
-    let (domain, id) = (body.domain, body.id());
+    let domain = body.domain;
     let transaction = body.sign(&[author]);
-    let by = |org: &u8| Endorsement::sign(&node(*org), &domain, id, Height::new(0), Vec::new());
+    let signed = transaction.digest();
+    let by = |org: &u8| Endorsement::sign(&node(*org), &domain, signed, Height::new(0), Vec::new());
     let mut endorsements: Vec<Endorsement> = orgs.iter().map(by).collect();
     endorsements.sort_by_key(|endorsement| endorsement.endorser);
     EndorsedTransaction { transaction, endorsements }
@@ -286,7 +293,7 @@ impl Ledger {
             primary: config.qualified[(view as usize - 1) % config.qualified.len()],
             parent_view: View::new(view - 1),
             parent: tip.block,
-            parent_signers: Vec::new(),
+            parent_signers: if view == 1 { Vec::new() } else { everyone(&config) },
             time: self.time.max(tip.time).plus_ms(BLOCK_MS),
             config: config.digest(),
             next_config: next.digest(),
@@ -462,16 +469,22 @@ impl Ledger {
         self.row(&(record, version)).unwrap()
     }
 
-    /// World state without what every block writes: turns, and the ids of transactions.
+    /// World state without what every block writes: turns and voices, and the ids of transactions.
     pub(crate) fn state(&self) -> Vec<Entry> {
         let entries = self.store.scan(Space::State, &[], None, usize::MAX).unwrap();
-        entries.into_iter().filter(|(key, _)| ![Seen::TABLE, TurnCounters::TABLE].contains(&key[0])).collect()
+        entries.into_iter().filter(|(key, _)| ![Seen::TABLE, TurnCounters::TABLE, VoiceRow::TABLE].contains(&key[0])).collect()
     }
 
     /// The last call's transaction.
     pub(crate) fn last_transaction(&self) -> TransactionId {
         self.blocks.iter().rev().find_map(|block| block.body.transactions.last()).unwrap().transaction.body.id()
     }
+}
+
+/// A bitmap that names the whole committee.
+pub(crate) fn everyone(config: &EpochConfig) -> Vec<u8> {
+    let orderers = config.orderers().len();
+    (0..orderers.div_ceil(8)).map(|byte| ((1u16 << (orderers - byte * 8).min(8)) - 1) as u8).collect()
 }
 
 /// What became of a call, and the first reason.
@@ -484,8 +497,8 @@ pub(crate) fn certificate(header: &Header) -> Vec<u8> {
     certificate_by(header, &[1, 2, 3], header.epoch)
 }
 
-/// A certificate by the nodes of these organisations, for a header as if it were of this epoch.
-pub(crate) fn certificate_by(header: &Header, orgs: &[u8], epoch: Epoch) -> Vec<u8> {
+/// What orderers vote on, as the engine encodes it.
+fn proposal(header: &Header, epoch: Epoch) -> Vec<u8> {
     let mut proposal = Vec::new();
     for number in [epoch.get(), header.view.get(), header.parent_view.get()] {
         let mut rest = number;
@@ -496,12 +509,37 @@ pub(crate) fn certificate_by(header: &Header, orgs: &[u8], epoch: Epoch) -> Vec<
         proposal.push(rest as u8);
     }
     proposal.extend(header.digest().as_bytes());
-    let namespace = [dmdl_types::certificate::vote_namespace(&header.domain), b"_FINALIZE".to_vec()].concat();
+    proposal
+}
+
+/// The signature of organisation `org`'s node under a vote of a kind.
+fn vote_signature(header: &Header, kind: &str, proposal: &[u8], org: u8) -> Vec<u8> {
+    let namespace = [&dmdl_types::certificate::vote_namespace(&header.domain), kind.as_bytes()].concat();
+    let key = ed25519::PrivateKey::decode(Copying(&[org; 32])).unwrap();
+    key.sign(&namespace, proposal).encode().to_vec()
+}
+
+/// The vote of organisation `org`'s node for a block, as one of this committee.
+pub(crate) fn notarize_vote(header: &Header, org: u8, config: &EpochConfig) -> Vec<u8> {
+    let position = config.orderers().iter().position(|orderer| *orderer == node_id(org)).unwrap();
+    let proposal = proposal(header, header.epoch);
+    let signature = vote_signature(header, "_NOTARIZE", &proposal, org);
+    [proposal, vec![position as u8], signature].concat()
+}
+
+/// Proof that organisation `org`'s node voted for two blocks in the view of this header.
+pub(crate) fn equivocation(header: &Header, org: u8, config: &EpochConfig) -> Vec<u8> {
+    let other = Header { time: header.time.plus_ms(1), ..header.clone() };
+    [vec![7], notarize_vote(header, org, config), notarize_vote(&other, org, config)].concat()
+}
+
+/// A certificate by the nodes of these organisations, for a header as if it were of this epoch.
+pub(crate) fn certificate_by(header: &Header, orgs: &[u8], epoch: Epoch) -> Vec<u8> {
+    let proposal = proposal(header, epoch);
     let mut signatures = std::collections::BTreeMap::new();
     for org in orgs {
-        let key = ed25519::PrivateKey::decode(Copying(&[*org; 32])).unwrap();
         let position = config().orderers().iter().position(|orderer| *orderer == node_id(*org)).unwrap();
-        signatures.insert(position, key.sign(&namespace, &proposal).encode());
+        signatures.insert(position, vote_signature(header, "_FINALIZE", &proposal, *org));
     }
     let bitmap = signatures.keys().fold(0u8, |bits, position| bits | 1 << position);
     let mut out = proposal;

@@ -53,21 +53,11 @@ fn text(pinned: dmdl_types::id::NetworkId, channel: &Map<String, Value>) -> Stri
     let single = channel.iter().filter(|(name, _)| !TABLES.contains(&name.as_str()));
     head.extend(single.map(|(name, value)| (name.clone(), value.clone())));
     let rows = |name: &str| channel.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let qualified = rows("qualified");
-    let score = rows("reputation").iter().map(|row| {
-        let at = |name: &str| percent(row.get(name));
-        let may = row.get("node").is_some_and(|node| qualified.contains(node));
-        let may = if may { "yes" } else { "no" };
-        vec![
-            text::clean(row.get("node")),
-            at("endorsing"),
-            at("committing"),
-            at("ordering"),
-            at("total"),
-            may.to_owned(),
-        ]
-    });
-    let score = text::table(&["REPUTATION OF", "ENDORSING", "COMMITTING", "ORDERING", "TOTAL", "QUALIFIED"], score);
+    let score = rows("reputation").iter().map(standing);
+    let score = text::table(
+        &["REPUTATION OF", "NODE", "ENDORSING", "COMMITTING", "ORDERING", "TOTAL", "TURNS", "FAULTS", "PROPOSES", "NEXT EPOCH"],
+        score,
+    );
     let peers = rows("peers").iter().map(|row| {
         let roles = row.get("roles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let roles = roles.iter().map(|role| text::clean(Some(role))).collect::<Vec<_>>().join(",");
@@ -77,11 +67,47 @@ fn text(pinned: dmdl_types::id::NetworkId, channel: &Map<String, Value>) -> Stri
     format!("{}\n\n{score}\n\n{peers}", text::fields(&Value::Object(head)))
 }
 
-/// A score, which is told in parts per million.
-fn percent(score: Option<&Value>) -> String {
-    match score.and_then(Value::as_u64) {
-        Some(ppm) => format!("{}.{}%", ppm / 10_000, ppm / 1_000 % 10),
-        None => text::clean(score),
+/// One orderer's line: how it stands, this epoch's turns and faults, and why it is out.
+fn standing(row: &Value) -> Vec<String> {
+    let at = |name: &str| percent(row.get(name));
+    let is = |name: &str| row.get(name).and_then(Value::as_bool) == Some(true);
+    let number = |path: &str| row.pointer(path).and_then(Value::as_u64).unwrap_or_default();
+    let (taken, missed) = (number("/current/turns/good"), number("/current/turns/bad"));
+    let faults: u64 = ["endorsing", "committing", "ordering"]
+        .into_iter()
+        .flat_map(|duty| ["ended", "current"].map(|epoch| number(&format!("/{epoch}/faults/{duty}"))))
+        .fold(0, u64::saturating_add);
+    let below = row.get("below").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let below = below.iter().map(|duty| text::clean(Some(duty))).collect::<Vec<_>>().join(", ");
+    let next = match (is("qualified_next"), below.as_str()) {
+        (true, "") => "yes".to_owned(),
+        (true, below) => format!("yes, though low in {below}: too few others"),
+        (false, "") => "no".to_owned(),
+        (false, below) => format!("no: low in {below}"),
+    };
+    vec![
+        text::clean(row.get("org")),
+        text::clean(row.get("node")).chars().take(12).collect(),
+        at("endorsing"),
+        at("committing"),
+        at("ordering"),
+        at("total"),
+        format!("{taken}/{}", taken.saturating_add(missed)),
+        faults.to_string(),
+        if is("qualified") { "yes" } else { "no" }.to_owned(),
+        next,
+    ]
+}
+
+/// A standing, which is told in parts per million.
+fn percent(ppm: Option<&Value>) -> String {
+    match ppm.and_then(Value::as_i64) {
+        Some(ppm) => {
+            let sign = if ppm < 0 { "-" } else { "" };
+            let ppm = ppm.unsigned_abs();
+            format!("{sign}{}.{}%", ppm / 10_000, ppm / 1_000 % 10)
+        }
+        None => text::clean(ppm),
     }
 }
 
@@ -95,7 +121,12 @@ mod tests {
             "network": network, "name": "main", "id": "c", "height": 7, "block": "b", "state_root": "s", "epoch": 0,
             "view": 8, "primary": "n1", "qualified": ["n1"], "log_size": 9, "time": 1000,
             "single_org_demo": false,
-            "reputation": [{ "node": "n1", "endorsing": null, "committing": 0, "ordering": 999_999, "total": 1_000_000 }],
+            "reputation": [{
+                "node": "n1", "org": "o1", "endorsing": null, "committing": 0, "ordering": -309_999, "total": 1_000_000,
+                "qualified": true, "qualified_next": false, "below": ["ordering"],
+                "ended": { "faults": { "endorsing": 0, "committing": 1, "ordering": 2 } },
+                "current": { "turns": { "good": 3, "bad": 4 }, "faults": {} },
+            }],
             "peers": [{ "node": "n1", "org": "o\u{1b}", "roles": ["orderer", "committer"] }],
         })
     }
@@ -112,7 +143,8 @@ mod tests {
         assert_eq!(channel["time"], "1970-01-01T00:00:01.000Z");
         assert_eq!(channel["reputation"][0]["total"], 1_000_000);
         let lines: Vec<Vec<&str>> = report.text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert!(lines.contains(&vec!["n1", "-", "0.0%", "99.9%", "100.0%", "yes"]), "{}", report.text);
+        let standing = ["o1", "n1", "-", "0.0%", "-30.9%", "100.0%", "3/7", "3", "yes", "no:", "low", "in", "ordering"];
+        assert!(lines.contains(&standing.to_vec()), "{}", report.text);
         assert!(lines.contains(&vec!["n1", "o?", "orderer,committer"]), "{}", report.text);
     }
 

@@ -56,7 +56,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         if let Some(author) = transaction.body.authors.first() {
             lock(&self.quota).take(*author, now).map_err(|error| refused(&Refusal::Quota(error)))?;
         }
-        Ok(Endorsement::sign(&self.key, &self.channel.domain(), id, tip, passed_over))
+        Ok(Endorsement::sign(&self.key, &self.channel.domain(), transaction.digest(), tip, passed_over))
     }
 }
 

@@ -22,7 +22,7 @@ use dmdl_types::{
     custody::{DealingKey, SealedBytes},
     event::Event,
     genesis::EpochConfig,
-    id::{NodeId, OrgId, RecordId, RecordVersion, TransactionId},
+    id::{NodeId, OrgId, RecordId, RecordVersion, TransactionDigest, TransactionId},
     index_proof::HeadKey,
     sign::PublicKey,
     transaction::{EndorsedTransaction, Endorsement, Transaction},
@@ -195,19 +195,19 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         if node == self.id() {
             return (node, self.endorse(&transaction, passed_over, seen).await.map_err(Some));
         }
-        let id = transaction.body.id();
+        let signed = transaction.digest();
         let ask = Ask::Endorse(Box::new(transaction), passed_over, seen);
         let answer = self.asker.ask(&self.runtime, node, ask, PATIENCE).await;
         let result = match answer {
-            Ok(Answer::Endorsed(e)) if e.endorser == node && self.is_endorsement(&e, id) => Ok(*e),
+            Ok(Answer::Endorsed(e)) if e.endorser == node && self.is_endorsement(&e, signed) => Ok(*e),
             Ok(Answer::Refused(refused)) => Err(Some(refused)),
             _ => Err(None),
         };
         (node, result)
     }
 
-    fn is_endorsement(&self, endorsement: &Endorsement, id: TransactionId) -> bool {
-        self.channel.checked().endorsement(endorsement, id, &self.channel.domain())
+    fn is_endorsement(&self, endorsement: &Endorsement, signed: TransactionDigest) -> bool {
+        self.channel.checked().endorsement(endorsement, signed, &self.channel.domain())
     }
 
     /// One-time dealing keys of a custodian, for one dealer to use.

@@ -6,7 +6,7 @@ use super::{
 };
 use commonware_runtime::Clock;
 use dmdl_audit_ledger::{
-    channel::{Accusation, Notice},
+    channel::Notice,
     execute::Executed,
     store::Store,
 };
@@ -30,8 +30,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 Ok(Message::Cosignature(_, cosignature)) if cosignature.node != from => {
                     Err("a cosignature of another node".to_owned())
                 }
-                Ok(Message::Cosignature(height, cosignature)) => {
-                    self.channel.cosign(height, cosignature).map(drop).map_err(|e| e.to_string())
+                Ok(Message::Cosignature(checkpoint, cosignature)) => {
+                    self.channel.cosign(*checkpoint, cosignature).map_err(|e| e.to_string())
                 }
                 Ok(Message::Ask(..) | Message::Answer(..)) => Err("not a message for this link".to_owned()),
                 Err(error) => Err(error.to_string()),
@@ -67,9 +67,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         while let Some(notice) = notices.recv().await {
             match notice {
                 Notice::Executed(executed) => self.executed(&executed).await,
-                Notice::Accused(Accusation { fault, evidence }) => {
-                    tracing::warn!(?fault, "a committee member broke the voting rules");
-                    lock(&self.outbox).push(SystemItem::Evidence { kind: 1, bytes: evidence });
+                Notice::Accused(evidence) => {
+                    tracing::warn!("another node is at fault; the evidence goes to the ledger");
+                    lock(&self.outbox).push(SystemItem::Evidence(evidence));
                 }
             }
             self.flush_outbox().await;
@@ -98,9 +98,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         if let Some(checkpoint) = &due {
             let seconds = executed.tip.time.get() / 1000;
             let cosignature = self.cosigning.sign(checkpoint, self.id(), seconds);
-            let message = Message::Cosignature(checkpoint.height, cosignature);
-            match (self.channel.cosign(checkpoint.height, cosignature), self.channel.config()) {
-                (Ok(_), Ok(config)) => self.broadcast(&config, &message).await,
+            let message = Message::Cosignature(Box::new(*checkpoint), cosignature);
+            match (self.channel.cosign(*checkpoint, cosignature), self.channel.config()) {
+                (Ok(()), Ok(config)) => self.broadcast(&config, &message).await,
                 (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "cannot cosign"),
             }
         }

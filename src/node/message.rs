@@ -5,7 +5,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
-    checkpoint::Cosignature,
+    checkpoint::{Checkpoint, Cosignature},
     codec::{self, DecodeError},
     custody::{DealingKey, SealedBytes},
     id::{Height, NodeId, RecordId, RecordVersion, TransactionId},
@@ -25,8 +25,8 @@ pub(crate) enum Message {
     Transaction(Box<EndorsedTransaction>),
     /// What a node tells the ledger.
     System(Box<SystemTransaction>),
-    /// A cosignature of the checkpoint at a height.
-    Cosignature(Height, Cosignature),
+    /// A checkpoint with its committer's cosignature.
+    Cosignature(Box<Checkpoint>, Cosignature),
     /// A question, with a number that its answer repeats.
     Ask(u64, Box<Ask>),
     /// The answer to a question.

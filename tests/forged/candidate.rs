@@ -9,7 +9,8 @@ use dmdl_audit_ledger::order::{BlockFault, Checked, check};
 use dmdl_types::{
     block::Block,
     checkpoint::{Checkpoint, CheckpointError},
-    id::{ChannelId, Height, NetworkId, NodeId},
+    evidence::Evidence,
+    id::{ChannelId, Height, NetworkId, NodeId, View},
     invocation::SystemItem,
     limits,
     sign::SigningKey,
@@ -18,7 +19,7 @@ use dmdl_types::{
 
 /// What a node may tell the ledger without anybody's asking.
 fn batch(scene: &Scene, signer: &SigningKey, expires: Height) -> SystemTransaction {
-    let items = vec![SystemItem::Evidence { kind: 1, bytes: vec![1] }];
+    let items = vec![SystemItem::Evidence(Box::new(Evidence::Votes { proof: vec![1] }))];
     let node = NodeId::of_key(signer.public());
     let body = SystemBody { domain: scene.domain(), node, nonce: [3; 16], expires, items };
     SystemTransaction::sign(body, signer)
@@ -49,10 +50,13 @@ pub(crate) fn table(scene: &Scene) -> Tally {
         |b| b.header.next_config = config.digest(),
         BlockFault::Configuration,
     );
+    table.row("without a word on its parent's votes", |b| b.header.parent_signers.clear(), BlockFault::ParentSigners);
+    table.row("with votes of nobody", |b| b.header.parent_signers = vec![0b1_0111], BlockFault::ParentSigners);
+    table.row("with votes of too many", |b| b.header.parent_signers.push(0), BlockFault::ParentSigners);
     table.row(
-        "with signers of its parent",
-        |b| b.header.parent_signers = vec![0b0111],
-        BlockFault::NotEmpty("parent_signers"),
+        "with votes on another epoch's block",
+        |b| b.header.parent_view = View::new(0),
+        BlockFault::ParentSigners,
     );
 
     let id = |transaction: &EndorsedTransaction| transaction.transaction.body.id();

@@ -128,7 +128,7 @@ pub(crate) fn next(scene: &Scene) -> Block {
         primary: config.qualified[0],
         parent_view,
         parent: tip.digest(),
-        parent_signers: vec![],
+        parent_signers: if begins { vec![] } else { vec![0b0111] },
         time: tip.header.time.plus_ms(1000),
         config: config.digest(),
         next_config: scene.config(epoch.next()).digest(),

@@ -368,7 +368,7 @@ fn headers(place: &Place<'_>) -> Tally {
     row("another view of the parent", LINKS, &|h| h.parent_view = View::new(h.parent_view.get() + 1));
     row("the parent's parent as its parent", LINKS, &|h| h.parent = scene.blocks[place.height - 1].header.parent);
     row("no parent", LINKS, &|h| h.parent = BlockDigest::new([0; 32]));
-    row("signers of the parent", LINKS, &|h| h.parent_signers = vec![0b0111]);
+    row("signers of the parent", LINKS, &|h| h.parent_signers.push(0));
     row("a later time", LINKS, &|h| h.time = h.time.plus_ms(1));
     row("an earlier time", LINKS, &|h| h.time = scene.blocks[place.height - 1].header.time);
     row("another configuration", LINKS, &|h| h.config = ConfigDigest::new([1; 32]));

@@ -191,10 +191,12 @@ impl Scene {
 
     /// A signed body with the endorsements of members at these positions, ascending.
     pub(crate) fn endorsed(&self, body: TransactionBody, signer: &SigningKey, by: &[usize]) -> EndorsedTransaction {
-        let (domain, id) = (body.domain, body.id());
+        let domain = body.domain;
         let transaction = body.sign(&[signer]);
-        let endorse =
-            |node: &usize| Endorsement::sign(&self.keys(*node).signing_key(), &domain, id, Height::new(0), Vec::new());
+        let signed = transaction.digest();
+        let endorse = |node: &usize| {
+            Endorsement::sign(&self.keys(*node).signing_key(), &domain, signed, Height::new(0), Vec::new())
+        };
         EndorsedTransaction { transaction, endorsements: by.iter().map(endorse).collect() }
     }
 

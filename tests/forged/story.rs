@@ -137,9 +137,11 @@ async fn register_again(network: &Network, registration: &Transaction) -> (Trans
     body.nonce = [9; 16];
     body.expires = Height::new(network.node(0).channel().tip().height.get() + 100);
     let (domain, id) = (body.domain, body.id());
-    let by = |node: usize| Endorsement::sign(&network.keys[node].signing_key(), &domain, id, Height::new(0), vec![]);
-    let endorsements = vec![by(0), by(1)];
     let transaction = body.sign(&[&network.owner.key]);
+    let signed = transaction.digest();
+    let by =
+        |node: usize| Endorsement::sign(&network.keys[node].signing_key(), &domain, signed, Height::new(0), vec![]);
+    let endorsements = vec![by(0), by(1)];
     let endorsed = dmdl_types::transaction::EndorsedTransaction { transaction, endorsements };
     for node in 0..network.keys.len() {
         network.node(node).channel().submit(endorsed.clone()).unwrap();

@@ -56,17 +56,15 @@ fn the_network_is_shown_as_it_stands() {
         assert_eq!(shown["org"], member.org.to_string());
     }
     let reputation = world.get(None, "reputation").json();
-    let turns: Vec<u64> = reputation["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|score| {
-            assert!(score["endorsing"].is_null() && score["committing"].is_null());
-            assert_eq!(score["ordering"], score["total"]);
-            score["ordering"].as_u64()
-        })
-        .collect();
-    assert!(!turns.is_empty() && turns.iter().all(|ppm| *ppm <= 1_000_000), "{turns:?}");
+    let items = reputation["items"].as_array().unwrap();
+    assert_eq!(items.len(), 4);
+    for standing in items {
+        let duties: i64 = ["endorsing", "committing", "ordering"].iter().map(|duty| standing[*duty].as_i64().unwrap()).sum();
+        assert_eq!(standing["total"], duties, "every organisation has every duty here");
+        assert_eq!((&standing["qualified"], &standing["below"]), (&json!(true), &json!([])));
+    }
+    let taken: u64 = items.iter().map(|standing| standing["current"]["turns"]["good"].as_u64().unwrap()).sum();
+    assert!(taken > 0);
 }
 
 #[test]

@@ -24,8 +24,9 @@ use dmdl_audit_ledger::{
 use dmdl_types::{
     block::Block,
     checkpoint::CosigningKey,
-    genesis::{ChannelConfig, Genesis, MdcaConfig, Member, NodeRoles, Person, Role, faults},
+    genesis::{ChannelConfig, Genesis, Member, NodeRoles, Person, Role, faults},
     id::{ChannelName, DisplayName, NodeId, OrgId, UnixMillis},
+    mdca::MdcaConfig,
     secret::Secret32,
     sign::SigningKey,
 };
@@ -279,7 +280,7 @@ fn genesis(runtime: &Runtime, seats: &[Seat], plan: &Plan, people: &[([u8; 32], 
             endorsements: needed,
             custody_threshold: needed,
             policy_engine: dmdl_policies::POLICY_ENGINE,
-            mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 500_000 },
+            mdca: MdcaConfig::default(),
         },
     }
 }

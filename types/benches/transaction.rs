@@ -40,11 +40,12 @@ fn endorsed() -> EndorsedTransaction {
         expires: Height::new(200),
         invocation: Invocation::Medical(call),
     };
-    let id = body.id();
-    let by = |number| Endorsement::sign(&signer(number), &domain(), id, Height::new(7), Vec::new());
+    let transaction = body.sign(&[&author]);
+    let signed = transaction.digest();
+    let by = |number| Endorsement::sign(&signer(number), &domain(), signed, Height::new(7), Vec::new());
     let mut endorsements = vec![by(2), by(3)];
     endorsements.sort_by_key(|endorsement| endorsement.endorser);
-    EndorsedTransaction { transaction: body.sign(&[&author]), endorsements }
+    EndorsedTransaction { transaction, endorsements }
 }
 
 fn signatures(c: &mut Criterion) {

@@ -269,6 +269,8 @@ pub enum ReasonCode {
     BadArgument,
     /// The author has used up a quota.
     QuotaExceeded,
+    /// What is shown proves no fault.
+    EvidenceRefuted,
 }
 
 impl ReasonCode {

@@ -36,7 +36,8 @@ pub struct Header {
     pub parent_view: View,
     /// Its parent.
     pub parent: BlockDigest,
-    /// Who signed the parent's certificate, as a bitmap over the committee; empty in this version.
+    /// Whose votes on the parent the primary has seen, as a bitmap over the committee: its word, which counts
+    /// as one voice of its organisation. Empty after the first block of an epoch's parent.
     pub parent_signers: Vec<u8>,
     /// Block time: later than the parent's.
     pub time: UnixMillis,
@@ -51,6 +52,12 @@ pub struct Header {
 }
 
 impl Header {
+    /// Whether the primary says that it saw the vote of the committee's member at a position.
+    #[must_use]
+    pub fn has_signer(&self, position: usize) -> bool {
+        self.parent_signers.get(position / 8).is_some_and(|byte| byte >> (position % 8) & 1 == 1)
+    }
+
     /// The block's digest.
     #[must_use]
     pub fn digest(&self) -> BlockDigest {

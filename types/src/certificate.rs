@@ -14,8 +14,10 @@ mod fault;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod vote;
 
 pub use fault::{Fault, FaultError, FaultKind, FaultProof};
+pub use vote::{Notarized, NotarizeVote};
 
 use crate::{
     genesis::quorum,

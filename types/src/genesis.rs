@@ -8,6 +8,7 @@ use crate::{
     codec, hash,
     id::{ChannelId, ChannelName, ConfigDigest, DisplayName, Epoch, NetworkId, NodeId, OrgId, UnixMillis},
     label, limits,
+    mdca::MdcaConfig,
     sign::{Domain, PublicKey},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -92,16 +93,6 @@ pub struct Member {
     pub roles: NodeRoles,
 }
 
-/// Weights and thresholds of MDCA, in parts per million. Counters and scores arrive with reputation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MdcaConfig {
-    /// Least score with which an organisation's orderer may propose.
-    pub threshold_ppm: i64,
-    /// How much of an earlier epoch's score is kept.
-    pub decay_ppm: i64,
-}
-
 /// How a channel works, for all of its epochs until it is changed.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,7 +107,7 @@ pub struct ChannelConfig {
     pub custody_threshold: u8,
     /// The version of the policy engine that decides: a node without it stops.
     pub policy_engine: u16,
-    /// Parameters of the consensus on primaries.
+    /// How reputation decides who proposes.
     pub mdca: MdcaConfig,
 }
 
@@ -306,6 +297,13 @@ impl EpochConfig {
         self.liars().saturating_add(1)
     }
 
+    /// The fewest orderers that may take turns: with as many, one of them is not faulty.
+    #[must_use]
+    pub fn proposers_needed(&self) -> usize {
+        let orderers = self.orderers().len();
+        faults(orderers).saturating_mul(2).saturating_add(1).min(orderers)
+    }
+
     /// How many organisations may lie: as many as the orderers or the committers tolerate, whichever
     /// is more.
     fn liars(&self) -> usize {
@@ -345,6 +343,9 @@ impl EpochConfig {
         }
         if self.channel.epoch_blocks < 2 {
             return Err(GenesisError::OutOfRange("epoch_blocks"));
+        }
+        if !self.channel.mdca.is_valid() {
+            return Err(GenesisError::OutOfRange("mdca"));
         }
         Ok(())
     }

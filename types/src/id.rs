@@ -97,6 +97,10 @@ ids! {
     ChannelId
     /// Hash of a transaction's body.
     TransactionId
+    /// Digest of a transaction with its authors' signatures.
+    TransactionDigest
+    /// A provable fault: what it is counted once by.
+    FaultId
     /// Digest of a block's header.
     BlockDigest
     /// Digest of an epoch's configuration.

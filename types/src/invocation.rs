@@ -8,6 +8,7 @@
 use crate::{
     access::{PolicyDocument, Terms},
     custody::{Dealing, SealedBytes},
+    evidence::Evidence,
     genesis::Person,
     id::{
         DealingId, GrantId, NodeId, NoteCommitment, PayloadDigest, RecordId, RecordVersion, ShareEpoch, SubjectId,
@@ -241,11 +242,6 @@ pub enum SystemItem {
         /// Digest of the sealed share that was handed over.
         share: [u8; 32],
     },
-    /// Provable fault of a node, in the engine's encoding.
-    Evidence {
-        /// Which kind of fault.
-        kind: u8,
-        /// The evidence.
-        bytes: Vec<u8>,
-    },
+    /// A provable fault of another node.
+    Evidence(Box<Evidence>),
 }

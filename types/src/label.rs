@@ -27,6 +27,10 @@ labels! {
     TRANSACTION_SIGNATURE = "tx-sig";
     /// Hash of a system transaction's body: its id.
     SYSTEM_ID = "system-id";
+    /// Digest of a transaction with its authors' signatures: what endorsers sign.
+    SIGNED_TRANSACTION = "signed-tx";
+    /// Names a fault, so that it counts once.
+    FAULT = "fault-id";
     /// A node's signature on a system transaction.
     SYSTEM_SIGNATURE = "system-sig";
     /// An endorser's signature.

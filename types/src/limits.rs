@@ -26,6 +26,10 @@ pub const AUTHORS: usize = 16;
 pub const ENDORSEMENTS: usize = 32;
 /// Most items of one system transaction.
 pub const SYSTEM_ITEMS: usize = 256;
+/// Most evidence that one node may show in one epoch.
+pub const EVIDENCE_PER_EPOCH: u32 = 64;
+/// Longest evidence: a system transaction has room for it.
+pub const EVIDENCE_BYTES: usize = 56 * 1024;
 /// Most diseases of one permission.
 pub const DISEASES: usize = 64;
 /// Most reasons of one outcome.
@@ -45,3 +49,4 @@ const _: () = assert!(BLOCK_TRANSACTIONS_BYTES + BLOCK_SYSTEM_BYTES + HEADER_BYT
 const _: () = assert!(TRANSACTION_BYTES <= BLOCK_TRANSACTIONS_BYTES);
 const _: () = assert!(SYSTEM_TRANSACTION_BYTES <= BLOCK_SYSTEM_BYTES);
 const _: () = assert!(POLICY_BYTES < TRANSACTION_BYTES);
+const _: () = assert!(EVIDENCE_BYTES + 1024 < SYSTEM_TRANSACTION_BYTES);

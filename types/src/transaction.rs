@@ -6,7 +6,7 @@
 use crate::{
     codec::{self, DecodeError},
     hash,
-    id::{Height, NodeId, TransactionId},
+    id::{Height, NodeId, TransactionDigest, TransactionId},
     invocation::{Invocation, SystemItem},
     label, limits,
     sign::{Domain, Meaning, PublicKey, Signature, SigningKey},
@@ -81,6 +81,14 @@ pub struct Transaction {
 impl Transaction {
     const MEANING: Meaning = Meaning::v1(label::TRANSACTION_SIGNATURE);
 
+    /// The digest of the transaction as it was signed.
+    ///
+    /// Unlike the id it covers the signatures: an endorser answers for all that it has seen.
+    #[must_use]
+    pub fn digest(&self) -> TransactionDigest {
+        TransactionDigest::new(hash::labelled(label::SIGNED_TRANSACTION, &[&codec::encode(self)]))
+    }
+
     /// Checks the context, the authors and their signatures.
     ///
     /// # Errors
@@ -129,7 +137,7 @@ impl Endorsement {
     pub fn sign(
         signer: &SigningKey,
         domain: &Domain,
-        transaction: TransactionId,
+        transaction: TransactionDigest,
         height: Height,
         passed_over: Vec<NodeId>,
     ) -> Self {
@@ -140,12 +148,12 @@ impl Endorsement {
 
     /// Whether the endorser signed this audit of this transaction.
     #[must_use]
-    pub fn verify(&self, domain: &Domain, transaction: TransactionId) -> bool {
+    pub fn verify(&self, domain: &Domain, transaction: TransactionDigest) -> bool {
         let body = Self::body(transaction, self.height, &self.passed_over);
         self.endorser.key().verify(domain, Self::MEANING, &body, &self.signature)
     }
 
-    fn body(transaction: TransactionId, height: Height, passed_over: &Vec<NodeId>) -> Vec<u8> {
+    fn body(transaction: TransactionDigest, height: Height, passed_over: &Vec<NodeId>) -> Vec<u8> {
         codec::encode(&(transaction, height, passed_over))
     }
 }
@@ -167,7 +175,10 @@ impl EndorsedTransaction {
     /// # Errors
     /// [`TransactionError`] says what fails.
     pub fn verify(&self, domain: &Domain) -> Result<TransactionId, TransactionError> {
-        self.verify_by(|transaction| transaction.verify(domain), |endorsement, id| endorsement.verify(domain, id))
+        self.verify_by(
+            |transaction| transaction.verify(domain),
+            |endorsement, signed| endorsement.verify(domain, signed),
+        )
     }
 
     /// [`EndorsedTransaction::verify`], where the caller looks at the signatures: who has verified some of
@@ -178,7 +189,7 @@ impl EndorsedTransaction {
     pub fn verify_by(
         &self,
         authors: impl FnOnce(&Transaction) -> Result<TransactionId, TransactionError>,
-        mut endorsement: impl FnMut(&Endorsement, TransactionId) -> bool,
+        mut endorsement: impl FnMut(&Endorsement, TransactionDigest) -> bool,
     ) -> Result<TransactionId, TransactionError> {
         let id = authors(&self.transaction)?;
         if self.endorsements.len() > limits::ENDORSEMENTS {
@@ -187,7 +198,8 @@ impl EndorsedTransaction {
         if !self.endorsements.is_sorted_by(|a, b| a.endorser < b.endorser) {
             return Err(TransactionError::TooMany("endorsements of one endorser"));
         }
-        match self.endorsements.iter().find(|e| !endorsement(e, id)) {
+        let signed = self.transaction.digest();
+        match self.endorsements.iter().find(|e| !endorsement(e, signed)) {
             Some(bad) => Err(TransactionError::Endorsement(bad.endorser)),
             None => Ok(id),
         }

@@ -1,9 +1,9 @@
 //! What the engine asks of the channel.
 
-use super::{Accusation, Channel, Notice};
+use super::{Channel, Notice};
 use crate::{
     finalized::Finalized,
-    mdca::{EngineBlock, Halt, Ledger, Turn},
+    mdca::{EngineBlock, Halt, Ledger, Turn, Vote},
     order,
     store::Store,
 };
@@ -11,8 +11,9 @@ use commonware_runtime::Clock;
 use dmdl_types::{
     block::{Block, Header},
     certificate::Fault,
+    evidence::Evidence,
     genesis::EpochConfig,
-    id::{Epoch, Height, UnixMillis},
+    id::{Epoch, Height, UnixMillis, View},
 };
 use std::{pin::pin, sync::Arc};
 
@@ -25,15 +26,20 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
         self.wait_for_work(&parent).await;
         let executed = self.tip().height;
         let (config, next) = self.configurations(turn.epoch)?;
-        let (body, checkpoint) = {
-            let waiting = self.waiting();
-            let body = waiting.pool.body(turn.parent, turn.height, executed);
-            (body, waiting.cosignatures.newest(&config))
-        };
         // Only news is worth its bytes; whether it is news, the chain that this block extends knows.
         let anchored = self.tip().anchor.map(|anchor| anchor.checkpoint.size);
         let carried = parent.header().checkpoint.as_ref().map(|c| c.checkpoint().size);
-        let checkpoint = checkpoint.filter(|c| Some(c.checkpoint().size) > anchored.max(carried));
+        let (body, checkpoint, parent_signers) = {
+            let waiting = self.waiting();
+            let body = waiting.pool.body(turn.parent, turn.height, executed);
+            let checkpoint = waiting.cosignatures.to_carry(anchored.max(carried), &config);
+            let voted = (turn.epoch, turn.parent_view);
+            let signers = match turn.parent_view {
+                view if view == View::new(0) => Vec::new(),
+                _ => waiting.votes.bitmap(&config.orderers(), voted, turn.parent),
+            };
+            (body, checkpoint, signers)
+        };
         let header = Header {
             domain: self.domain(),
             height: turn.height,
@@ -42,7 +48,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
             primary: turn.primary,
             parent_view: turn.parent_view,
             parent: turn.parent,
-            parent_signers: Vec::new(),
+            parent_signers,
             time: turn.time.max(self.wall_time()),
             config: config.digest(),
             next_config: next.digest(),
@@ -60,6 +66,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
         let verdict = order::check(block.block(), &self.domain(), &config, next.digest(), &self.shared.checked);
         if let Err(fault) = &verdict {
             tracing::warn!(height = header.height.get(), %fault, "a candidate block is not valid");
+            self.accuse_primary(&block);
             return false;
         }
         self.waiting().pool.observe(block.block_digest(), block.block());
@@ -78,7 +85,9 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
             let mut waiting = self.waiting();
             waiting.pool.settle(block.block());
             if let (Some(checkpoint), Some(config)) = (executed.checkpoint, &config) {
-                waiting.cosignatures.open(checkpoint, config);
+                for (checkpoint, cosignature) in waiting.cosignatures.open(checkpoint, config) {
+                    self.accuse(Evidence::Cosignature { checkpoint, cosignature });
+                }
             }
             if let Some(anchor) = executed.tip.anchor {
                 waiting.cosignatures.settle(anchor.checkpoint.height);
@@ -102,9 +111,12 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
         true
     }
 
-    fn fault(&mut self, fault: Fault, evidence: Vec<u8>) {
-        // Evidence is worth a try, not a wait: whoever else saw the fault reports it too.
-        let _ = self.shared.notices.try_send(Notice::Accused(Accusation { fault, evidence }));
+    fn vote(&mut self, vote: Vote) {
+        self.waiting().votes.add(vote);
+    }
+
+    fn fault(&mut self, _fault: Fault, encoded: Vec<u8>) {
+        self.accuse(Evidence::Votes { proof: encoded });
     }
 }
 
@@ -124,6 +136,19 @@ impl<E: Clock, S: Store> Channel<E, S> {
                 () = arrived => {}
                 () = &mut heartbeat => return,
             }
+        }
+    }
+
+    /// Shows that a primary voted for a block of its own that breaks a rule.
+    fn accuse_primary(&self, block: &EngineBlock) {
+        let header = block.header();
+        let vote = {
+            let waiting = self.waiting();
+            let at = (header.epoch, header.view);
+            waiting.votes.proposal(at, block.block_digest(), header.primary).map(<[u8]>::to_vec)
+        };
+        if let Some(vote) = vote {
+            self.accuse(Evidence::Proposal { vote, block: block.bytes().to_vec() });
         }
     }
 

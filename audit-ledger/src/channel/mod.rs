@@ -21,13 +21,16 @@ use crate::{
     clock::WallClock,
     contract::{Judge, Policies},
     execute::{Anchor, ExecuteError, Executed, Executor, Tip},
-    order::{Checked, CosignPool, Pool},
+    order::{Checked, CosignPool, Cosigned, Pool, VotesSeen},
     store::{HistoryView, Store, StoreError},
 };
 use dmdl_types::{
     checkpoint::{Checkpoint, Cosignature, CosignedCheckpoint},
+    codec,
+    evidence::Evidence,
     genesis::{EpochConfig, Genesis},
-    id::{Epoch, Height, TransactionId},
+    id::{Epoch, TransactionId},
+    limits,
     sign::Domain,
     transaction::{EndorsedTransaction, SystemTransaction, TransactionError},
 };
@@ -55,22 +58,13 @@ impl Default for Pace {
     }
 }
 
-/// A fault of a committee member that the engine has proof of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accusation {
-    /// Who, and of what.
-    pub fault: dmdl_types::certificate::Fault,
-    /// The proof.
-    pub evidence: Vec<u8>,
-}
-
 /// What a node takes notice of.
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// A block was executed, durably.
     Executed(Arc<Executed>),
-    /// A committee member broke the voting rules.
-    Accused(Accusation),
+    /// Another node is at fault, and this proves it.
+    Accused(Box<Evidence>),
 }
 
 /// Why a transaction was not taken into the pool.
@@ -124,6 +118,7 @@ struct Shared<E, S: Store> {
 struct Waiting {
     pool: Pool,
     cosignatures: CosignPool,
+    votes: VotesSeen,
 }
 
 impl<E, S: Store> Clone for Channel<E, S> {
@@ -177,7 +172,7 @@ impl<E, S: Store> Channel<E, S> {
         if let Some(checkpoint) = newest {
             // Cosignatures are not kept: after a restart they are gathered again.
             let config = channel.config()?;
-            channel.waiting().cosignatures.open(checkpoint, &config);
+            drop(channel.waiting().cosignatures.open(checkpoint, &config));
         }
         Ok((channel, inbox))
     }
@@ -240,7 +235,8 @@ impl<E, S: Store> Channel<E, S> {
     /// # Errors
     /// [`SubmitError`] says why not.
     pub fn submit(&self, endorsed: EndorsedTransaction) -> Result<bool, SubmitError> {
-        let id = self.shared.checked.transaction(&endorsed, &self.shared.domain)?;
+        let checked = self.shared.checked.transaction(&endorsed, &self.shared.domain);
+        let id = checked.inspect_err(|_| self.accuse_endorsers(&endorsed))?;
         if !crate::endorse::satisfied(&self.config()?, &endorsed.endorsements) {
             return Err(SubmitError::NotEndorsed);
         }
@@ -277,17 +273,39 @@ impl<E, S: Store> Channel<E, S> {
         Ok(self.waiting().pool.insert_system(id, system))
     }
 
-    /// Adds a committer's cosignature; `false` when it is no use.
+    /// Adds a committer's cosignature; one that contradicts what this node has executed accuses its committer.
     ///
     /// # Errors
     /// [`StoreError`] when the configuration cannot be read.
-    pub fn cosign(&self, height: Height, cosignature: Cosignature) -> Result<bool, StoreError> {
+    pub fn cosign(&self, checkpoint: Checkpoint, cosignature: Cosignature) -> Result<(), StoreError> {
         let config = self.config()?;
-        let news = self.waiting().cosignatures.add(height, cosignature, &config);
-        if news {
-            self.shared.cosigned.notify_waiters();
+        match self.waiting().cosignatures.add(&checkpoint, cosignature, &config) {
+            Cosigned::News => self.shared.cosigned.notify_waiters(),
+            Cosigned::NoUse => {}
+            Cosigned::Contradicts => self.accuse(Evidence::Cosignature { checkpoint, cosignature }),
         }
-        Ok(news)
+        Ok(())
+    }
+
+    /// Hands evidence to the node. It is worth a try, not a wait: whoever else saw the fault shows it too.
+    fn accuse(&self, evidence: Evidence) {
+        if codec::encode(&evidence).len() <= limits::EVIDENCE_BYTES {
+            let _ = self.shared.notices.try_send(Notice::Accused(Box::new(evidence)));
+        }
+    }
+
+    /// Looks whether somebody has endorsed what breaks a rule.
+    fn accuse_endorsers(&self, endorsed: &EndorsedTransaction) {
+        let EndorsedTransaction { transaction, endorsements } = endorsed;
+        let (domain, checked, signed) = (&self.shared.domain, &self.shared.checked, transaction.digest());
+        for endorsement in endorsements.iter().take(limits::ENDORSEMENTS) {
+            if crate::endorse::check_form(domain, checked, endorsement.height, transaction).is_err()
+                && checked.endorsement(endorsement, signed, domain)
+            {
+                let (transaction, endorsement) = (Box::new(transaction.clone()), endorsement.clone());
+                self.accuse(Evidence::Endorsement { transaction, endorsement });
+            }
+        }
     }
 
     /// Waits for the next cosignature after this call, polled or not.

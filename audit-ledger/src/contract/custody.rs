@@ -1,6 +1,6 @@
 //! What nodes tell the ledger: acknowledgements, complaints, releases, evidence.
 
-use super::{Call, Judgement, Stop, access::share_context, medical};
+use super::{Call, Judgement, Stop, access::share_context, evidence, medical};
 use crate::{
     store::Reader,
     world::{DecryptionRow, HistoryKind, RecordRow, RecordState, VersionRow, VersionState},
@@ -25,8 +25,7 @@ pub(super) fn apply<R: Reader>(call: &mut Call<'_, R>, node: NodeId, item: &Syst
         SystemItem::Release { decryption, record, version, epoch, share: _ } => {
             release(call, node, *decryption, *record, *version, *epoch)
         }
-        // Kept on the ledger for every executor to see; it counts once reputation does.
-        SystemItem::Evidence { .. } => Ok(Outcome::applied()),
+        SystemItem::Evidence(shown) => evidence::apply(call, node, shown),
     }
 }
 

@@ -10,11 +10,13 @@
 
 mod access;
 mod custody;
+mod evidence;
 mod medical;
 mod membership;
 mod policies;
 
 pub use access::{assignment, decides, may_read, share_context};
+pub use evidence::admit as admit_evidence;
 pub use policies::Policies;
 
 use crate::{
@@ -163,7 +165,7 @@ pub const fn system_action_of(item: &SystemItem) -> Action {
         SystemItem::Acknowledge { .. } => Action::Acknowledge,
         SystemItem::Complaint { .. } => Action::Complain,
         SystemItem::Release { .. } => Action::Release,
-        SystemItem::Evidence { .. } => Action::Evidence,
+        SystemItem::Evidence(_) => Action::Evidence,
     }
 }
 

@@ -82,6 +82,31 @@ pub const fn payload_of(transaction: &Transaction) -> Option<&PayloadInfo> {
     }
 }
 
+/// Checks the rules of a transaction that hold in any state, for an endorser whose tip this is.
+///
+/// Who endorses what breaks one of them is at fault, and the endorsement proves it.
+///
+/// # Errors
+/// [`Refusal`] says what is wrong.
+pub fn check_form(
+    domain: &Domain,
+    checked: &Checked,
+    tip: Height,
+    transaction: &Transaction,
+) -> Result<TransactionId, Refusal> {
+    let got = codec::encode(transaction).len();
+    if got > TRANSACTION_BYTES_MAX {
+        return Err(Refusal::TooLong { got });
+    }
+    let id = checked.authored(transaction, domain)?;
+    let expires = transaction.body.expires;
+    let latest = Height::new(tip.get().saturating_add(limits::EXPIRY_BLOCKS));
+    if expires <= tip || expires > latest {
+        return Err(Refusal::Expiry { expires, tip, latest });
+    }
+    Ok(id)
+}
+
 /// Audits a transaction against the rules that hold in any state, at the endorser's own tip.
 ///
 /// `checked` knows which signatures this process has verified already. `payload_found` is what the vault
@@ -97,16 +122,7 @@ pub fn audit(
     transaction: &Transaction,
     payload_found: bool,
 ) -> Result<TransactionId, Refusal> {
-    let got = codec::encode(transaction).len();
-    if got > TRANSACTION_BYTES_MAX {
-        return Err(Refusal::TooLong { got });
-    }
-    let id = checked.authored(transaction, domain)?;
-    let expires = transaction.body.expires;
-    let latest = Height::new(tip.get().saturating_add(limits::EXPIRY_BLOCKS));
-    if expires <= tip || expires > latest {
-        return Err(Refusal::Expiry { expires, tip, latest });
-    }
+    let id = check_form(domain, checked, tip, transaction)?;
     for author in &transaction.body.authors {
         match world::read::<PersonRow>(reader, author)? {
             None => return Err(Refusal::UnknownAuthor(*author)),

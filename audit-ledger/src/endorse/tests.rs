@@ -156,9 +156,9 @@ fn the_longest_transaction_has_room_for_every_endorsement_in_a_block() {
     };
     let overhead = codec::encode(&of_len(&mut ledger, 0)).len();
     let longest = of_len(&mut ledger, TRANSACTION_BYTES_MAX - overhead);
-    let id = look(&ledger, &longest, false).unwrap();
+    look(&ledger, &longest, false).unwrap();
     let passed_over = vec![node_id(1); 4];
-    let endorsement = Endorsement::sign(&node(1), &ledger.domain(), id, Height::new(0), passed_over);
+    let endorsement = Endorsement::sign(&node(1), &ledger.domain(), longest.digest(), Height::new(0), passed_over);
     let endorsements = vec![endorsement; limits::ENDORSEMENTS];
     let endorsed = dmdl_types::transaction::EndorsedTransaction { transaction: longest, endorsements };
     assert!(codec::encode(&endorsed).len() <= limits::TRANSACTION_BYTES);

@@ -1,48 +1,27 @@
-//! Epochs: who had a turn, and who takes part in the epoch after the next.
+//! The end of an epoch: what its conduct comes to, and who may propose in the epoch after the next.
+//!
+//! # Source
+//! docs/spec/mdca.md
 
 use super::ExecuteError;
 use crate::{
-    store::{Reader, StoreError},
-    world::{TurnCounters, World},
+    reputation::{schedule, score, standing, tally},
+    store::{Reader, Space, StoreError},
+    world::{FaultSeen, FaultsRow, ReportsRow, Row, StandingRow, TurnCounters, VoiceRow, World},
 };
 use dmdl_types::{
     block::Header,
+    codec,
     genesis::EpochConfig,
-    id::{NodeId, View},
+    id::{Epoch, OrgId},
+    mdca::PerDuty,
 };
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The orderer whose turn a view is.
-///
-/// # Source
-/// docs/spec/mdca.md
-fn primary(config: &EpochConfig, view: View) -> Option<NodeId> {
-    let qualified = u64::try_from(config.qualified.len()).ok()?;
-    let turn = view.get().checked_sub(1)?.checked_rem(qualified)?;
-    config.qualified.get(usize::try_from(turn).ok()?).copied()
-}
-
-/// Counts the turns since the parent: the views between were missed, this one was taken.
-///
-/// Only what blocks themselves say counts, so every committer counts alike.
-pub(super) fn count_turns<R: Reader>(
-    world: &mut World<R>,
-    config: &EpochConfig,
-    header: &Header,
-) -> Result<(), StoreError> {
-    // An epoch has at most as many missed turns in a row as consensus lets pass; the bound only
-    // keeps a hostile header from costing time.
-    const MISSED_MAX: u64 = 4096;
-    let first = header.parent_view.get().saturating_add(1).max(header.view.get().saturating_sub(MISSED_MAX));
-    for view in first..=header.view.get() {
-        let Some(node) = primary(config, View::new(view)) else { continue };
-        let slot = (config.epoch, node);
-        let mut counters: TurnCounters = world.get(&slot)?.unwrap_or_default();
-        counters.given += 1;
-        counters.taken += u64::from(view == header.view.get());
-        world.put(&slot, &counters);
-    }
-    Ok(())
-}
+/// Epochs whose counters stay readable after they ended.
+const COUNTERS_KEPT: u64 = 2;
+/// Epochs whose standing stays readable.
+const STANDINGS_KEPT: u64 = 8;
 
 /// At the last block of an epoch, decides the configuration of the epoch after the next.
 pub(super) fn close<R: Reader>(
@@ -57,6 +36,48 @@ pub(super) fn close<R: Reader>(
     let next = config.epoch.next();
     let mut decided: EpochConfig = world.get(&next)?.ok_or(ExecuteError::NoConfiguration(next))?;
     decided.epoch = next.next();
+    let standing = weigh(world, config)?;
+    decided.qualified =
+        schedule(&decided, &standing).into_iter().filter(|place| place.qualified).map(|place| place.node).collect();
     world.put(&decided.epoch, &decided);
+    forget(world, config.epoch)?;
+    Ok(())
+}
+
+/// The standing of each organisation after an epoch (rule 10), kept for the next one.
+fn weigh<R: Reader>(
+    world: &mut World<R>,
+    config: &EpochConfig,
+) -> Result<BTreeMap<OrgId, PerDuty<i64>>, StoreError> {
+    let orgs: BTreeSet<&OrgId> = config.members.iter().map(|member| &member.org).collect();
+    let before = config.epoch.get().checked_sub(1).map(Epoch::new);
+    let mut all = BTreeMap::new();
+    for org in orgs {
+        let scores = score(&tally(world.overlay(), config.epoch, config, org)?, &config.channel.mdca);
+        let earlier: StandingRow = match before {
+            Some(before) => world.get(&(before, org.clone()))?.unwrap_or_default(),
+            None => StandingRow::default(),
+        };
+        let decay = config.channel.mdca.decay;
+        let standing = earlier.standing.zip(scores).map(|(before, score)| standing(before, &score, decay));
+        world.put(&(config.epoch, org.clone()), &StandingRow { standing });
+        all.insert(org.clone(), standing);
+    }
+    Ok(all)
+}
+
+/// Forgets what no later epoch reads.
+fn forget<R: Reader>(world: &mut World<R>, ended: Epoch) -> Result<(), StoreError> {
+    let counters = [TurnCounters::TABLE, VoiceRow::TABLE, FaultsRow::TABLE, ReportsRow::TABLE];
+    let due = counters.into_iter().map(|table| (table, COUNTERS_KEPT)).chain([
+        // Evidence of an epoch is taken until the end of the next.
+        (FaultSeen::TABLE, 1),
+        (StandingRow::TABLE, STANDINGS_KEPT),
+    ]);
+    for (table, kept) in due {
+        let Some(epoch) = ended.get().checked_sub(kept) else { continue };
+        let prefix = [vec![table], codec::encode(&Epoch::new(epoch))].concat();
+        world.remove_all(Space::State, &prefix)?;
+    }
     Ok(())
 }

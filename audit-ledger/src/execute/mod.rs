@@ -7,11 +7,14 @@
 //! # Source
 //! docs/spec/event.md; docs/spec/state.md
 
+mod conduct;
 mod epochs;
 mod tip;
 mod transactions;
 
 pub use tip::{Anchor, Tip};
+pub(crate) use conduct::primary;
+pub(crate) use tip::recall_checkpoint as agreed_checkpoint;
 
 use crate::{
     commitment::{index, state::StateHash},
@@ -219,7 +222,8 @@ impl<S: Store> Executor<S> {
         let config = self.config_of(header.epoch)?;
         let mut world = World::new(self.store.clone());
         let done = transactions::run(&mut world, self, &config, block)?;
-        epochs::count_turns(&mut world, &config, header)?;
+        let anchored = self.tip.anchor.map_or(0, |anchor| anchor.checkpoint.size);
+        conduct::count(&mut world, &config, block, &done.events, anchored)?;
         epochs::close(&mut world, &config, header)?;
 
         let mut frontier = self.frontier.clone();

@@ -1,5 +1,6 @@
 //! Execution, block by block.
 
+mod conduct;
 mod reconcile;
 
 use super::*;

@@ -69,7 +69,8 @@ pub(super) fn newest_checkpoint(reader: &impl Reader) -> Result<Option<Checkpoin
     recall_checkpoint(reader, codec::decode(&bytes, TIP_BYTES).map_err(damaged)?)
 }
 
-pub(super) fn recall_checkpoint(reader: &impl Reader, height: Height) -> Result<Option<Checkpoint>, StoreError> {
+/// What this node came to at a height where there were events.
+pub(crate) fn recall_checkpoint(reader: &impl Reader, height: Height) -> Result<Option<Checkpoint>, StoreError> {
     let damaged = |e| StoreError::Corrupt(format!("a checkpoint: {e}"));
     let bytes = reader.get(Space::Meta, &checkpoint_key(height))?;
     bytes.map(|bytes| codec::decode(&bytes, TIP_BYTES).map_err(damaged)).transpose()

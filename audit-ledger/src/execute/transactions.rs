@@ -3,7 +3,7 @@
 use super::{ExecuteError, Executor};
 use crate::{
     contract::{self, Context, Effect, action_of, system_action_of},
-    store::{Reader, Store, StoreError},
+    store::{Store, StoreError},
     world::{PersonRow, Seen, World, row_key},
 };
 use dmdl_types::{
@@ -93,6 +93,8 @@ fn node<S: Store>(
         let action = system_action_of(item);
         let effect = if system.body.expires < ctx.height {
             expired(action)
+        } else if action == Action::Evidence && !contract::admit_evidence(world, &ctx, system.body.node)? {
+            rejected(ReasonCode::QuotaExceeded)
         } else {
             attempt(world, |world| contract::apply_system(world, &ctx, system.body.node, item))?
         };
@@ -121,7 +123,15 @@ fn expired(action: Action) -> Effect {
         Action::Request | Action::Decrypt => Verdict::Deny,
         _ => Verdict::Rejected,
     };
-    let outcome = Outcome::of(verdict, Reason::code(ReasonCode::TransactionExpired));
+    refused(verdict, ReasonCode::TransactionExpired)
+}
+
+fn rejected(code: ReasonCode) -> Effect {
+    refused(Verdict::Rejected, code)
+}
+
+fn refused(verdict: Verdict, code: ReasonCode) -> Effect {
+    let outcome = Outcome::of(verdict, Reason::code(code));
     Effect { outcome, about: contract::About::default(), custody: Vec::new(), holds: false }
 }
 
@@ -147,23 +157,10 @@ fn first_time<S: Store>(
 
 /// Forgets transactions whose expiry has passed: they can have no effect any more.
 fn forget_expired<S: Store>(world: &mut World<S>, height: Height) -> Result<(), StoreError> {
-    const PAGE: usize = 256;
     let Some(passed) = height.get().checked_sub(1) else { return Ok(()) };
     let mut prefix = row_key::<Seen>(&(Height::new(passed), TransactionId::new([0; 32])));
     prefix.truncate(planted!("replays-forgotten" => 1, else 9));
-    let space = crate::store::Space::State;
-    let mut after: Option<Vec<u8>> = None;
-    loop {
-        let page = world.overlay().scan(space, &prefix, after.as_deref(), PAGE)?;
-        let last = page.len() < PAGE;
-        for (key, _) in page {
-            world.overlay_mut().delete(space, key.clone());
-            after = Some(key);
-        }
-        if last {
-            return Ok(());
-        }
-    }
+    world.remove_all(crate::store::Space::State, &prefix)
 }
 
 impl Done {

@@ -50,6 +50,21 @@ impl Turn {
     }
 }
 
+/// A committee member's vote for a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vote {
+    /// Who voted.
+    pub voter: NodeId,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The view.
+    pub view: View,
+    /// The block.
+    pub block: BlockDigest,
+    /// What `NotarizeVote::decode` reads, if the vote is to notarize: its primary's is a proposal.
+    pub notarize: Option<Vec<u8>>,
+}
+
 /// The ledger cannot go on: its state could not be made durable, or contradicts the chain.
 ///
 /// The engine stops without acknowledging, and so stops voting; the process should end.
@@ -110,6 +125,11 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// A node whose folder is empty, restored or rolled back answers no, until the first epoch that
     /// begins after it has caught up: it cannot know what it has voted for.
     fn may_vote(&self, epoch: Epoch) -> impl Future<Output = bool> + Send;
+
+    /// Takes notice of a vote of this epoch that came from its voter; its signature is not checked.
+    ///
+    /// Must not block.
+    fn vote(&mut self, vote: Vote);
 
     /// Takes a proof, already verified, that a committee member broke the voting rules.
     ///

@@ -165,8 +165,9 @@ mod tests {
     use super::*;
     use commonware_cryptography::{Signer as _, ed25519::PrivateKey};
     use dmdl_types::{
-        genesis::{ChannelConfig, MdcaConfig, Member, NodeRoles},
+        genesis::{ChannelConfig, Member, NodeRoles},
         id::Epoch,
+        mdca::MdcaConfig,
         sign::PublicKey as LedgerKey,
     };
 
@@ -188,7 +189,7 @@ mod tests {
             endorsements: 1,
             custody_threshold: 2,
             policy_engine: 1,
-            mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 0 },
+            mdca: MdcaConfig::default(),
         };
         let members = vec![member(orderer, true), member(follower, false)];
         EpochConfig { epoch: Epoch::new(epoch), members, channel, qualified: Vec::new() }

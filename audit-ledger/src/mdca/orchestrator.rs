@@ -12,12 +12,12 @@ use super::{
     delivery::Delivery,
     elector::ScheduleElector,
     engine::{MAILBOX, Runtime, VIEWS_KEPT, halt},
-    faults::FaultReporter,
     keys::engine_digest,
     ledger::{Halt, Ledger},
     members::{FencedReceiver, FencedSender, Members},
     schemes::Schemes,
     timing::Timing,
+    votes::VoteReporter,
 };
 use commonware_codec::Encode as _;
 use commonware_consensus::{
@@ -211,7 +211,7 @@ where
         let scheme = self.parts.schemes.participant(&config, may_vote);
 
         let committee = config.orderers().iter().map(dmdl_types::id::NodeId::key).collect();
-        let faults = FaultReporter::new(self.parts.ledger.clone(), self.parts.domain, committee);
+        let votes_seen = VoteReporter::new(self.parts.ledger.clone(), self.parts.domain, committee);
         let timing = self.parts.timing;
         let engine = simplex::Engine::new(
             self.runtime.child("votes").with_attribute("epoch", epoch),
@@ -221,7 +221,7 @@ where
                 blocker: self.parts.blocker.clone(),
                 automaton: self.parts.automaton.clone(),
                 relay: self.parts.automaton.clone(),
-                reporter: Reporters::from((self.parts.automaton.clone(), faults)),
+                reporter: Reporters::from((self.parts.automaton.clone(), votes_seen)),
                 track_historical_votes: true,
                 strategy: Sequential,
                 partition: self.names.journal(epoch),

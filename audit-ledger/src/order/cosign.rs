@@ -17,9 +17,9 @@ const HEIGHTS_MAX: usize = 128;
 #[derive(Debug, Default)]
 pub struct CosignPool {
     gathered: BTreeMap<Height, Gathered>,
-    // Cosignatures that came before this node had executed their height, by node: what one node sends
-    // ahead takes no place from another's.
-    early: BTreeMap<NodeId, BTreeMap<Height, Cosignature>>,
+    // What came before this node had executed its height, by node: what one node sends ahead takes no
+    // place from another's.
+    early: BTreeMap<NodeId, BTreeMap<Height, (Checkpoint, Cosignature)>>,
 }
 
 #[derive(Debug)]
@@ -28,15 +28,26 @@ struct Gathered {
     by: BTreeMap<NodeId, Cosignature>,
 }
 
+/// What became of a cosignature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cosigned {
+    /// It was news.
+    News,
+    /// It was no use: known, too old, invalid, or nobody's who may cosign.
+    NoUse,
+    /// Its committer signed something else than what this node has executed.
+    Contradicts,
+}
+
 impl CosignPool {
-    /// Opens a checkpoint that this node has come to.
-    pub fn open(&mut self, checkpoint: Checkpoint, config: &EpochConfig) {
+    /// Opens a checkpoint that this node has come to; returns what came early and contradicts it.
+    pub fn open(&mut self, checkpoint: Checkpoint, config: &EpochConfig) -> Vec<(Checkpoint, Cosignature)> {
         let height = checkpoint.height;
         self.gathered.insert(height, Gathered { checkpoint, by: BTreeMap::new() });
-        let came: Vec<Cosignature> = self.early.values_mut().filter_map(|ahead| ahead.remove(&height)).collect();
-        for cosignature in came {
-            self.add(height, cosignature, config);
-        }
+        let mut came: Vec<_> = self.early.values_mut().filter_map(|ahead| ahead.remove(&height)).collect();
+        came.retain(|(checkpoint, cosignature)| {
+            self.add(checkpoint, *cosignature, config) == Cosigned::Contradicts
+        });
         while self.gathered.len() > HEIGHTS_MAX {
             self.gathered.pop_first();
         }
@@ -45,32 +56,47 @@ impl CosignPool {
             *ahead = ahead.split_off(&height);
             !ahead.is_empty()
         });
+        came
     }
 
-    /// Adds a cosignature for a height, if it is valid for what this node has executed there.
+    /// Adds a cosignature of a checkpoint, if that is what this node has executed at its height.
     ///
-    /// Returns whether it was news. One for a height that is still to come is kept until then, not
-    /// yet verified: the caller takes it from nobody but the node that it names.
-    pub fn add(&mut self, height: Height, cosignature: Cosignature, config: &EpochConfig) -> bool {
-        let node = cosignature.node;
-        if !is_committer(config, node) {
-            return false;
-        }
+    /// One for a height that is still to come is kept until then, not yet verified: the caller takes it
+    /// from nobody but the node that it names.
+    pub fn add(&mut self, checkpoint: &Checkpoint, cosignature: Cosignature, config: &EpochConfig) -> Cosigned {
+        let (node, height) = (cosignature.node, checkpoint.height);
+        let Some(committer) = config.cosigners().into_iter().find(|committer| committer.node == node) else {
+            return Cosigned::NoUse;
+        };
         let Some(gathered) = self.gathered.get_mut(&height) else {
             let newest = self.gathered.last_key_value().map(|(height, _)| *height);
             let ahead = self.early.entry(node).or_default();
             let room = ahead.len() < HEIGHTS_MAX || ahead.contains_key(&height);
-            return newest.is_none_or(|newest| height > newest) && room && ahead.insert(height, cosignature).is_none();
+            let news = newest.is_none_or(|newest| height > newest)
+                && room
+                && ahead.insert(height, (*checkpoint, cosignature)).is_none();
+            return if news { Cosigned::News } else { Cosigned::NoUse };
         };
-        if gathered.by.contains_key(&node) {
-            return false;
+        if gathered.by.contains_key(&node) && gathered.checkpoint == *checkpoint {
+            return Cosigned::NoUse;
         }
-        let committer = config.cosigners().into_iter().find(|c| c.node == node);
-        if committer.is_none_or(|c| cosignature.verify(&gathered.checkpoint, &c).is_err()) {
-            return false;
+        if cosignature.verify(checkpoint, &committer).is_err() {
+            return Cosigned::NoUse;
+        }
+        if gathered.checkpoint != *checkpoint {
+            return Cosigned::Contradicts;
         }
         gathered.by.insert(node, cosignature);
-        true
+        Cosigned::News
+    }
+
+    /// The checkpoint to carry in a block: of those that cover more than `size` leaves the one that most
+    /// organisations have cosigned, and of these the newest.
+    #[must_use]
+    pub fn to_carry(&self, size: Option<u64>, config: &EpochConfig) -> Option<CosignedCheckpoint> {
+        let news = self.gathered.values().filter(|gathered| Some(gathered.checkpoint.size) > size);
+        let best = news.max_by_key(|gathered| gathered.orgs(config).len())?;
+        best.cosigned(config)
     }
 
     /// The newest checkpoint that enough organisations have cosigned.
@@ -95,15 +121,19 @@ impl CosignPool {
 impl Gathered {
     /// The checkpoint with its cosignatures, once it has enough by this configuration.
     fn cosigned(&self, config: &EpochConfig) -> Option<CosignedCheckpoint> {
-        // A cosignature of somebody who is no committer any more would make the whole invalid.
-        let valid = self.by.values().filter(|cosignature| is_committer(config, cosignature.node));
-        let cosignatures: Vec<_> = valid.copied().take(SIGNATURES_MAX).collect();
-        let orgs: BTreeSet<&OrgId> =
-            cosignatures.iter().filter_map(|c| config.member(c.node)).map(|member| &member.org).collect();
-        if orgs.len() < config.cosigners_needed() {
+        if self.orgs(config).len() < config.cosigners_needed() {
             return None;
         }
-        CosignedCheckpoint::new(self.checkpoint, cosignatures).ok()
+        CosignedCheckpoint::new(self.checkpoint, self.valid(config).copied().collect()).ok()
+    }
+
+    fn orgs<'a>(&'a self, config: &'a EpochConfig) -> BTreeSet<&'a OrgId> {
+        self.valid(config).filter_map(|c| config.member(c.node)).map(|member| &member.org).collect()
+    }
+
+    /// A cosignature of somebody who is no committer any more would make the whole invalid.
+    fn valid<'a>(&'a self, config: &'a EpochConfig) -> impl Iterator<Item = &'a Cosignature> {
+        self.by.values().filter(|cosignature| is_committer(config, cosignature.node)).take(SIGNATURES_MAX)
     }
 }
 

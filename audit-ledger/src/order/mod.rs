@@ -3,11 +3,13 @@
 mod cosign;
 mod pool;
 mod rules;
+mod votes;
 
-pub use cosign::CosignPool;
+pub use cosign::{CosignPool, Cosigned};
 pub use pool::{Busy, Pool};
 pub(crate) use rules::may_be_at;
 pub use rules::{BlockFault, Checked, check};
+pub use votes::VotesSeen;
 
 #[cfg(test)]
 mod tests;

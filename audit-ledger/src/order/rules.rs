@@ -14,7 +14,7 @@ use dmdl_types::{
     codec::{self, DecodeError},
     genesis::EpochConfig,
     hash,
-    id::{ConfigDigest, Height, TransactionId},
+    id::{ConfigDigest, Height, TransactionDigest, TransactionId, View},
     label, limits,
     sign::Domain,
     transaction::{EndorsedTransaction, Endorsement, SystemTransaction, Transaction, TransactionError},
@@ -34,9 +34,9 @@ pub enum BlockFault {
     /// It names another configuration than its epoch has, or the next one will have.
     #[error("the block names another configuration")]
     Configuration,
-    /// It carries what this version leaves empty.
-    #[error("`{0}` must be empty in this version")]
-    NotEmpty(&'static str),
+    /// It does not say of each orderer, and of nobody else, whether its vote on the parent was seen.
+    #[error("`parent_signers` is not a bitmap over the committee that voted on the parent")]
+    ParentSigners,
     /// It is larger than allowed.
     #[error("`{0}` is larger than allowed")]
     TooLarge(&'static str),
@@ -81,9 +81,7 @@ pub fn check(
     if header.config != config.digest() || header.next_config != next_config {
         return Err(BlockFault::Configuration);
     }
-    if !header.parent_signers.is_empty() {
-        return Err(BlockFault::NotEmpty("parent_signers"));
-    }
+    check_parent_signers(header, config)?;
     check_sizes(block)?;
     check_checkpoint(header, domain, config)?;
     let mut ids = BTreeSet::new();
@@ -103,6 +101,14 @@ pub fn check(
         check_once(&mut ids, id, system.body.expires, header.height)?;
     }
     Ok(())
+}
+
+/// The parent of an epoch's first block was voted on by another committee, or by nobody.
+fn check_parent_signers(header: &Header, config: &EpochConfig) -> Result<(), BlockFault> {
+    let orderers = config.orderers().len();
+    let wanted = if header.parent_view == View::new(0) { 0 } else { orderers.div_ceil(8) };
+    let outside = (orderers..wanted * 8).any(|position| header.has_signer(position));
+    if header.parent_signers.len() == wanted && !outside { Ok(()) } else { Err(BlockFault::ParentSigners) }
 }
 
 fn check_sizes(block: &Block) -> Result<(), BlockFault> {
@@ -173,12 +179,14 @@ impl Checked {
     ) -> Result<TransactionId, TransactionError> {
         let bytes = fitting(endorsed, limits::TRANSACTION_BYTES)?;
         let key = hash::labelled(label::TRANSACTION_ID, &[b"endorsed", &bytes]);
-        self.once(key, endorsed.transaction.body.id(), || {
+        let id = endorsed.transaction.body.id();
+        self.once(key, || {
             endorsed.verify_by(
                 |transaction| self.authored(transaction, domain),
-                |endorsement, id| self.endorsement(endorsement, id, domain),
+                |endorsement, signed| self.endorsement(endorsement, signed, domain),
             )
-        })
+        })?;
+        Ok(id)
     }
 
     /// Verifies a transaction without its endorsements, unless the same bytes were verified before.
@@ -187,17 +195,18 @@ impl Checked {
     /// [`TransactionError`] when it does not verify.
     pub fn authored(&self, transaction: &Transaction, domain: &Domain) -> Result<TransactionId, TransactionError> {
         let key = hash::labelled(label::TRANSACTION_ID, &[b"authored", &codec::encode(transaction)]);
-        self.once(key, transaction.body.id(), || transaction.verify(domain))
+        self.once(key, || transaction.verify(domain))?;
+        Ok(transaction.body.id())
     }
 
     /// Whether an endorsement of a transaction is its endorser's, verified unless the same one was before.
-    pub fn endorsement(&self, endorsement: &Endorsement, id: TransactionId, domain: &Domain) -> bool {
-        let key = hash::labelled(label::ENDORSEMENT, &[id.as_bytes(), &codec::encode(endorsement)]);
+    pub fn endorsement(&self, endorsement: &Endorsement, transaction: TransactionDigest, domain: &Domain) -> bool {
+        let key = hash::labelled(label::ENDORSEMENT, &[transaction.as_bytes(), &codec::encode(endorsement)]);
         let valid = || {
-            let valid = endorsement.verify(domain, id);
-            if valid { Ok(id) } else { Err(TransactionError::Endorsement(endorsement.endorser)) }
+            let valid = endorsement.verify(domain, transaction);
+            if valid { Ok(()) } else { Err(TransactionError::Endorsement(endorsement.endorser)) }
         };
-        self.once(key, id, valid).is_ok()
+        self.once(key, valid).is_ok()
     }
 
     /// Verifies a system transaction, unless the same bytes were verified before.
@@ -207,21 +216,21 @@ impl Checked {
     pub fn system(&self, system: &SystemTransaction, domain: &Domain) -> Result<TransactionId, TransactionError> {
         let bytes = fitting(system, limits::SYSTEM_TRANSACTION_BYTES)?;
         let key = hash::labelled(label::SYSTEM_ID, &[b"signed", &bytes]);
-        self.once(key, system.id(), || system.verify(domain))
+        self.once(key, || system.verify(domain))?;
+        Ok(system.id())
     }
 
-    fn once(
+    fn once<T>(
         &self,
         key: [u8; 32],
-        id: TransactionId,
-        verify: impl FnOnce() -> Result<TransactionId, TransactionError>,
-    ) -> Result<TransactionId, TransactionError> {
+        verify: impl FnOnce() -> Result<T, TransactionError>,
+    ) -> Result<(), TransactionError> {
         // A poisoned lock only means that another thread died; what it remembers is still true.
         let known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).known.contains(&key);
         if known {
-            return Ok(id);
+            return Ok(());
         }
-        let id = verify()?;
+        verify()?;
         let mut recent = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if recent.known.insert(key) {
             recent.order.push_back(key);
@@ -231,7 +240,7 @@ impl Checked {
                 recent.known.remove(&oldest);
             }
         }
-        Ok(id)
+        Ok(())
     }
 }
 

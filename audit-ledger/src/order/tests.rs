@@ -7,6 +7,7 @@ use crate::{endorse, testing::*};
 use dmdl_types::{
     block::Block,
     checkpoint::{Checkpoint, CheckpointError},
+    evidence::Evidence,
     genesis::EpochConfig,
     id::{BlockDigest, ConfigDigest, Epoch, Height, NodeId, NoteCommitment, TransactionId},
     invocation::{Access, Invocation, Medical, SystemItem},
@@ -19,7 +20,7 @@ fn initial() -> Invocation {
 }
 
 fn evidence(len: usize) -> SystemItem {
-    SystemItem::Evidence { kind: 1, bytes: vec![0; len] }
+    SystemItem::Evidence(Box::new(Evidence::Votes { proof: vec![0; len] }))
 }
 
 fn next_config() -> ConfigDigest {
@@ -90,7 +91,7 @@ fn of_checkpoint(fault: &BlockFault, expected: impl Fn(&CheckpointError) -> bool
 #[test]
 fn every_fault_of_a_block_is_found() {
     use BlockFault::{
-        CheckpointHeight, Configuration, Doubled, Expiry, NotEmpty, NotEndorsed, NotMember, TooLarge, WrongContext,
+        CheckpointHeight, Configuration, Doubled, Expiry, NotEndorsed, NotMember, ParentSigners, TooLarge, WrongContext,
     };
     let rows = [
         row(
@@ -117,9 +118,9 @@ fn every_fault_of_a_block_is_found() {
         ),
         row(
             "the parent's signers",
-            |f| matches!(f, NotEmpty("parent_signers")),
+            |f| matches!(f, ParentSigners),
             |b, _, _| {
-                b.header.parent_signers = vec![7];
+                b.header.parent_signers = vec![0b1_0111];
             },
         ),
         row(
@@ -320,8 +321,8 @@ fn what_was_checked_once_is_not_trusted_in_another_form() {
     assert!(checked.authored(&good.transaction, &domain).is_ok());
     assert!(checked.authored(&forged.transaction, &domain).is_err());
     let other = ledger.transaction(&owner(1), initial());
-    assert!(checked.endorsement(&good.endorsements[0], id(&good), &domain));
-    assert!(!checked.endorsement(&good.endorsements[0], id(&other), &domain));
+    assert!(checked.endorsement(&good.endorsements[0], good.transaction.digest(), &domain));
+    assert!(!checked.endorsement(&good.endorsements[0], other.transaction.digest(), &domain));
     let mut forged = other;
     forged.endorsements = good.endorsements;
     assert!(checked.transaction(&forged, &domain).is_err());

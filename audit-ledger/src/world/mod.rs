@@ -7,8 +7,10 @@
 //! # Source
 //! docs/spec/state.md
 
+mod conduct;
 mod rows;
 
+pub use conduct::*;
 pub use rows::*;
 
 use crate::store::{Changes, Overlay, Reader, Space, StoreError};
@@ -100,6 +102,26 @@ impl<R: Reader> World<R> {
     /// Removes a row.
     pub fn remove<T: Row>(&mut self, key: &T::Key) {
         self.overlay.delete(Space::State, row_key::<T>(key));
+    }
+
+    /// Removes everything whose key on disk begins with `prefix`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub(crate) fn remove_all(&mut self, space: Space, prefix: &[u8]) -> Result<(), StoreError> {
+        const PAGE: usize = 256;
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.overlay.scan(space, prefix, after.as_deref(), PAGE)?;
+            let last = page.len() < PAGE;
+            for (key, _) in page {
+                self.overlay.delete(space, key.clone());
+                after = Some(key);
+            }
+            if last {
+                return Ok(());
+            }
+        }
     }
 
     /// What lies below, with the changes: for reading rows in bulk, and for other spaces.

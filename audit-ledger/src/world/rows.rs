@@ -1,13 +1,13 @@
 //! The tables of world state.
 
-use super::Row;
+use super::{FaultSeen, FaultsRow, ReportsRow, Row, StandingRow, TurnCounters, VoiceRow};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     access::{PolicyDocument, Terms},
     custody::DealtShare,
     genesis::{EpochConfig, Person},
     id::{
-        DealingId, Epoch, GrantId, Height, NodeId, OrgId, PolicyId, RecordId, RecordVersion, ShareEpoch, TransactionId,
+        DealingId, Epoch, FaultId, GrantId, Height, NodeId, OrgId, PolicyId, RecordId, RecordVersion, ShareEpoch, TransactionId,
         UnixMillis, UseNumber,
     },
     invocation::{Authority, Metadata, OpeningKey, PayloadInfo},
@@ -39,6 +39,11 @@ tables! {
     13 TurnCounters, by (Epoch, NodeId);
     14 OpenedBy, by (PublicKey, RecordId);
     15 CohortRow, by PublicKey;
+    16 VoiceRow, by (Epoch, OrgId);
+    17 FaultsRow, by (Epoch, NodeId);
+    18 FaultSeen, by (Epoch, FaultId);
+    19 ReportsRow, by (Epoch, NodeId);
+    20 StandingRow, by (Epoch, OrgId);
 }
 
 /// A number in keys that are read in order: most significant byte first.
@@ -268,12 +273,3 @@ pub struct OpenedBy;
 /// How many different records somebody has decrypted under grants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct CohortRow(pub u32);
-
-/// Turns to propose in one epoch, from agreed data: what the score of an orderer is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct TurnCounters {
-    /// Turns given.
-    pub given: u64,
-    /// Turns that became final blocks.
-    pub taken: u64,
-}

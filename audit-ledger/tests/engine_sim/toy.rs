@@ -1,12 +1,13 @@
 //! A ledger that remembers the blocks it was given, and a genesis of four orderers.
 
 use commonware_runtime::{Clock as _, deterministic};
-use dmdl_audit_ledger::mdca::{EngineBlock, Halt, Ledger, Turn};
+use dmdl_audit_ledger::mdca::{EngineBlock, Halt, Ledger, Turn, Vote};
 use dmdl_types::{
     block::{Block, Body},
     certificate::Fault,
-    genesis::{ChannelConfig, EpochConfig, Genesis, MdcaConfig, Member, NodeRoles},
+    genesis::{ChannelConfig, EpochConfig, Genesis, Member, NodeRoles},
     id::{BlockDigest, Epoch, Height, NodeId, OrgId, UnixMillis},
+    mdca::MdcaConfig,
     secret::Secret32,
     sign::SigningKey,
 };
@@ -45,7 +46,7 @@ pub(crate) fn genesis() -> Genesis {
             endorsements: 1,
             custody_threshold: 2,
             policy_engine: 1,
-            mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 0 },
+            mdca: MdcaConfig::default(),
         },
     }
 }
@@ -160,6 +161,8 @@ impl Ledger for ToyLedger {
     async fn may_vote(&self, _: Epoch) -> bool {
         !self.toy.0.lock().unwrap().mute
     }
+
+    fn vote(&mut self, _: Vote) {}
 
     fn fault(&mut self, fault: Fault, _: Vec<u8>) {
         self.toy.0.lock().unwrap().faults.push(fault);

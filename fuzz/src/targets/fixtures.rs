@@ -7,8 +7,9 @@ use commonware_cryptography::{Signer as _, ed25519};
 use dmdl_types::{
     certificate::vote_namespace,
     checkpoint::{Checkpoint, CosignedCheckpoint, CosigningKey},
-    genesis::{ChannelConfig, EpochConfig, Genesis, MdcaConfig, Member, NodeRoles, Person, Role},
+    genesis::{ChannelConfig, EpochConfig, Genesis, Member, NodeRoles, Person, Role},
     id::{Epoch, NodeId, UnixMillis},
+    mdca::MdcaConfig,
     secret::Secret32,
     sign::{Domain, PublicKey, SigningKey},
 };
@@ -118,7 +119,7 @@ impl Network {
                 endorsements: 2,
                 custody_threshold: 2,
                 policy_engine: 1,
-                mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 500_000 },
+                mdca: MdcaConfig::default(),
             },
         };
         genesis.check().expect("a good genesis");

@@ -8,6 +8,7 @@ use dmdl_types::{
     codec,
     custody::{Dealing, DealingKey, DealtShare, SealedBytes},
     event::{Action, Event, Outcome, Verdict},
+    evidence::Evidence,
     genesis::{Person, Role},
     id::{
         BlockDigest, DealingId, Epoch, GrantId, Height, NodeId, NoteCommitment, PayloadDigest, RecordId, RecordVersion,
@@ -49,8 +50,8 @@ fn endorsed(invocation: Invocation) -> EndorsedTransaction {
         invocation,
     };
     let transaction = body.sign(&[&author()]);
-    let id = transaction.body.id();
-    let endorse = |position| Endorsement::sign(&NETWORK.node(position), &domain, id, Height::new(8), Vec::new());
+    let signed = transaction.digest();
+    let endorse = |position| Endorsement::sign(&NETWORK.node(position), &domain, signed, Height::new(8), Vec::new());
     EndorsedTransaction { transaction, endorsements: (0..2).map(endorse).collect() }
 }
 
@@ -99,7 +100,7 @@ fn items() -> Vec<SystemItem> {
         SystemItem::Acknowledge { record, version, epoch, dealing: DealingId::new([2; 32]) },
         SystemItem::Complaint { record, version, epoch, sealed: SealedBytes(vec![1; 114]), dealing_secret: [3; 32] },
         SystemItem::Release { decryption: TransactionId::new([4; 32]), record, version, epoch, share: [5; 32] },
-        SystemItem::Evidence { kind: 1, bytes: NETWORK.fault(2) },
+        SystemItem::Evidence(Box::new(Evidence::Votes { proof: NETWORK.fault(2) })),
     ]
 }
 
@@ -210,7 +211,7 @@ pub(super) fn header(
         primary: network.genesis.members[0].node,
         parent_view: View::new(height - 1),
         parent: after.map_or(BlockDigest::new([1; 32]), Header::digest),
-        parent_signers: Vec::new(),
+        parent_signers: vec![0b0111],
         time: UnixMillis::new(1_795_372_245_000 + height),
         config: network.config(epoch).digest(),
         next_config: network.config(epoch + 1).digest(),

@@ -68,7 +68,7 @@ const WITH_JSON: [(u16, &str); 2] = [
         network::channels,
         network::status,
         network::members,
-        network::reputation,
+        reputation::reputation,
         network::person,
         network::persons,
         transactions::submit,

@@ -24,6 +24,7 @@ mod query;
 mod records;
 mod releases;
 mod remarks;
+mod reputation;
 mod requests;
 mod schema;
 mod transactions;

@@ -2,6 +2,7 @@
 
 use super::{
     answer::{At, Items, Listing, OnChannel, Paging, now, page_error, read},
+    reputation::{self, Standing},
     schema::{Hex, Peer, PersonRole, roles},
 };
 use crate::gateway::{
@@ -15,7 +16,7 @@ use dmdl_audit_ledger::{
     channel::{PersonFilter, Reading},
     commitment::state::StateHash,
     store::{RocksStore, StoreError},
-    world::{PersonRow, PersonStatus, TurnCounters},
+    world::{PersonRow, PersonStatus},
 };
 use dmdl_types::{
     genesis::{EpochConfig, Role},
@@ -31,7 +32,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/v1/channels", get(channels))
         .route("/v1/channels/{c}/status", get(status))
         .route("/v1/channels/{c}/members", get(members))
-        .route("/v1/channels/{c}/reputation", get(reputation))
+        .route("/v1/channels/{c}/reputation", get(reputation::reputation))
         .route("/v1/channels/{c}/persons", get(persons))
         .route("/v1/channels/{c}/persons/{key}", get(person))
 }
@@ -101,8 +102,8 @@ pub(super) struct Status {
     /// Who may propose in this epoch, in the order of their turns.
     #[schema(value_type = Vec<Hex>)]
     qualified: Vec<NodeId>,
-    /// What the ledger has counted of each orderer in this epoch.
-    reputation: Vec<Reputation>,
+    /// How each orderer stands, the one that is first in turn first.
+    reputation: Vec<Standing>,
     /// The other nodes of the channel.
     pub(super) peers: Vec<Peer>,
     /// How many events the audit log has.
@@ -110,25 +111,6 @@ pub(super) struct Status {
     /// Time of the block, in milliseconds since 1970.
     #[schema(value_type = u64)]
     pub(super) time: UnixMillis,
-}
-
-/// What the ledger has counted of an orderer in this epoch, in parts per million; null where nothing is
-/// counted.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Reputation {
-    /// The orderer.
-    #[schema(value_type = Hex)]
-    node: NodeId,
-    /// Of endorsing: not counted in this version.
-    endorsing: Option<u64>,
-    /// Of committing: not counted in this version.
-    committing: Option<u64>,
-    /// Turns to propose that became final blocks, of those it was given.
-    #[schema(example = 1_000_000)]
-    ordering: Option<u64>,
-    /// Of all that is counted.
-    #[schema(example = 1_000_000)]
-    total: Option<u64>,
 }
 
 /// How the channel stands.
@@ -156,7 +138,7 @@ pub(super) async fn standing(shared: &Arc<Shared>) -> Result<At<Status>, ApiErro
             view: None,
             primary: None,
             qualified: config.qualified.clone(),
-            reputation: scores(reading, &config)?,
+            reputation: reputation::scores(reading, &config)?,
             peers: config.members.iter().filter(|member| member.node != node.id()).map(Peer::from).collect(),
             log_size: tip.size,
             time: tip.time,
@@ -207,28 +189,9 @@ pub(super) async fn members(
     Ok(now(&shared, Items { items: config.members.iter().map(shown).collect() }))
 }
 
-/// What the ledger has counted of the orderers.
-#[utoipa::path(get, path = "/v1/channels/{c}/reputation", tag = "network", security(()),
-    responses((status = 200, description = "The orderers.", body = Items<Reputation>)))]
-pub(super) async fn reputation(
-    _: OnChannel,
-    State(shared): State<Arc<Shared>>,
-) -> Result<At<Items<Reputation>>, ApiError> {
-    read(&shared, |reading| Ok(Items { items: scores(reading, &epoch(reading)?)? })).await
-}
-
-fn epoch(reading: &Reading<'_, RocksStore>) -> Result<EpochConfig, ApiError> {
+pub(super) fn epoch(reading: &Reading<'_, RocksStore>) -> Result<EpochConfig, ApiError> {
     let missing = || StoreError::Corrupt("the current configuration is missing".into());
     Ok(reading.row::<EpochConfig>(&reading.tip().epoch)?.ok_or_else(missing)?)
-}
-
-fn scores(reading: &Reading<'_, RocksStore>, config: &EpochConfig) -> Result<Vec<Reputation>, ApiError> {
-    let of = |node: NodeId| {
-        let turns = reading.row::<TurnCounters>(&(config.epoch, node))?.unwrap_or_default();
-        let ordering = turns.taken.saturating_mul(1_000_000).checked_div(turns.given);
-        Ok(Reputation { node, endorsing: None, committing: None, ordering, total: ordering })
-    };
-    config.orderers().into_iter().map(of).collect()
 }
 
 /// The key of a person.

@@ -1,9 +1,13 @@
 //! Proof that a committee member broke the voting rules.
 
-use super::{FINALIZE, NOTARIZE, NULLIFY, Proposal, check_committee, namespace, reader::Reader, reader::write_varint};
+use super::{
+    Proposal, check_committee,
+    reader::Reader,
+    vote::{Subject, Vote},
+};
 use crate::{
     id::{Epoch, View},
-    sign::{Domain, PublicKey, Signature},
+    sign::{Domain, PublicKey},
 };
 
 /// The longest encoding of a proof: two votes of the widest numbers.
@@ -73,60 +77,6 @@ pub enum FaultError {
     /// A signature is not the signer's over its vote.
     #[error("a vote's signature is not valid")]
     BadSignature,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Subject {
-    Notarize(Proposal),
-    Nullify { epoch: Epoch, view: View },
-    Finalize(Proposal),
-}
-
-impl Subject {
-    const fn round(&self) -> (Epoch, View) {
-        match self {
-            Self::Notarize(p) | Self::Finalize(p) => (p.epoch, p.view),
-            Self::Nullify { epoch, view } => (*epoch, *view),
-        }
-    }
-
-    const fn suffix(&self) -> &'static [u8] {
-        match self {
-            Self::Notarize(_) => NOTARIZE,
-            Self::Nullify { .. } => NULLIFY,
-            Self::Finalize(_) => FINALIZE,
-        }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::Notarize(p) | Self::Finalize(p) => p.encode(),
-            Self::Nullify { epoch, view } => {
-                let mut out = Vec::with_capacity(20);
-                write_varint(&mut out, epoch.get());
-                write_varint(&mut out, view.get());
-                out
-            }
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Vote {
-    subject: Subject,
-    signer: u32,
-    signature: Signature,
-}
-
-impl Vote {
-    fn read(reader: &mut Reader<'_>, subject: Subject) -> Option<Self> {
-        let signer = u32::try_from(reader.varint()?).ok()?;
-        Some(Self { subject, signer, signature: Signature::new(reader.array()?) })
-    }
-
-    fn is_signed_by(&self, domain: &Domain, signer: &PublicKey) -> bool {
-        signer.verify_raw(&namespace(domain, self.subject.suffix()), &self.subject.encode(), &self.signature)
-    }
 }
 
 /// Two signed votes that no honest member casts together, well-formed but not yet checked.

@@ -28,7 +28,7 @@ fn genesis() -> Genesis {
             endorsements: 2,
             custody_threshold: 2,
             policy_engine: 1,
-            mdca: MdcaConfig { threshold_ppm: 0, decay_ppm: 500_000 },
+            mdca: MdcaConfig::default(),
         },
     }
 }

@@ -64,10 +64,10 @@ fn an_endorsement_is_for_one_transaction_and_what_was_seen() {
     let (a, node) = (key(1), key(9));
     let tx = body(&[&a]).sign(&[&a]);
     let id = tx.body.id();
-    let endorsement = Endorsement::sign(&node, &domain(1), id, Height::new(7), vec![]);
-    assert!(endorsement.verify(&domain(1), id));
-    assert!(!endorsement.verify(&domain(1), TransactionId::new([0; 32])));
-    assert!(!Endorsement { height: Height::new(8), ..endorsement.clone() }.verify(&domain(1), id));
+    let endorsement = Endorsement::sign(&node, &domain(1), tx.digest(), Height::new(7), vec![]);
+    assert!(endorsement.verify(&domain(1), tx.digest()));
+    assert!(!endorsement.verify(&domain(1), TransactionDigest::new([0; 32])));
+    assert!(!Endorsement { height: Height::new(8), ..endorsement.clone() }.verify(&domain(1), tx.digest()));
     let endorsed = EndorsedTransaction { transaction: tx.clone(), endorsements: vec![endorsement.clone()] };
     assert_eq!(endorsed.verify(&domain(1)), Ok(id));
     let doubled = EndorsedTransaction { transaction: tx, endorsements: vec![endorsement.clone(), endorsement] };

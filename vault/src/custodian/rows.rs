@@ -157,7 +157,7 @@ pub(super) fn pending_key(item: &SystemItem) -> Option<Vec<u8>> {
         SystemItem::Release { decryption, record, version, epoch, .. } => {
             Some(of(PENDING, &[&[RELEASE], &slot(record, version, epoch), decryption.as_bytes()]))
         }
-        SystemItem::Evidence { .. } => None,
+        SystemItem::Evidence(_) => None,
     }
 }
 

@@ -17,7 +17,7 @@ fn checkpoint(height: u64) -> Checkpoint {
 }
 
 fn add(pool: &mut CosignPool, height: u64, org: u8) -> bool {
-    pool.add(Height::new(height), cosignature(&checkpoint(height), org), &config())
+    pool.add(&checkpoint(height), cosignature(&checkpoint(height), org), &config()) == Cosigned::News
 }
 
 fn newest(pool: &CosignPool) -> Option<(u64, usize)> {
@@ -60,7 +60,7 @@ fn two_nodes_of_one_organisation_count_once() {
     pool.open(checkpoint(5), &config);
     for org in 1..=4 {
         if [a, b].contains(&node_id(org)) {
-            assert!(pool.add(Height::new(5), cosignature(&checkpoint(5), org), &config));
+            assert_eq!(pool.add(&checkpoint(5), cosignature(&checkpoint(5), org), &config), Cosigned::News);
         }
     }
     assert_eq!(pool.newest(&config), None);
@@ -88,13 +88,13 @@ fn a_cosignature_of_anything_else_is_no_use() {
     let other = Checkpoint { state: [9; 32], ..checkpoint(5) };
     let good = cosignature(&checkpoint(5), 1);
     let rows = [
-        ("another state", cosignature(&other, 1)),
+        ("of another state, which it does not come with", cosignature(&other, 1)),
         ("another node's", Cosignature { node: node_id(2), ..good }),
         ("another time", Cosignature { time_unix_s: 1, ..good }),
         ("a stranger's", cosignature(&checkpoint(5), 99)),
     ];
     for (name, cosignature) in rows {
-        assert!(!pool.add(Height::new(5), cosignature, &config()), "{name}");
+        assert_eq!(pool.add(&checkpoint(5), cosignature, &config()), Cosigned::NoUse, "{name}");
     }
     assert!(add(&mut pool, 5, 1));
     assert!(!add(&mut pool, 4, 1), "of a height that led to no checkpoint here");
@@ -108,12 +108,37 @@ fn early_cosignatures_count_when_their_height_is_executed() {
     assert!(!add(&mut pool, 6, 2), "no news");
     // One that turns out to be of something else does not count.
     let other = Checkpoint { state: [9; 32], ..checkpoint(6) };
-    assert!(pool.add(Height::new(6), cosignature(&other, 3), &config()));
+    let lie = cosignature(&other, 3);
+    assert_eq!(pool.add(&other, lie, &config()), Cosigned::News);
     pool.open(checkpoint(5), &config());
     assert_eq!(newest(&pool), None);
-    pool.open(checkpoint(6), &config());
+    assert_eq!(pool.open(checkpoint(6), &config()), [(other, lie)]);
     assert_eq!(newest(&pool), Some((6, 2)));
-    assert!(add(&mut pool, 6, 3));
+    assert!(add(&mut pool, 6, 3), "who lied can still say the truth");
+}
+
+#[test]
+fn a_committer_that_signs_something_else_is_told_from_one_whose_signature_is_bad() {
+    let mut pool = CosignPool::default();
+    pool.open(checkpoint(5), &config());
+    let other = Checkpoint { state: [9; 32], ..checkpoint(5) };
+    assert_eq!(pool.add(&other, cosignature(&checkpoint(5), 1), &config()), Cosigned::NoUse);
+    assert_eq!(pool.add(&other, cosignature(&other, 1), &config()), Cosigned::Contradicts);
+    assert!(add(&mut pool, 5, 1));
+    assert_eq!(pool.add(&other, cosignature(&other, 1), &config()), Cosigned::Contradicts, "after the truth, too");
+}
+
+#[test]
+fn a_block_carries_the_checkpoint_that_most_have_cosigned() {
+    let mut pool = CosignPool::default();
+    for (height, orgs) in [(5, 4), (6, 4), (7, 2)] {
+        pool.open(checkpoint(height), &config());
+        (1..=orgs).for_each(|org| assert!(add(&mut pool, height, org)));
+    }
+    let carried = |size| pool.to_carry(size, &config()).map(|c| c.checkpoint().height.get());
+    assert_eq!(carried(None), Some(6), "the newest of those with four");
+    assert_eq!(carried(Some(60)), Some(7), "what is settled is no news");
+    assert_eq!(carried(Some(70)), None);
 }
 
 #[test]
@@ -121,7 +146,7 @@ fn a_node_that_floods_heights_ahead_takes_no_place_from_others() {
     let mut pool = CosignPool::default();
     pool.open(checkpoint(5), &config());
     let wild = cosignature(&checkpoint(6), 1);
-    let kept = (0..1000).filter(|n| pool.add(Height::new(1000 + n), wild, &config())).count();
+    let kept = (0..1000).filter(|n| pool.add(&checkpoint(1000 + n), wild, &config()) == Cosigned::News).count();
     assert_eq!(kept, HEIGHTS_MAX);
     assert!(add(&mut pool, 6, 2));
     assert!(add(&mut pool, 6, 3));
