@@ -4,6 +4,7 @@ use super::{
     Beside, Node, QUOTA, SharedNode,
     ask::Asker,
     custody::{Keeper, Secrets},
+    first_start::{FirstStartError, Standing, StartToken},
     outbox::Outbox,
     parties::Enrolments,
 };
@@ -18,7 +19,12 @@ use dmdl_audit_ledger::{
     process::{self, ProcessError, Steady},
     store::{MemoryBudget, RocksStore, Store, StoreError},
 };
-use dmdl_types::{checkpoint::CosigningKey, genesis::Genesis, id::Height, sign::SigningKey};
+use dmdl_types::{
+    checkpoint::CosigningKey,
+    genesis::Genesis,
+    id::{Height, NodeId},
+    sign::SigningKey,
+};
 use dmdl_vault::store::PayloadStore;
 use rand_core::CryptoRng;
 use std::{
@@ -49,9 +55,11 @@ pub struct NodeConfig {
     pub key: SigningKey,
     /// The key of its checkpoint cosignatures.
     pub cosigning: CosigningKey,
+    /// The file of its start token, which is there before the first start alone.
+    pub start_token: PathBuf,
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Where the members are dialled, this node included.
+    /// Where the members are dialled; this node may be among them.
     pub peers: Vec<Peer>,
     /// The folder of everything it keeps.
     pub dir: PathBuf,
@@ -74,6 +82,9 @@ pub enum StartError {
     /// The folder has lost a part, and with it what this node knows of its own votes.
     #[error("`{0}` lacks its `engine` or its `ledger` folder: restore both together, or join as a new node")]
     Incomplete(String),
+    /// It cannot be told whether it may vote.
+    #[error(transparent)]
+    FirstStart(#[from] FirstStartError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -189,6 +200,7 @@ where
 /// A node that runs on threads of its own; dropped, it stops as a crash would.
 pub struct Handle {
     node: SharedNode<Steady, RocksStore>,
+    standing: Standing,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -213,10 +225,14 @@ impl Handle {
         // With only one of the two folders, this node could vote again where it has voted before. The
         // ledger is made before the engine writes anything.
         let voted = has_journals(&config.dir.join("engine"));
-        if voted && !config.dir.join("ledger").exists() {
+        let ledger = config.dir.join("ledger");
+        if voted && !ledger.exists() {
             return Err(StartError::Incomplete(config.dir.display().to_string()));
         }
         folder(&config.vault)?;
+        let token = StartToken { network: config.genesis.id(), node: NodeId::of_key(config.key.public()) };
+        // Before there is an engine that could speak.
+        let standing = token.spend(&config.start_token, &config.dir, &ledger)?;
         let (ready, started) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
@@ -225,7 +241,7 @@ impl Handle {
             );
             runner.start(|context| async move {
                 let context = Steady::new(context, Instant::now());
-                match run(&context, config, voted).await {
+                match run(&context, config, voted, standing).await {
                     Ok((node, mut engine)) => {
                         // Who asked for the node may have gone; then it stops at once.
                         let _ = ready.send(Ok(node));
@@ -242,7 +258,13 @@ impl Handle {
             });
         });
         let node = started.recv().map_err(|_| StartError::Ended)??;
-        Ok(Self { node, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { node, standing, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Whether it could vote when it started.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        self.standing
     }
 
     /// The node.
@@ -290,14 +312,16 @@ async fn run(
     context: &Steady,
     config: NodeConfig,
     voted: bool,
+    standing_at_start: Standing,
 ) -> Result<(SharedNode<Steady, RocksStore>, Engine), StartError> {
-    let NodeConfig { genesis, key, cosigning, listen, peers, dir, vault } = config;
+    let NodeConfig { genesis, key, cosigning, start_token: _, listen, peers, dir, vault } = config;
+    tracing::info!(?standing_at_start, "the node starts");
     let members = NonZeroUsize::new(genesis.members.len()).unwrap_or(NonZeroUsize::MIN);
     let network = NetworkConfig { network: genesis.id(), listen, members_max: members, block_duration: BLOCK_DURATION };
     let engine_key = SigningKey::from_seed(key.seed().expose(|seed| dmdl_types::secret::Secret32::new(*seed)));
-    let (orderers, followers): (Vec<Peer>, Vec<Peer>) =
-        peers.into_iter().partition(|peer| genesis.members.iter().any(|m| m.node == peer.node && m.roles.orderer));
-    let connections = process::connect(context, wall_clock(), &engine_key, &network, &orderers, &followers)?;
+    // Everybody dials everybody: a gateway of one hospital asks the endorser and the custodian of another, although
+    // neither of the two orders, and a remark goes to all.
+    let connections = process::connect(context, wall_clock(), &engine_key, &network, &peers, &[])?;
 
     let unusable = |path: &PathBuf, source| StartError::Folder { path: path.display().to_string(), source };
     let beside = dir.join("beside");

@@ -2,7 +2,7 @@
 
 use super::{
     answer::{At, Items, Listing, OnChannel, Paging, now, page_error, read},
-    schema::{Hex, Peer, PersonRole, roles},
+    schema::{Hex, Peer, PersonRole},
 };
 use crate::gateway::{
     Shared,
@@ -201,7 +201,7 @@ pub(super) async fn members(
     let shown = |member: &dmdl_types::genesis::Member| MemberShown {
         node: member.node,
         org: member.org.clone(),
-        roles: roles(member.roles),
+        roles: member.roles.names().collect(),
         cosigning_key: member.cosigning_key,
     };
     Ok(now(&shared, Items { items: config.members.iter().map(shown).collect() }))
