@@ -12,3 +12,8 @@ pub mod local;
 pub mod network_file;
 pub mod node;
 pub mod problem;
+
+mod address;
+mod node_file;
+mod spec;
+mod text_file;

@@ -3,12 +3,11 @@
 
 use crate::{
     client::{Client, Trust},
-    keyfile::{self, KeyFileError},
-    node::{Handle, NodeConfig, SharedNode, StartError},
+    keyfile::{KeyFileError, NodeSecrets},
+    node::{Handle, NodeConfig, SharedNode, StartError, StartToken},
 };
 use dmdl_audit_ledger::{clock::WallClock, mdca::Peer, process::Steady, store::RocksStore};
 use dmdl_types::{
-    checkpoint::CosigningKey,
     genesis::{ChannelConfig, Genesis, Member, NodeRoles, Person, Role, faults},
     id::{ChannelName, DisplayName, Height, IdError, NodeId, OrgId},
     mdca::MdcaConfig,
@@ -23,10 +22,6 @@ use std::{
     thread,
     time::{Duration, Instant, SystemTime},
 };
-
-/// The files of a node's secrets, in its folder.
-const NODE_KEY: &str = "node.key";
-const COSIGNING_KEY: &str = "cosigning.key";
 
 /// The machine's clock.
 #[must_use]
@@ -95,8 +90,7 @@ impl Default for Shape {
 /// An organisation's node, while it is down.
 struct Seat {
     org: OrgId,
-    key: Secret32,
-    cosigning: Secret32,
+    secrets: NodeSecrets,
     address: SocketAddr,
 }
 
@@ -153,11 +147,11 @@ impl LocalNetwork {
         let mut seats = Vec::new();
         let mut members = Vec::new();
         for (org, address) in orgs.iter().zip(free_addresses(orgs.len())?) {
-            let seat = Seat { org: OrgId::new(*org)?, key: random_secret(), cosigning: random_secret(), address };
+            let seat = Seat { org: OrgId::new(*org)?, secrets: NodeSecrets::new(), address };
             seat.keep(dir)?;
             members.push(Member {
                 node: seat.node(),
-                cosigning_key: seat.cosigning_key().public(),
+                cosigning_key: seat.secrets.cosigning_public(),
                 org: seat.org.clone(),
                 roles: NodeRoles::ALL,
             });
@@ -185,6 +179,9 @@ impl LocalNetwork {
                 mdca: MdcaConfig::default(),
             },
         };
+        for seat in &seats {
+            StartToken { network: genesis.id(), node: seat.node() }.issue(&seat.start_token(dir))?;
+        }
         let nodes = seats.iter().map(|_| None).collect();
         Ok(Self { genesis, dir: dir.to_owned(), seats, nodes })
     }
@@ -197,7 +194,7 @@ impl LocalNetwork {
         let mut seats = Vec::new();
         for (member, address) in genesis.members.iter().zip(free_addresses(genesis.members.len())?) {
             let seat = Seat::find(dir, &member.org, address)?;
-            if seat.node() != member.node || seat.cosigning_key().public() != member.cosigning_key {
+            if seat.node() != member.node || seat.secrets.cosigning_public() != member.cosigning_key {
                 return Err(LocalError::OtherNetwork(dir.display().to_string()));
             }
             seats.push(seat);
@@ -229,8 +226,9 @@ impl LocalNetwork {
         }
         let config = NodeConfig {
             genesis: self.genesis.clone(),
-            key: seat.signing_key(),
-            cosigning: seat.cosigning_key(),
+            key: seat.secrets.signing_key(),
+            cosigning: seat.secrets.cosigning_key(),
+            start_token: seat.start_token(&self.dir),
             listen: seat.address,
             peers,
             dir: self.dir.join(seat.org.as_str()),
@@ -316,32 +314,21 @@ impl Seat {
         let folder = dir.join(self.org.as_str());
         std::fs::create_dir_all(&folder)
             .map_err(|source| LocalError::Folder { path: folder.display().to_string(), source })?;
-        keyfile::write_secret(&folder.join(NODE_KEY), &self.key)?;
-        Ok(keyfile::write_secret(&folder.join(COSIGNING_KEY), &self.cosigning)?)
+        Ok(self.secrets.keep(&folder)?)
     }
 
     fn find(dir: &Path, org: &OrgId, address: SocketAddr) -> Result<Self, LocalError> {
-        let folder = dir.join(org.as_str());
-        let key = keyfile::read_secret(&folder.join(NODE_KEY))?;
-        let cosigning = keyfile::read_secret(&folder.join(COSIGNING_KEY))?;
-        Ok(Self { org: org.clone(), key, cosigning, address })
+        let secrets = NodeSecrets::find(&dir.join(org.as_str()))?;
+        Ok(Self { org: org.clone(), secrets, address })
     }
 
     fn node(&self) -> NodeId {
-        NodeId::of_key(self.signing_key().public())
+        self.secrets.node()
     }
 
-    fn signing_key(&self) -> SigningKey {
-        SigningKey::from_seed(copy(&self.key))
+    fn start_token(&self, dir: &Path) -> PathBuf {
+        dir.join(self.org.as_str()).join(StartToken::FILE)
     }
-
-    fn cosigning_key(&self) -> CosigningKey {
-        CosigningKey::from_seed(copy(&self.cosigning))
-    }
-}
-
-fn copy(secret: &Secret32) -> Secret32 {
-    secret.expose(|bytes| Secret32::new(*bytes))
 }
 
 /// 32 bytes of the operating system's randomness.
@@ -351,7 +338,8 @@ pub(crate) fn random_secret() -> Secret32 {
     Secret32::new(bytes)
 }
 
-fn small(number: usize) -> u8 {
+/// A number of organisations or nodes as the genesis document has it; more than it can have is refused there.
+pub(crate) fn small(number: usize) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
 }
 

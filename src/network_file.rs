@@ -3,17 +3,20 @@
 //! # Source
 //! docs/spec/genesis.md
 
+use crate::text_file::{TextFile, TextFileError};
 use dmdl_types::{
     genesis::{Genesis, GenesisError},
     id::NetworkId,
 };
 use serde::{Deserialize, Serialize};
-use std::{fs, io::Read as _, path::Path};
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    path::Path,
+};
 
 /// Largest network file.
 const FILE_BYTES: u64 = 10 * 1024 * 1024;
-/// Longest message about what is wrong with one.
-const MESSAGE_CHARS: usize = 200;
 
 /// Why a network file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +49,17 @@ pub enum NetworkFileError {
     /// The genesis document breaks a rule.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
+}
+
+impl From<TextFileError> for NetworkFileError {
+    fn from(error: TextFileError) -> Self {
+        match error {
+            TextFileError::Read { path, source } => Self::Read { path: path.display().to_string(), source },
+            TextFileError::Flaw { path, line, reason } => {
+                Self::Malformed { path: path.display().to_string(), reason: format!("line {line}: {reason}") }
+            }
+        }
+    }
 }
 
 /// Where a gateway is.
@@ -101,22 +115,26 @@ impl NetworkFile {
         Ok(format!("{head}{}", toml::to_string(self)?))
     }
 
+    /// Writes the file, in the place of one that is there; on return it is on disk, whole.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        let text = self.to_text().map_err(io::Error::other)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut new = tempfile::NamedTempFile::new_in(folder)?;
+        new.write_all(text.as_bytes())?;
+        new.as_file().sync_all()?;
+        new.persist(path).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    }
+
     /// Reads a network file and checks that the document is the pinned one and keeps the rules.
     ///
     /// # Errors
     /// [`NetworkFileError`].
     pub fn read(path: &Path) -> Result<Self, NetworkFileError> {
-        let name = path.display().to_string();
-        let unreadable = |source| NetworkFileError::Read { path: name.clone(), source };
-        // A pipe or a device has no end that anyone could wait for.
-        if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(unreadable(std::io::Error::other("it is not a regular file")));
-        }
-        let mut text = String::new();
-        let file = fs::File::open(path).map_err(unreadable)?;
-        file.take(FILE_BYTES).read_to_string(&mut text).map_err(unreadable)?;
-        let file: Self = toml::from_str(&text)
-            .map_err(|error| NetworkFileError::Malformed { path: name.clone(), reason: reason(&text, &error) })?;
+        let file: Self = TextFile::read(path, FILE_BYTES)?.parse()?;
         let actual = file.genesis.id();
         if actual != file.network {
             return Err(NetworkFileError::GenesisMismatch { pinned: file.network, actual });
@@ -124,13 +142,4 @@ impl NetworkFile {
         file.genesis.check()?;
         Ok(file)
     }
-}
-
-/// What is wrong with a text and in which line, without repeating what stands there: that can be anything.
-fn reason(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let message: String =
-        error.message().chars().take(MESSAGE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("line {line}: {message}")
 }

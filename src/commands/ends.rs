@@ -2,10 +2,14 @@
 
 use crate::exit::{Exit, Failure};
 use futures::FutureExt as _;
+use std::time::Duration;
 use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
 };
+
+/// How often what runs is looked at while all is well.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// SIGINT and SIGTERM, which end the process at once unless somebody catches them.
 pub(super) struct Ends {
@@ -24,6 +28,21 @@ impl Ends {
     /// Whether one came since it was asked last.
     pub(super) fn came(&mut self) -> bool {
         self.any().now_or_never().is_some()
+    }
+
+    /// Waits for one, or until `look` finds that something has stopped by itself.
+    pub(super) async fn any_unless<T>(&mut self, look: impl Fn() -> Option<T>) -> Option<T> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.any() => return None,
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    if let Some(stopped) = look() {
+                        return Some(stopped);
+                    }
+                }
+            }
+        }
     }
 
     /// Waits for one.

@@ -10,6 +10,8 @@ mod demo;
 mod ends;
 mod failure;
 mod id;
+mod network;
+mod node;
 mod output;
 mod policy;
 mod progress;
@@ -55,6 +57,12 @@ enum Command {
     /// command resumes it.
     #[command(after_help = "Example:\n  dmdl up --dir hospital-network")]
     Up(up::Args),
+    /// Networks whose nodes are separate processes, on hosts of their own.
+    #[command(subcommand)]
+    Network(network::Command),
+    /// Runs one node, with the roles that the network's genesis gives it, until it is stopped.
+    #[command(after_help = "Example:\n  dmdl node --config hospital-network/nodes/north/node.toml")]
+    Node(node::Args),
     /// Says who acts, and what the ledger knows of them.
     #[command(after_help = "Example:\n  dmdl --as owner.key whoami")]
     Whoami,
@@ -112,6 +120,8 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Demo(args) => demo::run(args, globals.quiet || globals.json),
         Command::Up(args) => up::run(args, globals.quiet, globals.json),
+        Command::Network(command) => network::run(command, globals.quiet),
+        Command::Node(args) => node::run(args, globals.quiet, globals.json),
         Command::Whoami => id::whoami(globals),
         Command::Id(command) => id::run(command, globals),
         Command::Record(command) => record::run(command, globals),

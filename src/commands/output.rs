@@ -2,9 +2,9 @@
 
 use crate::exit::{Exit, Failure};
 use std::{
-    fs::{self, File, Permissions},
+    fs::{self, File, Permissions, TryLockError},
     io::{self, ErrorKind, Read as _, Write},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 use tempfile::NamedTempFile;
@@ -63,6 +63,66 @@ impl Write for NewFile {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
+}
+
+/// Whether a folder may be made at a path: nothing is there, or a folder with nothing in it.
+pub(super) fn is_free(dir: &Path) -> Result<bool, Failure> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(storage(dir, &error)),
+    }
+}
+
+/// Makes a folder for this user alone: `fill` fills it under another name, and it gets its own when it is whole, so
+/// that neither a failure nor a crash leaves something that could be taken for it.
+pub(super) fn new_folder(dir: &Path, fill: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
+    let parent = folder(dir);
+    fs::create_dir_all(parent).map_err(|error| storage(parent, &error))?;
+    let made = tempfile::Builder::new()
+        .prefix(".dmdl-network-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(parent)
+        .map_err(|error| storage(parent, &error))?;
+    fill(made.path())?;
+    File::open(made.path()).and_then(|folder| folder.sync_all()).map_err(|error| storage(made.path(), &error))?;
+    fs::rename(made.path(), dir).map_err(|error| storage(dir, &error))?;
+    // It has another name now: there is nothing left to clean up.
+    let _ = made.keep();
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(|error| storage(parent, &error))
+}
+
+/// Makes a folder for this user alone inside of another one.
+pub(super) fn subfolder(path: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new().mode(0o700).create(path).map_err(|error| storage(path, &error))
+}
+
+/// Keeps other processes from running what is in a folder, as long as the value lives.
+pub(super) fn lock(dir: &Path) -> Result<File, Failure> {
+    let path = dir.join(".lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| storage(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let detail = format!("another process runs what is in `{}`", dir.display());
+            Err(Failure::new(Exit::Configuration, "locked", detail))
+        }
+        Err(TryLockError::Error(error)) => Err(storage(&path, &error)),
+    }
+}
+
+/// Says a line now, in a command that goes on.
+pub(super) fn say(line: &str) {
+    // Whoever started it may have closed the pipe; the command goes on.
+    let _ = writeln!(io::stdout(), "{line}");
+    let _ = io::stdout().flush();
+}
+
+/// A path at which the disk fails.
+pub(super) fn storage(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Storage, "storage", format!("`{}`: {error}", path.display()))
 }
 
 /// Reads a file of at most so many bytes; `-` is the standard input.

@@ -34,7 +34,7 @@ pub(super) struct Globals {
     /// Print one JSON document on stdout, for errors too.
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// The pinned network, as `dmdl up` and `dmdl demo` write it.
+    /// The pinned network, as `dmdl up`, `dmdl demo` and `dmdl network generate` write it.
     #[arg(long, global = true, value_name = "FILE", env = "DMDL_NETWORK", help_heading = "Network")]
     pub(super) network: Option<PathBuf>,
     /// Ask this gateway instead of the first one of the network file.

@@ -1,6 +1,6 @@
 //! How results look as text: times, ids, tables; and how what others wrote is made safe to print.
 
-use dmdl_types::id::UnixMillis;
+use dmdl_types::{genesis::NodeRoles, id::UnixMillis};
 use serde_json::Value;
 use std::{fmt::Write as _, io::Write as _, path::Path};
 
@@ -91,6 +91,11 @@ pub(super) fn stamp(value: &mut Value, member: &str) {
 /// The beginning of an id, for columns; nothing takes it as an id.
 pub(super) fn short(id: &str) -> String {
     line(id).chars().take(SHORT_CHARS).collect()
+}
+
+/// What a node does.
+pub(super) fn roles(roles: NodeRoles, is_gateway: bool) -> Vec<&'static str> {
+    roles.names().chain(is_gateway.then_some("gateway")).collect()
 }
 
 /// Text from elsewhere on one line: what does not print, or would change how the rest prints, is a `?`.

@@ -1,6 +1,10 @@
 //! `dmdl up`: a network of several organisations on this machine that lasts.
 
-use super::{Report, ends::Ends};
+use super::{
+    Report,
+    ends::Ends,
+    output::{self, say, storage},
+};
 use crate::{
     exit::{Exit, Failure},
     gateway,
@@ -12,8 +16,7 @@ use clap::Args as ClapArgs;
 use dmdl_types::genesis::Role;
 use serde_json::json;
 use std::{
-    fs::{self, File, TryLockError},
-    io::{self, Write as _},
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -21,8 +24,6 @@ use std::{
 
 /// How long the nodes may take to make a block.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the nodes are looked at while all is well.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The organisations, in the order in which they join.
 const ORGS: [&str; 16] = [
     "city-hospital",
@@ -107,7 +108,7 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     }
     let dir = args.dir.canonicalize().map_err(|error| storage(&args.dir, &error))?;
     let layout = Layout(&dir);
-    let _lock = lock(&dir)?;
+    let _lock = output::lock(&dir)?;
     let pin = NetworkFile::read(&layout.pin())
         .map_err(|error| Failure::new(Exit::Configuration, "bad_network_file", error))?;
     let genesis = pin.genesis;
@@ -147,7 +148,8 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     let url = format!("{scheme}://{}", server.address());
     let endpoint =
         Endpoint { url: url.clone(), certificate_sha256: server.certificate_sha256().map(CertificateDigest) };
-    write_pin(&layout.pin(), &NetworkFile::of(genesis.clone()).with_gateway(endpoint))?;
+    let pin = NetworkFile::of(genesis.clone()).with_gateway(endpoint);
+    pin.save(&layout.pin()).map_err(|error| storage(&layout.pin(), &error))?;
     let ready_ms = begun.elapsed().as_millis();
     if as_json {
         say(&json!({
@@ -164,7 +166,7 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
         say(&quick_start(&layout, &url));
     }
 
-    let halted = runtime.block_on(wait(&mut ends, &network));
+    let halted = runtime.block_on(ends.any_unless(|| network.stopped().map(ToString::to_string)));
     if !quiet && !as_json {
         say("Stopping.");
     }
@@ -181,44 +183,14 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     }
 }
 
-/// Waits for a signal, or for a node that stops by itself.
-async fn wait(ends: &mut Ends, network: &LocalNetwork) -> Option<String> {
-    loop {
-        tokio::select! {
-            biased;
-            () = ends.any() => return None,
-            () = tokio::time::sleep(LOOK_EVERY) => {
-                if let Some(org) = network.stopped() {
-                    return Some(org.to_string());
-                }
-            }
-        }
-    }
-}
-
-/// Makes a network beside the folder, and gives it its name when it is whole: a crash leaves nothing
-/// that a later start could take for one.
+/// Makes a network where there is none.
 fn create(args: &Args) -> Result<(), Failure> {
     let dir = &args.dir;
-    match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => {}
-        Ok(false) => {
-            let detail = format!("`{}` is not empty and holds no network: choose another folder", dir.display());
-            return Err(Failure::new(Exit::Configuration, "not_a_network", detail));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(storage(dir, &error)),
+    if !output::is_free(dir)? {
+        let detail = format!("`{}` is not empty and holds no network: choose another folder", dir.display());
+        return Err(Failure::new(Exit::Configuration, "not_a_network", detail));
     }
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(|error| storage(parent, &error))?;
-    let made = tempfile::Builder::new().prefix(".dmdl-network-").tempdir_in(parent);
-    let made = made.map_err(|error| storage(parent, &error))?;
-    fill(args, made.path())?;
-    File::open(made.path()).and_then(|folder| folder.sync_all()).map_err(|error| storage(made.path(), &error))?;
-    fs::rename(made.path(), dir).map_err(|error| storage(dir, &error))?;
-    // It has another name now: there is nothing left to clean up.
-    let _ = made.keep();
-    File::open(parent).and_then(|folder| folder.sync_all()).map_err(|error| storage(parent, &error))
+    output::new_folder(dir, |made| fill(args, made))
 }
 
 fn fill(args: &Args, dir: &Path) -> Result<(), Failure> {
@@ -237,34 +209,8 @@ fn fill(args: &Args, dir: &Path) -> Result<(), Failure> {
     let shape = Shape { threshold: args.threshold, ..Shape::default() };
     let network = LocalNetwork::create(&layout.nodes(), orgs, &people, shape).map_err(|error| failed(&error))?;
     network.genesis().check().map_err(|error| Failure::new(Exit::Usage, "bad_network", error))?;
-    write_pin(&layout.pin(), &NetworkFile::of(network.genesis().clone()))
-}
-
-fn lock(dir: &Path) -> Result<File, Failure> {
-    let path = dir.join(".lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| storage(&path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let detail = format!("another process runs the network in `{}`", dir.display());
-            Err(Failure::new(Exit::Configuration, "locked", detail))
-        }
-        Err(TryLockError::Error(error)) => Err(storage(&path, &error)),
-    }
-}
-
-fn write_pin(path: &Path, file: &NetworkFile) -> Result<(), Failure> {
-    let text = file.to_text().map_err(|error| Failure::new(Exit::Internal, "internal", error))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || -> io::Result<()> {
-        let mut new = tempfile::NamedTempFile::new_in(folder)?;
-        new.write_all(text.as_bytes())?;
-        new.as_file().sync_all()?;
-        new.persist(path).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|error| storage(path, &error))
+    let pin = NetworkFile::of(network.genesis().clone());
+    pin.save(&layout.pin()).map_err(|error| storage(&layout.pin(), &error))
 }
 
 fn quick_start(layout: &Layout<'_>, url: &str) -> String {
@@ -290,16 +236,6 @@ Ctrl-C stops it; the same command resumes it.",
         researcher = key("researcher").display(),
         officer = key("officer").display(),
     )
-}
-
-fn say(line: &str) {
-    // Whoever started it may have closed the pipe; the network goes on.
-    let _ = writeln!(io::stdout(), "{line}");
-    let _ = io::stdout().flush();
-}
-
-fn storage(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Storage, "storage", format!("`{}`: {error}", path.display()))
 }
 
 fn key(error: &KeyFileError) -> Failure {

@@ -87,6 +87,17 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// The SHA-256 of the certificate that the gateway shows, which is made if there is none yet; none without TLS.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn certificate_sha256(&self) -> Result<Option<[u8; 32]>, TlsError> {
+        let identity = self.tls.as_ref().map(|folder| TlsIdentity::open(folder, &hosts(&self.names))).transpose()?;
+        Ok(identity.as_ref().map(TlsIdentity::certificate_sha256))
+    }
+}
+
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

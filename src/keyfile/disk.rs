@@ -20,7 +20,7 @@ pub(super) const FILE_BYTES: usize = 16 * 1024;
 /// Reads a regular file that belongs to this user and that nobody else may reach.
 ///
 /// What is checked is what was opened, so that nothing can be put in its place in between.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let unsafe_to_use = |reason| Err(KeyFileError::Permissions { path: path.to_owned(), reason });
     let unreadable = |source| KeyFileError::Read { path: path.to_owned(), source };
     // Without `NONBLOCK`, opening a pipe would wait for somebody to write to it.
@@ -51,13 +51,20 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     Ok(bytes)
 }
 
+/// Removes a file; on return it is gone for good.
+pub(crate) fn remove(path: &Path) -> Result<(), KeyFileError> {
+    let failed = |source| KeyFileError::Write { path: path.to_owned(), source };
+    std::fs::remove_file(path).map_err(failed)?;
+    File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
 /// Writes a file that did not exist, for this user alone. On return it is on disk, whole; after an error it
 /// is not there, unless the error came from its folder's sync.
 ///
 /// A process that is killed meanwhile may leave `.dmdl-*.part` in the folder, for this user alone too.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Write { path: path.to_owned(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(path);
     let mut file = tempfile::Builder::new()
         .prefix(".dmdl-")
         .suffix(".part")
@@ -70,4 +77,8 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
         _ => failed(error.error),
     })?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

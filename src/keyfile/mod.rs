@@ -3,8 +3,11 @@
 //! # Source
 //! docs/spec/keyfile.md
 
-mod disk;
+pub(crate) mod disk;
+mod node;
 mod wrap;
+
+pub(crate) use node::NodeSecrets;
 
 use crate::local::Identity;
 use dmdl_types::{
@@ -47,7 +50,7 @@ pub enum KeyFileError {
         source: io::Error,
     },
     /// Somebody else may read it, or may have put it there.
-    #[error("key file `{path}` is not safe to use: {reason}")]
+    #[error("`{path}` is not safe to use: {reason}")]
     Permissions {
         /// The file.
         path: PathBuf,

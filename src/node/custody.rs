@@ -178,6 +178,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         if !(1..=KEYS_MAX).contains(&count) {
             return Err(Refused::new("too_many", format!("ask for 1 to {KEYS_MAX} dealing keys")));
         }
+        self.check_custodian()?;
         let now = self.channel.wall_time();
         let minted = self.random(|rng| lock(&self.keeper.0).mint(rng, dealer, usize::from(count), now));
         minted.map_err(|error| match error {
@@ -194,6 +195,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         version: RecordVersion,
         sealed: SealedBytes,
     ) -> Result<(), Refused> {
+        self.check_custodian()?;
         let assignment = self.assignment(record, version).await?;
         let arrival = [Arrival { assignment: &assignment, sealed: &sealed }];
         let answers = self.random(|rng| lock(&self.keeper.0).accept(rng, &arrival));
@@ -205,6 +207,13 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             Some(Err(error)) => Err(Refused::new(accept_code(&error), error)),
             None => Err(Refused::new("internal", "the custodian gave no answer")),
         }
+    }
+
+    /// Refuses to take anything in as a node that is no custodian now. What a custodian has taken in before, it
+    /// goes on to release: that right is the ledger's alone.
+    fn check_custodian(&self) -> Result<(), Refused> {
+        let roles = self.roles().map_err(|error| Refused::new("unavailable", error))?;
+        if roles.custodian { Ok(()) } else { Err(Refused::new("not_custodian", "this node keeps no shares")) }
     }
 
     /// Waits for this node's own ledger to say what share is whose.

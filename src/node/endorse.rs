@@ -28,6 +28,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         passed_over: Vec<NodeId>,
         seen: Height,
     ) -> Result<Endorsement, Refused> {
+        if !self.roles().map_err(|error| refused(&error.into()))?.endorser {
+            return Err(Refused::new("not_endorser", "this node endorses nothing in the channel; ask another one"));
+        }
         // What the author has seen done must be done here too, or a call that follows from it would look
         // as if it made no sense. A node that is far behind judges by what it has.
         let caught_up = || Ok::<_, std::convert::Infallible>((self.channel.tip().height >= seen).then_some(()));

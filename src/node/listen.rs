@@ -10,7 +10,7 @@ use dmdl_audit_ledger::{
     execute::Executed,
     store::Store,
 };
-use dmdl_types::{id::NodeId, invocation::SystemItem};
+use dmdl_types::{genesis::NodeRoles, id::NodeId, invocation::SystemItem};
 use rand_core::CryptoRng;
 use tokio::sync::mpsc;
 
@@ -95,7 +95,11 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 None
             }),
         };
-        if let Some(checkpoint) = &due {
+        let roles = self.roles().unwrap_or_else(|error| {
+            tracing::error!(%error, "the channel's configuration cannot be read");
+            NodeRoles::default()
+        });
+        if let Some(checkpoint) = due.as_ref().filter(|_| roles.committer) {
             let seconds = executed.tip.time.get() / 1000;
             let cosignature = self.cosigning.sign(checkpoint, self.id(), seconds);
             let message = Message::Cosignature(Box::new(*checkpoint), cosignature);

@@ -1,4 +1,4 @@
-//! A node: one process, every role of its configuration, and the only place where they meet.
+//! A node: one process, every role that the channel's configuration gives it, and the only place where they meet.
 //!
 //! Pure rooms decide; this one acts. It carries messages between the network, the channel, the
 //! custodian and the stores, and decides nothing by itself.
@@ -8,6 +8,7 @@ mod beside;
 mod custody;
 mod endorse;
 mod evidence;
+mod first_start;
 mod gateway;
 mod listen;
 mod message;
@@ -20,6 +21,7 @@ mod start;
 pub use ask::AskError;
 pub use beside::Beside;
 pub use custody::Secrets;
+pub use first_start::{FirstStartError, StartToken};
 pub use gateway::{Final, GatewayError};
 pub use message::Refused;
 pub use parties::{Deed, Parties, Party};
@@ -29,10 +31,15 @@ pub use start::{Backing, Handle, NodeConfig, Posts, StartError};
 use ask::Asker;
 use commonware_runtime::Clock;
 use custody::Keeper;
-use dmdl_audit_ledger::{channel::Channel, endorse::Quota, mdca::Chain, store::Store};
+use dmdl_audit_ledger::{
+    channel::Channel,
+    endorse::Quota,
+    mdca::Chain,
+    store::{Store, StoreError},
+};
 use dmdl_types::{
     checkpoint::CosigningKey,
-    genesis::EpochConfig,
+    genesis::{EpochConfig, NodeRoles},
     id::{NodeId, TransactionId},
     sign::SigningKey,
 };
@@ -138,6 +145,12 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 () = &mut over => return Ok(None),
             }
         }
+    }
+
+    /// What this node does in the channel now: what its configuration says, and no file of the node's own.
+    fn roles(&self) -> Result<NodeRoles, StoreError> {
+        let config = self.channel.config()?;
+        Ok(config.member(self.id()).map(|member| member.roles).unwrap_or_default())
     }
 
     /// Lets `draw` use the runtime's randomness: the operating system's, or the simulator's seed.

@@ -4,13 +4,14 @@ use super::{
     Beside, Node, QUOTA, SharedNode,
     ask::Asker,
     custody::{Keeper, Secrets},
+    first_start::{FirstStartError, StartToken},
     outbox::Outbox,
     parties::Enrolments,
 };
 use crate::local::wall_clock;
 use commonware_runtime::{Clock, Runner as _, Spawner, Supervisor, tokio as runtime};
 use dmdl_audit_ledger::{
-    channel::{Channel, Notice, Pace},
+    channel::{Channel, Notice, Pace, Standing},
     clock::WallClock,
     endorse::Quota,
     execute::ExecuteError,
@@ -18,7 +19,12 @@ use dmdl_audit_ledger::{
     process::{self, ProcessError, Steady},
     store::{MemoryBudget, RocksStore, Store, StoreError},
 };
-use dmdl_types::{checkpoint::CosigningKey, genesis::Genesis, id::Height, sign::SigningKey};
+use dmdl_types::{
+    checkpoint::CosigningKey,
+    genesis::Genesis,
+    id::{Height, NodeId},
+    sign::SigningKey,
+};
 use dmdl_vault::store::PayloadStore;
 use rand_core::CryptoRng;
 use std::{
@@ -49,9 +55,11 @@ pub struct NodeConfig {
     pub key: SigningKey,
     /// The key of its checkpoint cosignatures.
     pub cosigning: CosigningKey,
+    /// The file of its start token, which is there before the first start alone.
+    pub start_token: PathBuf,
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Where the members are dialled, this node included.
+    /// Where the members are dialled; this node may be among them.
     pub peers: Vec<Peer>,
     /// The folder of everything it keeps.
     pub dir: PathBuf,
@@ -74,6 +82,9 @@ pub enum StartError {
     /// The folder has lost a part, and with it what this node knows of its own votes.
     #[error("`{0}` lacks its `engine` or its `ledger` folder: restore both together, or join as a new node")]
     Incomplete(String),
+    /// It cannot be told whether it may vote.
+    #[error(transparent)]
+    FirstStart(#[from] FirstStartError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,6 +117,8 @@ pub struct Posts {
 /// What a node keeps its things in.
 #[derive(Debug)]
 pub struct Backing<S> {
+    /// Whether the node knows what it has voted for.
+    pub standing: Standing,
     /// The ledger and the custodian's rows.
     pub store: S,
     /// The secrets that the custodian keeps apart.
@@ -134,12 +147,13 @@ where
         backing: Backing<S>,
         posts: Posts,
     ) -> Result<SharedNode<E, S>, StartError> {
-        let Backing { store, secrets, payloads, beside } = backing;
+        let Backing { standing, store, secrets, payloads, beside } = backing;
         let opened = Channel::open(
             runtime.child("channel"),
             wall,
             store.clone(),
             genesis.clone(),
+            (NodeId::of_key(key.public()), standing),
             super::custody::judge,
             Pace::default(),
         )?;
@@ -189,6 +203,7 @@ where
 /// A node that runs on threads of its own; dropped, it stops as a crash would.
 pub struct Handle {
     node: SharedNode<Steady, RocksStore>,
+    standing: Standing,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -213,10 +228,14 @@ impl Handle {
         // With only one of the two folders, this node could vote again where it has voted before. The
         // ledger is made before the engine writes anything.
         let voted = has_journals(&config.dir.join("engine"));
-        if voted && !config.dir.join("ledger").exists() {
+        let ledger = config.dir.join("ledger");
+        if voted && !ledger.exists() {
             return Err(StartError::Incomplete(config.dir.display().to_string()));
         }
         folder(&config.vault)?;
+        let token = StartToken { network: config.genesis.id(), node: NodeId::of_key(config.key.public()) };
+        // Before there is an engine that could speak.
+        let standing = token.spend(&config.start_token, &config.dir, &ledger)?;
         let (ready, started) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || {
@@ -225,7 +244,7 @@ impl Handle {
             );
             runner.start(|context| async move {
                 let context = Steady::new(context, Instant::now());
-                match run(&context, config, voted).await {
+                match run(&context, config, voted, standing).await {
                     Ok((node, mut engine)) => {
                         // Who asked for the node may have gone; then it stops at once.
                         let _ = ready.send(Ok(node));
@@ -242,7 +261,13 @@ impl Handle {
             });
         });
         let node = started.recv().map_err(|_| StartError::Ended)??;
-        Ok(Self { node, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { node, standing, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Whether it could vote when it started.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        self.standing
     }
 
     /// The node.
@@ -290,18 +315,21 @@ async fn run(
     context: &Steady,
     config: NodeConfig,
     voted: bool,
+    standing: Standing,
 ) -> Result<(SharedNode<Steady, RocksStore>, Engine), StartError> {
-    let NodeConfig { genesis, key, cosigning, listen, peers, dir, vault } = config;
+    let NodeConfig { genesis, key, cosigning, start_token: _, listen, peers, dir, vault } = config;
+    tracing::info!(?standing, "the node starts");
     let members = NonZeroUsize::new(genesis.members.len()).unwrap_or(NonZeroUsize::MIN);
     let network = NetworkConfig { network: genesis.id(), listen, members_max: members, block_duration: BLOCK_DURATION };
     let engine_key = SigningKey::from_seed(key.seed().expose(|seed| dmdl_types::secret::Secret32::new(*seed)));
-    let (orderers, followers): (Vec<Peer>, Vec<Peer>) =
-        peers.into_iter().partition(|peer| genesis.members.iter().any(|m| m.node == peer.node && m.roles.orderer));
-    let connections = process::connect(context, wall_clock(), &engine_key, &network, &orderers, &followers)?;
+    // Everybody dials everybody: a gateway of one hospital asks the endorser and the custodian of another, although
+    // neither of the two orders, and a remark goes to all.
+    let connections = process::connect(context, wall_clock(), &engine_key, &network, &peers, &[])?;
 
     let unusable = |path: &PathBuf, source| StartError::Folder { path: path.display().to_string(), source };
     let beside = dir.join("beside");
     let backing = Backing {
+        standing,
         store: RocksStore::open(&dir.join("ledger"), &MemoryBudget::default())?,
         secrets: super::custody::open_secrets(&dir.join("custodian"))?,
         payloads: PayloadStore::in_folder(&vault).map_err(|source| unusable(&vault, source))?,

@@ -1,7 +1,9 @@
 //! What people type, where they are, and what others do to a network while it runs.
 
 use super::harness::{Up, code, dmdl, json, run, str, text};
+use dmdl::node::StartToken;
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
@@ -25,7 +27,8 @@ fn an_address_that_is_taken_is_told_before_a_node_is_started() {
     assert!(json(&output)["error"]["detail"].as_str().unwrap().contains(&address));
     for org in fs::read_dir(network.join("nodes")).unwrap() {
         let kept: Vec<_> = fs::read_dir(org.unwrap().path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(kept.iter().all(|name| name.to_string_lossy().ends_with(".key")), "a node has run: {kept:?}");
+        let is_given = |name: &OsString| name.to_string_lossy().ends_with(".key") || name == StartToken::FILE;
+        assert!(kept.iter().all(is_given), "a node has run: {kept:?}");
     }
     for (args, exit, code) in [
         (&["--listen", "0.0.0.0:0", "--plain-http"][..], 7, "listen"),

@@ -302,7 +302,8 @@ impl Drop for Up {
     }
 }
 
-fn stop(mut process: Child) {
+/// Asks a process to stop, as a service manager would; it ends by itself, and well.
+pub(crate) fn stop(mut process: Child) {
     let id = rustix::process::Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
     rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
     let begun = Instant::now();
@@ -319,8 +320,8 @@ fn stop(mut process: Child) {
     assert!(std::thread::panicking(), "it did not stop when it was asked to");
 }
 
-/// The first line that a network says, as JSON; the rest is read and dropped, so that it never blocks.
-fn first_line(stdout: ChildStdout) -> Value {
+/// The first line that a network or a node says, as JSON; the rest is read and dropped, so that it never blocks.
+pub(crate) fn first_line(stdout: ChildStdout) -> Value {
     let mut lines = BufReader::new(stdout);
     let mut line = String::new();
     lines.read_line(&mut line).unwrap();

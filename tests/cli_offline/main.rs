@@ -10,6 +10,8 @@
 
 mod harness;
 mod keys;
+mod network;
 mod networks;
+mod packaging;
 mod policies;
 mod terminal;

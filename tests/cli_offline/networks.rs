@@ -34,7 +34,7 @@ fn a_network_file_that_is_none_is_refused_with_its_line() {
         (named("negative.toml", &pin.replacen("epoch_blocks = ", "epoch_blocks = -", 1)), true),
         (named("garbage.toml", "network"), true),
         (named("empty.toml", ""), true),
-        (named("large.toml", &"#".repeat(11 << 20)), true),
+        (named("large.toml", &"#".repeat(11 << 20)), false),
         (desk.path("none.toml"), false),
         (desk.dir.path().to_owned(), false),
     ] {

@@ -35,6 +35,8 @@ fn every_shell_can_complete_the_commands() {
 #[test]
 fn every_command_explains_itself_with_an_example() {
     for command in [
+        "network generate",
+        "node",
         "whoami",
         "id new",
         "id show",

@@ -121,6 +121,7 @@ impl Cluster {
         let (genesis, keys) =
             (self.genesis.clone(), (seat.key(), CosigningKey::from_seed(Secret32::new(seat.cosigning))));
         let backing = Backing {
+            standing: Standing::Votes,
             store: seat.store.reopen().unwrap(),
             secrets: Secrets::Memory(Arc::clone(&seat.secrets)),
             payloads: self.payloads.clone(),

@@ -77,6 +77,13 @@ pub struct NodeRoles {
 impl NodeRoles {
     /// Every role.
     pub const ALL: Self = Self { endorser: true, orderer: true, committer: true, custodian: true };
+
+    /// What the roles are called, in every text.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let Self { endorser, orderer, committer, custodian } = self;
+        let all = [(endorser, "endorser"), (orderer, "orderer"), (committer, "committer"), (custodian, "custodian")];
+        all.into_iter().filter_map(|(has, name)| has.then_some(name))
+    }
 }
 
 /// A node of an organisation.

@@ -1,6 +1,6 @@
 //! What the engine asks of the channel.
 
-use super::{Channel, Notice};
+use super::{Channel, Notice, rejoin};
 use crate::{
     finalized::Finalized,
     mdca::{EngineBlock, Halt, Ledger, Turn, Vote},
@@ -13,7 +13,7 @@ use dmdl_types::{
     certificate::Fault,
     evidence::Evidence,
     genesis::EpochConfig,
-    id::{Epoch, Height, UnixMillis, View},
+    id::{Epoch, Height, NodeId, UnixMillis, View},
 };
 use std::{pin::pin, sync::Arc};
 
@@ -107,11 +107,32 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
         self.epoch_config(epoch).ok().flatten()
     }
 
-    async fn may_vote(&self, _epoch: Epoch) -> bool {
-        true
+    async fn may_vote(&self, epoch: Epoch) -> bool {
+        let mut rejoin = self.rejoin();
+        match rejoin.as_ref() {
+            None => return true,
+            Some(rejoin) if !rejoin.may_vote(epoch) => return false,
+            Some(_) => {}
+        }
+        // Before the first vote: what follows is in this folder.
+        match rejoin::note_rejoined(self.store()) {
+            Ok(()) => *rejoin = None,
+            Err(error) => tracing::error!(%error, "it cannot be noted that this node votes again, so it does not"),
+        }
+        rejoin.is_none()
+    }
+
+    fn heard(&mut self, voter: NodeId, epoch: Epoch) {
+        let mut rejoin = self.rejoin();
+        if let Some(rejoin) = rejoin.as_mut()
+            && let Ok(config) = self.config()
+        {
+            rejoin.hear(self.shared.me, voter, epoch, &config);
+        }
     }
 
     fn vote(&mut self, vote: Vote) {
+        self.heard(vote.voter, vote.epoch);
         self.waiting().votes.add(vote);
     }
 

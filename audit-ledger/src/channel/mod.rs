@@ -10,6 +10,7 @@ mod drive;
 mod latest;
 mod lists;
 mod rehearse;
+mod rejoin;
 mod view;
 
 pub use latest::Latest;
@@ -29,11 +30,12 @@ use dmdl_types::{
     codec,
     evidence::Evidence,
     genesis::{EpochConfig, Genesis},
-    id::{Epoch, TransactionId},
+    id::{Epoch, NodeId, TransactionId},
     limits,
     sign::Domain,
     transaction::{EndorsedTransaction, SystemTransaction, TransactionError},
 };
+use rejoin::Rejoin;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -42,6 +44,16 @@ use tokio::sync::{Notify, futures::Notified, mpsc};
 
 /// Executed blocks that may wait for the node to take notice of them.
 const NOTICES: usize = 64;
+
+/// Whether a node knows what it has voted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has its votes, or has never cast one.
+    Votes,
+    /// It may have voted and lost what it knows of it: it follows, until others show which epochs it cannot have
+    /// voted in.
+    Rejoins,
+}
 
 /// How a node proposes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +123,8 @@ struct Shared<E, S: Store> {
     arrived: Notify,
     cosigned: Notify,
     tip: Latest<Tip>,
+    me: NodeId,
+    rejoin: Mutex<Option<Rejoin>>,
     notices: mpsc::Sender<Notice>,
 }
 
@@ -134,8 +148,8 @@ impl<E, S: Store> std::fmt::Debug for Channel<E, S> {
 }
 
 impl<E, S: Store> Channel<E, S> {
-    /// Opens the channel's ledger in `store`, or begins it; `runtime` is the engine's, and `wall` this
-    /// node's clock.
+    /// Opens the channel's ledger in `store`, or begins it; `runtime` is the engine's, `wall` this node's clock, and
+    /// `me` this node.
     ///
     /// # Errors
     /// [`ExecuteError`] when the store holds another ledger or cannot be read.
@@ -144,11 +158,13 @@ impl<E, S: Store> Channel<E, S> {
         wall: WallClock,
         store: S,
         genesis: Genesis,
+        (me, standing): (NodeId, Standing),
         judge: Judge,
         pace: Pace,
     ) -> Result<(Self, mpsc::Receiver<Notice>), ExecuteError> {
         let executor = Executor::open(store.clone(), genesis.clone(), judge)?;
         let newest = executor.newest_checkpoint()?;
+        let follows = standing == Standing::Rejoins && !rejoin::has_rejoined(&store)?;
         let (notices, inbox) = mpsc::channel(NOTICES);
         let tip = Latest::new(*executor.tip());
         let shared = Shared {
@@ -166,6 +182,8 @@ impl<E, S: Store> Channel<E, S> {
             arrived: Notify::new(),
             cosigned: Notify::new(),
             tip,
+            me,
+            rejoin: Mutex::new(follows.then(Rejoin::default)),
             notices,
         };
         let channel = Self { shared: Arc::new(shared) };
@@ -358,6 +376,11 @@ impl<E, S: Store> Channel<E, S> {
     // the pool holds nothing that could not be lost, so what is inside is still consistent.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this node hears while it rejoins; none once it may vote in every epoch.
+    fn rejoin(&self) -> MutexGuard<'_, Option<Rejoin>> {
+        self.shared.rejoin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn executor(&self) -> MutexGuard<'_, Executor<S>> {

@@ -126,6 +126,11 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// begins after it has caught up: it cannot know what it has voted for.
     fn may_vote(&self, epoch: Epoch) -> impl Future<Output = bool> + Send;
 
+    /// Takes notice that a member votes in an epoch: it has come at least to the one before.
+    ///
+    /// Must not block.
+    fn heard(&mut self, voter: NodeId, epoch: Epoch);
+
     /// Takes notice of a vote of this epoch that came from its voter; its signature is not checked.
     ///
     /// Must not block.

@@ -12,7 +12,7 @@ use super::{
     delivery::Delivery,
     elector::ScheduleElector,
     engine::{MAILBOX, Runtime, VIEWS_KEPT, halt},
-    keys::engine_digest,
+    keys::{engine_digest, ledger_key},
     ledger::{Halt, Ledger},
     members::{FencedReceiver, FencedSender, Members},
     schemes::Schemes,
@@ -44,7 +44,7 @@ use commonware_runtime::{Error as RuntimeError, Handle, buffer::paged::CacheRef}
 use commonware_utils::{Acknowledgement as _, channel::mpsc, vec::NonEmptyVec};
 use dmdl_types::{
     genesis::EpochConfig,
-    id::{Epoch, Height},
+    id::{Epoch, Height, NodeId},
     sign::Domain,
 };
 
@@ -154,6 +154,7 @@ where
                 },
                 stray = strays.recv() => {
                     let (epoch, (sender, _)) = stray.ok_or_else(|| halt("the network stopped"))?;
+                    self.parts.ledger.heard(NodeId::of_key(ledger_key(&sender)), Epoch::new(epoch));
                     if epoch > running.epoch.get() {
                         self.ask_for_last_block(running.epoch, sender).await;
                     }
@@ -210,7 +211,7 @@ where
         let may_vote = self.parts.ledger.may_vote(epoch).await;
         let scheme = self.parts.schemes.participant(&config, may_vote);
 
-        let committee = config.orderers().iter().map(dmdl_types::id::NodeId::key).collect();
+        let committee = config.orderers().iter().map(NodeId::key).collect();
         let votes_seen = VoteReporter::new(self.parts.ledger.clone(), self.parts.domain, committee);
         let timing = self.parts.timing;
         let engine = simplex::Engine::new(

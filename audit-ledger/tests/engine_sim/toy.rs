@@ -162,6 +162,8 @@ impl Ledger for ToyLedger {
         !self.toy.0.lock().unwrap().mute
     }
 
+    fn heard(&mut self, _: NodeId, _: Epoch) {}
+
     fn vote(&mut self, _: Vote) {}
 
     fn fault(&mut self, fault: Fault, _: Vec<u8>) {

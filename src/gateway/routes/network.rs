@@ -2,8 +2,12 @@
 
 use super::{
     answer::{At, Items, Listing, OnChannel, Paging, now, page_error, read},
+<<<<<<< HEAD
     reputation::{self, Standing},
     schema::{Hex, Peer, PersonRole, roles},
+=======
+    schema::{Hex, Peer, PersonRole},
+>>>>>>> f551d98bc93766b54cb25ae51fa01db7f74c7d0a
 };
 use crate::gateway::{
     Shared,
@@ -183,7 +187,7 @@ pub(super) async fn members(
     let shown = |member: &dmdl_types::genesis::Member| MemberShown {
         node: member.node,
         org: member.org.clone(),
-        roles: roles(member.roles),
+        roles: member.roles.names().collect(),
         cosigning_key: member.cosigning_key,
     };
     Ok(now(&shared, Items { items: config.members.iter().map(shown).collect() }))

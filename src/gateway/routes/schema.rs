@@ -3,7 +3,7 @@
 use dmdl_types::{
     access::{DuoCode, Permission, Reason, Terms},
     event::{Action, Event, Verdict},
-    genesis::{Member, NodeRoles},
+    genesis::Member,
     id::{GrantId, NodeId, OrgId, PolicyId, RecordId, SubjectId, TransactionId, UnixMillis},
     sign::PublicKey,
 };
@@ -126,15 +126,8 @@ pub(super) struct Peer {
 
 impl From<&Member> for Peer {
     fn from(member: &Member) -> Self {
-        Self { node: member.node, org: member.org.clone(), roles: roles(member.roles) }
+        Self { node: member.node, org: member.org.clone(), roles: member.roles.names().collect() }
     }
-}
-
-/// The names of a node's roles.
-pub(super) fn roles(roles: NodeRoles) -> Vec<&'static str> {
-    let NodeRoles { endorser, orderer, committer, custodian } = roles;
-    let all = [(endorser, "endorser"), (orderer, "orderer"), (committer, "committer"), (custodian, "custodian")];
-    all.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
 }
 
 /// What a record may be used for.

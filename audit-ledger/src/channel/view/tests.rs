@@ -33,7 +33,7 @@ fn opened(custodians: Vec<u8>) -> Opened {
 
 fn view(ledger: &Ledger, custodian: u8, id: TransactionId) -> ReleaseView {
     let (channel, _notices) =
-        Channel::open((), stopped_clock(), ledger.store.clone(), genesis(), judge, Pace::default()).unwrap();
+        Channel::open((), stopped_clock(), ledger.store.clone(), genesis(), (node_id(1), Standing::Votes), judge, Pace::default()).unwrap();
     channel.release_view(node_id(custodian), id).unwrap()
 }
 

@@ -1,0 +1,103 @@
+//! When a node that lost what it knows of its own votes may vote again.
+//!
+//! It cannot have voted in an epoch that begins later than all that it could have reached before. In which epoch
+//! the others are, they show by their votes; no clock says so. Let M be the last epoch in which this node may have
+//! voted: the last block of M - 1 was final before, by votes of a quorum. Of any N - f - 1 others at least one is
+//! honest and among that quorum, as long as this node is counted with the f that are faulty, and whatever it votes
+//! in now is M - 1 or later. So once so many others are heard to vote in no later epoch than this node has reached
+//! by executing, the one after the next is safe.
+
+use crate::store::{Batch, Reader, Space, Store, StoreError};
+use dmdl_types::{
+    genesis::{EpochConfig, quorum},
+    id::{Epoch, NodeId},
+};
+use std::collections::BTreeMap;
+
+/// There once the node has rejoined: from then on its votes are in its folder.
+const REJOINED_KEY: &[u8] = b"rejoined";
+
+/// What a node that rejoins has heard.
+#[derive(Debug, Default)]
+pub(super) struct Rejoin {
+    /// The epoch in which each orderer was heard to vote last.
+    heard: BTreeMap<NodeId, Epoch>,
+    /// The first epoch in which this node may vote.
+    from: Option<Epoch>,
+}
+
+impl Rejoin {
+    /// Takes notice of a vote; `config` is the epoch that this node has reached, and `me` is not listened to.
+    pub(super) fn hear(&mut self, me: NodeId, voter: NodeId, epoch: Epoch, config: &EpochConfig) {
+        let orderers = config.orderers();
+        if voter == me || !orderers.contains(&voter) || self.from.is_some() {
+            return;
+        }
+        self.heard.insert(voter, epoch);
+        let reached = self.heard.iter().filter(|(node, epoch)| **epoch <= config.epoch && orderers.contains(node));
+        if reached.count() >= quorum(orderers.len()).saturating_sub(1) {
+            self.from = Some(config.epoch.next().next());
+        }
+    }
+
+    /// Whether the node may vote in an epoch.
+    pub(super) fn may_vote(&self, epoch: Epoch) -> bool {
+        self.from.is_some_and(|from| epoch >= from)
+    }
+}
+
+/// Whether the channel's votes are in this folder although the node once began without them.
+pub(super) fn has_rejoined(reader: &impl Reader) -> Result<bool, StoreError> {
+    Ok(reader.get(Space::Meta, REJOINED_KEY)?.is_some())
+}
+
+/// Notes, durably, that from now on the channel's votes are in this folder.
+pub(super) fn note_rejoined(store: &impl Store) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.put(Space::Meta, REJOINED_KEY, []);
+    store.commit(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::*;
+
+    fn reached(epoch: u64) -> EpochConfig {
+        genesis().epoch_config(Epoch::new(epoch))
+    }
+
+    fn heard(epochs: &[(u8, u64)], at: u64) -> Rejoin {
+        let mut rejoin = Rejoin::default();
+        for (org, epoch) in epochs {
+            rejoin.hear(node_id(1), node_id(*org), Epoch::new(*epoch), &reached(at));
+        }
+        rejoin
+    }
+
+    #[test]
+    fn who_has_heard_enough_others_in_its_epoch_votes_from_the_one_after_the_next() {
+        let rejoin = heard(&[(2, 5), (3, 5)], 5);
+        assert_eq!([6, 7, 8].map(|epoch| rejoin.may_vote(Epoch::new(epoch))), [false, true, true]);
+    }
+
+    #[test]
+    fn who_is_behind_the_others_waits_however_many_are_heard() {
+        assert_eq!(heard(&[(2, 6), (3, 6), (4, 6)], 5).from, None);
+        // Reached since: what was heard before counts with the next vote.
+        let mut rejoin = heard(&[(2, 6), (3, 6)], 5);
+        rejoin.hear(node_id(1), node_id(3), Epoch::new(6), &reached(6));
+        assert_eq!(rejoin.from, Some(Epoch::new(8)));
+    }
+
+    #[test]
+    fn a_liar_neither_suffices_nor_keeps_anybody_out() {
+        assert_eq!(heard(&[(2, 0), (2, 1), (2, 5)], 5).from, None, "one voice, however often");
+        assert_eq!(heard(&[(2, u64::MAX), (3, 5), (4, 5)], 5).from, Some(Epoch::new(7)));
+    }
+
+    #[test]
+    fn neither_its_own_voice_nor_a_strangers_counts() {
+        assert_eq!(heard(&[(1, 5), (2, 5), (9, 5)], 5).from, None);
+    }
+}
