@@ -15,6 +15,7 @@ use crate::{
     node_file::{NodeFile, NodeFileError},
 };
 use clap::Args as ClapArgs;
+use dmdl_audit_ledger::channel::Standing;
 use dmdl_types::genesis::Member;
 use serde_json::json;
 use std::{

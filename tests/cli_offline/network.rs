@@ -47,8 +47,8 @@ impl Study {
 
     /// Asserts that no network is made; says why.
     fn refused(&self, exit: i32, stable_code: &str) -> String {
-        let generate = ["network", "generate", "--spec", str(&self.spec()), "--out", str(&self.network())];
-        assert_fails(&generate, exit, stable_code)
+        let (spec, out) = (self.spec(), self.network());
+        assert_fails(&["network", "generate", "--spec", str(&spec), "--out", str(&out)], exit, stable_code)
     }
 }
 
@@ -134,8 +134,8 @@ fn a_person_is_told_where_all_is_and_what_comes_next() {
         assert!(told.contains(part), "{part}: {told}");
     }
     let study = Study::new(&example());
-    let generate = ["network", "generate", "--quiet", "--spec", str(&study.spec()), "--out", str(&study.network())];
-    let pin = run(&generate);
+    let (spec, out) = (study.spec(), study.network());
+    let pin = run(&["network", "generate", "--quiet", "--spec", str(&spec), "--out", str(&out)]);
     let network = NetworkFile::read(&study.network().join("network.toml")).unwrap().network;
     assert_eq!(text(&pin.stdout), format!("{network}\n"));
 }

@@ -14,7 +14,7 @@ use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as 
 use commonware_utils::{NZU32, NZUsize};
 use dmdl::node::{Backing, Beside, Node, Posts, Secrets, SharedNode};
 use dmdl_audit_ledger::{
-    channel::Latest,
+    channel::{Latest, Standing},
     mdca::{
         self, CLOCK_BOUND_MS, Engine, EngineBlock, Links, Post, Seats, Timing, WIRE_BYTES_MAX, WireReceiver,
         WireSender, message_bytes_max,

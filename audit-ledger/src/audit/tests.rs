@@ -2,7 +2,7 @@
 
 use super::{export, receipt};
 use crate::{
-    channel::{Channel, Pace},
+    channel::{Channel, Pace, Standing},
     commitment::index,
     log,
     testing::*,

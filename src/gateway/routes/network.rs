@@ -2,12 +2,8 @@
 
 use super::{
     answer::{At, Items, Listing, OnChannel, Paging, now, page_error, read},
-<<<<<<< HEAD
     reputation::{self, Standing},
-    schema::{Hex, Peer, PersonRole, roles},
-=======
     schema::{Hex, Peer, PersonRole},
->>>>>>> f551d98bc93766b54cb25ae51fa01db7f74c7d0a
 };
 use crate::gateway::{
     Shared,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    channel::Pace,
+    channel::{Pace, Standing},
     store::{Batch, MemoryBudget, MemoryStore, Reader as _, RocksStore, Space},
     testing::{
         BLOCK_MS, Deal, Ledger, committee, genesis, judge, metadata, owner, permission, person, policy, researcher,
@@ -54,7 +54,7 @@ fn story() -> Story {
 }
 
 fn open<S: Store>(store: S) -> Channel<(), S> {
-    Channel::open((), stopped_clock(), store, genesis(), (node_id(1), Standing::Votes), judge, Pace::default()).unwrap().0
+    Channel::open((), stopped_clock(), store, genesis(), (crate::testing::node_id(1), Standing::Votes), judge, Pace::default()).unwrap().0
 }
 
 impl Ledger {
@@ -221,7 +221,7 @@ fn a_cursor_is_of_one_list_and_its_filters_and_of_nothing_else() {
 
     let elsewhere = dmdl_types::genesis::Genesis { seed: [8; 32], ..genesis() };
     let elsewhere =
-        Channel::open((), stopped_clock(), MemoryStore::new(), elsewhere, (node_id(1), Standing::Votes), judge, Pace::default()).unwrap().0;
+        Channel::open((), stopped_clock(), MemoryStore::new(), elsewhere, (crate::testing::node_id(1), Standing::Votes), judge, Pace::default()).unwrap().0;
     refused(elsewhere.reading().unwrap().history(listed, Some(&cursor), 1).map(drop));
 }
 

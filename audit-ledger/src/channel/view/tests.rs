@@ -1,7 +1,10 @@
 //! What a custodian is told by its own node, and nothing else decides a release.
 
 use super::*;
-use crate::{channel::Pace, testing::*};
+use crate::{
+    channel::{Pace, Standing},
+    testing::*,
+};
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     event::Verdict,
