@@ -75,7 +75,7 @@ impl fmt::Display for Problem {
 const fn status_of(code: ReasonCode) -> u16 {
     use ReasonCode as R;
     match code {
-        R::UnknownRecord | R::UnknownRequest | R::UnknownGrant | R::UnknownDecryption => 404,
+        R::UnknownRecord | R::UnknownRequest | R::UnknownGrant | R::UnknownDecryption | R::UnknownProposal => 404,
         R::Role | R::Suspended | R::KeyRevoked | R::UnknownAuthor | R::GrantMismatch | R::NotCustodian => 403,
         R::IdReuse | R::AlreadyDecided | R::Replayed | R::Duplicate | R::BadVersion | R::RecordErased => 409,
         R::QuotaExceeded => 429,

@@ -472,7 +472,10 @@ impl Ledger {
     /// World state without what every block writes: turns and voices, and the ids of transactions.
     pub(crate) fn state(&self) -> Vec<Entry> {
         let entries = self.store.scan(Space::State, &[], None, usize::MAX).unwrap();
-        entries.into_iter().filter(|(key, _)| ![Seen::TABLE, TurnCounters::TABLE, VoiceRow::TABLE].contains(&key[0])).collect()
+        entries
+            .into_iter()
+            .filter(|(key, _)| ![Seen::TABLE, TurnCounters::TABLE, VoiceRow::TABLE].contains(&key[0]))
+            .collect()
     }
 
     /// The last call's transaction.

@@ -55,7 +55,18 @@ fn text(pinned: dmdl_types::id::NetworkId, channel: &Map<String, Value>) -> Stri
     let rows = |name: &str| channel.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let score = rows("reputation").iter().map(standing);
     let score = text::table(
-        &["REPUTATION OF", "NODE", "ENDORSING", "COMMITTING", "ORDERING", "TOTAL", "TURNS", "FAULTS", "PROPOSES", "NEXT EPOCH"],
+        &[
+            "REPUTATION OF",
+            "NODE",
+            "ENDORSING",
+            "COMMITTING",
+            "ORDERING",
+            "TOTAL",
+            "TURNS",
+            "FAULTS",
+            "PROPOSES",
+            "NEXT EPOCH",
+        ],
         score,
     );
     let peers = rows("peers").iter().map(|row| {

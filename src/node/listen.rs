@@ -5,11 +5,7 @@ use super::{
     message::{Answer, Ask, Message, Refused},
 };
 use commonware_runtime::Clock;
-use dmdl_audit_ledger::{
-    channel::Notice,
-    execute::Executed,
-    store::Store,
-};
+use dmdl_audit_ledger::{channel::Notice, execute::Executed, store::Store};
 use dmdl_types::{genesis::NodeRoles, id::NodeId, invocation::SystemItem};
 use rand_core::CryptoRng;
 use tokio::sync::mpsc;

@@ -137,7 +137,13 @@ fn signed(scene: &Scene) -> Tally {
     row("endorsed by a stranger too", Refusal::Submit(SubmitError::NotEndorsed), &|e| {
         let mut outside = scene.endorsed(e.transaction.body.clone(), owner, &[0, 1]);
         let stranger = stranger(9);
-        let more = dmdl_types::transaction::Endorsement::sign(&stranger, &domain, outside.transaction.digest(), Height::new(0), vec![]);
+        let more = dmdl_types::transaction::Endorsement::sign(
+            &stranger,
+            &domain,
+            outside.transaction.digest(),
+            Height::new(0),
+            vec![],
+        );
         outside.endorsements.push(more);
         outside.endorsements.sort_by_key(|endorsement| endorsement.endorser);
         *e = outside;

@@ -59,7 +59,8 @@ fn the_network_is_shown_as_it_stands() {
     let items = reputation["items"].as_array().unwrap();
     assert_eq!(items.len(), 4);
     for standing in items {
-        let duties: i64 = ["endorsing", "committing", "ordering"].iter().map(|duty| standing[*duty].as_i64().unwrap()).sum();
+        let duties: i64 =
+            ["endorsing", "committing", "ordering"].iter().map(|duty| standing[*duty].as_i64().unwrap()).sum();
         assert_eq!(standing["total"], duties, "every organisation has every duty here");
         assert_eq!((&standing["qualified"], &standing["below"]), (&json!(true), &json!([])));
     }

@@ -271,6 +271,10 @@ pub enum ReasonCode {
     QuotaExceeded,
     /// What is shown proves no fault.
     EvidenceRefuted,
+    /// There is no such proposal.
+    UnknownProposal,
+    /// The changes cannot be made to the channel as it is by now.
+    ProposalUnfit,
 }
 
 impl ReasonCode {

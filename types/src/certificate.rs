@@ -17,7 +17,7 @@ mod tests;
 mod vote;
 
 pub use fault::{Fault, FaultError, FaultKind, FaultProof};
-pub use vote::{Notarized, NotarizeVote};
+pub use vote::{NotarizeVote, Notarized};
 
 use crate::{
     genesis::quorum,

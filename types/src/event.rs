@@ -103,6 +103,12 @@ pub enum Action {
     Release,
     /// Evidence of a fault.
     Evidence,
+    /// Changes of the channel were proposed.
+    Propose,
+    /// A proposal was approved by an organisation.
+    ApproveProposal,
+    /// A proposal was taken back.
+    WithdrawProposal,
 }
 
 /// One leaf of the audit tree.

@@ -235,10 +235,7 @@ impl Genesis {
                 return Err(GenesisError::KeyReuse(key));
             }
         }
-        if let Some(member) = self.members.iter().find(|m| m.roles.custodian && !m.roles.committer) {
-            return Err(GenesisError::CustodianWithoutCommitter(member.node));
-        }
-        self.epoch_config(Epoch::new(0)).check_numbers()?;
+        self.epoch_config(Epoch::new(0)).check()?;
         if self.single_org_demo { Ok(()) } else { self.epoch_config(Epoch::new(0)).check_placement() }
     }
 }
@@ -311,6 +308,12 @@ impl EpochConfig {
         faults(orderers).saturating_mul(2).saturating_add(1).min(orderers)
     }
 
+    /// How many organisations must approve a change of the channel: a quorum of those that run a node.
+    #[must_use]
+    pub fn approvals_needed(&self) -> usize {
+        quorum(self.members.iter().map(|m| &m.org).collect::<BTreeSet<_>>().len())
+    }
+
     /// How many organisations may lie: as many as the orderers or the committers tolerate, whichever
     /// is more.
     fn liars(&self) -> usize {
@@ -325,7 +328,14 @@ impl EpochConfig {
         self.members.iter().filter(move |m| has(m.roles))
     }
 
-    fn check_numbers(&self) -> Result<(), GenesisError> {
+    /// Checks the rules that hold in every epoch, but for placement.
+    ///
+    /// # Errors
+    /// [`GenesisError`] names the first rule that is broken.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        if let Some(member) = self.members.iter().find(|m| m.roles.custodian && !m.roles.committer) {
+            return Err(GenesisError::CustodianWithoutCommitter(member.node));
+        }
         let orderers = self.orderers().len();
         if orderers < 4 {
             return Err(GenesisError::TooFewOrderers(orderers));
@@ -398,4 +408,4 @@ fn check_share_of(members: &[&Member], what: &'static str, allowed: usize) -> Re
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

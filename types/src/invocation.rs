@@ -10,6 +10,7 @@ use crate::{
     custody::{Dealing, SealedBytes},
     evidence::Evidence,
     genesis::Person,
+    governance::Governance,
     id::{
         DealingId, GrantId, NodeId, NoteCommitment, PayloadDigest, RecordId, RecordVersion, ShareEpoch, SubjectId,
         TransactionId,
@@ -27,6 +28,8 @@ pub enum Invocation {
     Medical(Medical),
     /// Custody, policies, requests and decryptions.
     Access(Access),
+    /// Changes of members and rules.
+    Governance(Governance),
 }
 
 /// Calls to the contract `membership`.

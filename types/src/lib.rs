@@ -16,6 +16,7 @@ pub mod custody_proof;
 pub mod event;
 pub mod evidence;
 pub mod genesis;
+pub mod governance;
 pub mod hash;
 pub mod id;
 pub mod index_proof;

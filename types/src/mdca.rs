@@ -31,11 +31,7 @@ impl<T> PerDuty<T> {
 
     /// Applies a function to each value.
     pub fn map<U>(self, mut each: impl FnMut(T) -> U) -> PerDuty<U> {
-        PerDuty {
-            endorsing: each(self.endorsing),
-            committing: each(self.committing),
-            ordering: each(self.ordering),
-        }
+        PerDuty { endorsing: each(self.endorsing), committing: each(self.committing), ordering: each(self.ordering) }
     }
 
     /// Pairs the values with those of another.

@@ -408,15 +408,25 @@ fn a_node_exports_what_is_under_its_anchor() {
     let expected = bundle(&ledger, None).content;
     let anchor = ledger.executor.tip().anchor.unwrap();
     ledger.access(&owner(1), Access::Erase { record });
-    let (channel, _notices) =
-        Channel::open((), stopped_clock(), ledger.store.clone(), genesis(), (node_id(1), Standing::Votes), judge, Pace::default()).unwrap();
+    let (channel, _notices) = Channel::open(
+        (),
+        stopped_clock(),
+        ledger.store.clone(),
+        genesis(),
+        (node_id(1), Standing::Votes),
+        judge,
+        Pace::default(),
+    )
+    .unwrap();
     assert_eq!(export::content(&channel, None).unwrap(), (anchor, expected));
     // What leads back to the anchor is in memory, and this node has just started.
     let of_record = export::content(&channel, Some(HeadKey::Record(record)));
     assert!(matches!(of_record, Err(export::ExportError::NoHistory)));
 
     let fresh = crate::store::MemoryStore::new();
-    let (channel, _notices) = Channel::open((), stopped_clock(), fresh, genesis(), (node_id(1), Standing::Votes), judge, Pace::default()).unwrap();
+    let (channel, _notices) =
+        Channel::open((), stopped_clock(), fresh, genesis(), (node_id(1), Standing::Votes), judge, Pace::default())
+            .unwrap();
     for filter in [None, Some(HeadKey::Record(record))] {
         assert!(matches!(export::content(&channel, filter), Err(export::ExportError::NothingFinal)));
     }

@@ -142,11 +142,7 @@ fn endorsed<R: Reader>(
 }
 
 /// A cosignature of another checkpoint than the one that is agreed at its height (rule 18).
-fn cosigned<R: Reader>(
-    call: &Call<'_, R>,
-    checkpoint: &Checkpoint,
-    cosignature: &Cosignature,
-) -> Result<Proved, Stop> {
+fn cosigned<R: Reader>(call: &Call<'_, R>, checkpoint: &Checkpoint, cosignature: &Cosignature) -> Result<Proved, Stop> {
     let config = config_of(call, epoch_of(call, checkpoint.height))?;
     let culprit = cosignature.node;
     let committer = config.cosigners().into_iter().find(|committer| committer.node == culprit).ok_or(REFUTED)?;

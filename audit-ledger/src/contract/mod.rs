@@ -1,4 +1,4 @@
-//! The contracts that every committer runs: `membership`, `medical` and `access`.
+//! The contracts that every committer runs: `membership`, `medical`, `access` and `governance`.
 //!
 //! A contract reads world state, decides, and writes; it reads no clock, no network and no random
 //! source, so every committer comes to the same state and the same outcome. A call that cannot be
@@ -11,6 +11,7 @@
 mod access;
 mod custody;
 mod evidence;
+mod governance;
 mod medical;
 mod membership;
 mod policies;
@@ -29,6 +30,7 @@ use dmdl_types::{
     custody::{CustodyEvent, Dealing, SealedBytes},
     event::{Action, Outcome, Verdict},
     genesis::{EpochConfig, Role},
+    governance::Governance,
     id::{Height, NodeId, PolicyId, RecordId, RecordVersion, SubjectId, TransactionId, UnixMillis},
     invocation::{Access, Invocation, Medical, Membership, SystemItem},
     sign::{Domain, PublicKey},
@@ -155,6 +157,11 @@ pub const fn action_of(invocation: &Invocation) -> Action {
             Access::Rekey { .. } => Action::Rekey,
             Access::Erase { .. } => Action::Erase,
         },
+        Invocation::Governance(call) => match call {
+            Governance::Propose { .. } => Action::Propose,
+            Governance::Approve { .. } => Action::ApproveProposal,
+            Governance::Withdraw { .. } => Action::WithdrawProposal,
+        },
     }
 }
 
@@ -184,6 +191,7 @@ pub fn invoke<R: Reader>(
         Invocation::Membership(m) => membership::invoke(&mut call, &author, m),
         Invocation::Medical(m) => medical::invoke(&mut call, &author, m),
         Invocation::Access(a) => access::invoke(&mut call, &author, a),
+        Invocation::Governance(g) => governance::invoke(&mut call, &author, g),
     });
     call.finish(result, denies(invocation))
 }

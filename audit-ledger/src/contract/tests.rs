@@ -2,6 +2,7 @@
 
 mod custody;
 mod decryptions;
+mod governance;
 mod medical;
 mod membership;
 mod register;

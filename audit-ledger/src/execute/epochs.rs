@@ -7,7 +7,7 @@ use super::ExecuteError;
 use crate::{
     reputation::{schedule, score, standing, tally},
     store::{Reader, Space, StoreError},
-    world::{FaultSeen, FaultsRow, ReportsRow, Row, StandingRow, TurnCounters, VoiceRow, World},
+    world::{FaultSeen, FaultsRow, PendingRow, ReportsRow, Row, StandingRow, TurnCounters, VoiceRow, World},
 };
 use dmdl_types::{
     block::Header,
@@ -36,6 +36,10 @@ pub(super) fn close<R: Reader>(
     let next = config.epoch.next();
     let mut decided: EpochConfig = world.get(&next)?.ok_or(ExecuteError::NoConfiguration(next))?;
     decided.epoch = next.next();
+    if let Some(PendingRow { members, channel }) = world.get(&())? {
+        decided = EpochConfig { members, channel, ..decided };
+        world.remove::<PendingRow>(&());
+    }
     let standing = weigh(world, config)?;
     decided.qualified =
         schedule(&decided, &standing).into_iter().filter(|place| place.qualified).map(|place| place.node).collect();
@@ -45,10 +49,7 @@ pub(super) fn close<R: Reader>(
 }
 
 /// The standing of each organisation after an epoch (rule 10), kept for the next one.
-fn weigh<R: Reader>(
-    world: &mut World<R>,
-    config: &EpochConfig,
-) -> Result<BTreeMap<OrgId, PerDuty<i64>>, StoreError> {
+fn weigh<R: Reader>(world: &mut World<R>, config: &EpochConfig) -> Result<BTreeMap<OrgId, PerDuty<i64>>, StoreError> {
     let orgs: BTreeSet<&OrgId> = config.members.iter().map(|member| &member.org).collect();
     let before = config.epoch.get().checked_sub(1).map(Epoch::new);
     let mut all = BTreeMap::new();

@@ -12,9 +12,9 @@ mod epochs;
 mod tip;
 mod transactions;
 
-pub use tip::{Anchor, Tip};
 pub(crate) use conduct::primary;
 pub(crate) use tip::recall_checkpoint as agreed_checkpoint;
+pub use tip::{Anchor, Tip};
 
 use crate::{
     commitment::{index, state::StateHash},

@@ -45,9 +45,7 @@ impl CosignPool {
         let height = checkpoint.height;
         self.gathered.insert(height, Gathered { checkpoint, by: BTreeMap::new() });
         let mut came: Vec<_> = self.early.values_mut().filter_map(|ahead| ahead.remove(&height)).collect();
-        came.retain(|(checkpoint, cosignature)| {
-            self.add(checkpoint, *cosignature, config) == Cosigned::Contradicts
-        });
+        came.retain(|(checkpoint, cosignature)| self.add(checkpoint, *cosignature, config) == Cosigned::Contradicts);
         while self.gathered.len() > HEIGHTS_MAX {
             self.gathered.pop_first();
         }

@@ -21,9 +21,10 @@ pub struct Score {
 pub fn score(tally: &Tally, config: &MdcaConfig) -> PerDuty<Score> {
     let influence = config.computing.zip(config.trust);
     let parts = config.rate.zip(config.numbers);
-    tally.conduct().zip(influence.zip(parts)).map(|(conduct, ((computing, trust), (rate, numbers)))| {
-        of_duty(&conduct, (computing, rate), (trust, numbers))
-    })
+    tally
+        .conduct()
+        .zip(influence.zip(parts))
+        .map(|(conduct, ((computing, trust), (rate, numbers)))| of_duty(&conduct, (computing, rate), (trust, numbers)))
 }
 
 fn of_duty(conduct: &Conduct, computing: (i64, i64), trust: (i64, i64)) -> Score {

@@ -112,12 +112,9 @@ pub fn tally(reader: &impl Reader, epoch: Epoch, config: &EpochConfig, org: &Org
         tally.hear(&voice, &nodes);
     }
     let believed = u64::try_from(config.cosigners_needed()).unwrap_or(u64::MAX);
-    for count in [
-        &mut tally.endorsement_rate,
-        &mut tally.endorsement_failures,
-        &mut tally.committing_rate,
-        &mut tally.votes,
-    ] {
+    for count in
+        [&mut tally.endorsement_rate, &mut tally.endorsement_failures, &mut tally.committing_rate, &mut tally.votes]
+    {
         count.believe(believed);
     }
     Ok(tally)

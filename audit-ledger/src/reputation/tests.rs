@@ -82,7 +82,9 @@ fn each_duty_is_scored_by_itself() {
 
 #[test]
 fn an_orderer_that_is_out_of_turn_and_silent_does_not_drift_back() {
-    for (scenario, others) in [(Scenario::HeterogeneousData, 3), (Scenario::CopyrightProtection, 3), (Scenario::SecureUtilisation, 6)] {
+    for (scenario, others) in
+        [(Scenario::HeterogeneousData, 3), (Scenario::CopyrightProtection, 3), (Scenario::SecureUtilisation, 6)]
+    {
         let config = scenario.config();
         let out = Tally { turns: count(0, 0), votes: count(0, others), ..Tally::default() };
         let score = score(&out, &config).ordering;

@@ -5,10 +5,11 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     access::{PolicyDocument, Terms},
     custody::DealtShare,
-    genesis::{EpochConfig, Person},
+    genesis::{ChannelConfig, EpochConfig, Member, Person},
+    governance::Change,
     id::{
-        DealingId, Epoch, FaultId, GrantId, Height, NodeId, OrgId, PolicyId, RecordId, RecordVersion, ShareEpoch, TransactionId,
-        UnixMillis, UseNumber,
+        DealingId, Epoch, FaultId, GrantId, Height, NodeId, OrgId, PolicyId, RecordId, RecordVersion, ShareEpoch,
+        TransactionId, UnixMillis, UseNumber,
     },
     invocation::{Authority, Metadata, OpeningKey, PayloadInfo},
     sign::PublicKey,
@@ -44,6 +45,9 @@ tables! {
     18 FaultSeen, by (Epoch, FaultId);
     19 ReportsRow, by (Epoch, NodeId);
     20 StandingRow, by (Epoch, OrgId);
+    21 ProposalRow, by TransactionId;
+    22 PendingRow, by ();
+    23 AddressRow, by NodeId;
 }
 
 /// A number in keys that are read in order: most significant byte first.
@@ -273,3 +277,45 @@ pub struct OpenedBy;
 /// How many different records somebody has decrypted under grants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct CohortRow(pub u32);
+
+/// What became of a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum ProposalState {
+    /// It waits for approvals.
+    Open,
+    /// Enough organisations approved.
+    Accepted {
+        /// The first epoch in which the changes hold.
+        from: Epoch,
+    },
+    /// Its organisation took it back.
+    Withdrawn,
+}
+
+/// A proposal to change the channel.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ProposalRow {
+    /// What is to change.
+    pub changes: Vec<Change>,
+    /// The organisation that proposed it.
+    pub proposer: OrgId,
+    /// When.
+    pub proposed: UnixMillis,
+    /// The organisations that approved, sorted.
+    pub approvals: Vec<OrgId>,
+    /// What became of it.
+    pub state: ProposalState,
+}
+
+/// What was accepted in this epoch and begins with the one after the next.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PendingRow {
+    /// The nodes, sorted by key.
+    pub members: Vec<Member>,
+    /// How the channel will work.
+    pub channel: ChannelConfig,
+}
+
+/// Where a node is dialled that came after the channel was founded, `HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct AddressRow(pub String);

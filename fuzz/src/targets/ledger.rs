@@ -9,7 +9,8 @@ use dmdl_types::{
     custody::{Dealing, DealingKey, DealtShare, SealedBytes},
     event::{Action, Event, Outcome, Verdict},
     evidence::Evidence,
-    genesis::{Person, Role},
+    genesis::{NodeRoles, Person, Role},
+    governance::{Change, Governance},
     id::{
         BlockDigest, DealingId, Epoch, GrantId, Height, NodeId, NoteCommitment, PayloadDigest, RecordId, RecordVersion,
         ShareEpoch, SubjectId, TransactionId, UnixMillis, UseNumber, View,
@@ -86,11 +87,27 @@ fn invocations() -> Vec<Invocation> {
         Access::Rekey { decryption: request, keys },
         Access::Erase { record },
     ];
+    let member = NETWORK.genesis.members[0].clone();
+    let (node, org) = (member.node, member.org.clone());
+    let changes = vec![
+        Change::AddNode { member, address: "hospital.example:7401".to_owned() },
+        Change::RemoveNode { node },
+        Change::SetRoles { node, roles: NodeRoles::ALL },
+        Change::SetRules { rules: NETWORK.genesis.channel.clone() },
+        Change::AddPerson { person: person.clone() },
+        Change::RemoveOrg { org },
+    ];
+    let governance = [
+        Governance::Propose { changes },
+        Governance::Approve { proposal: request },
+        Governance::Withdraw { proposal: request },
+    ];
     let membership = [Membership::Enrol { person }, Membership::Suspend { key: to }, Membership::Revoke { key: to }];
     let medical = [medical, Medical::Transfer { record, to }, Medical::Delete { record }];
     (access.into_iter().map(Invocation::Access))
         .chain(membership.map(Invocation::Membership))
         .chain(medical.map(Invocation::Medical))
+        .chain(governance.map(Invocation::Governance))
         .collect()
 }
 

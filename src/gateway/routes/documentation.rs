@@ -3,8 +3,8 @@
 //! What every route may answer is added here in one place, so that no route forgets it.
 
 use super::{
-    audit, custodians, events, front, links, network, payloads, query, records, releases, remarks, reputation, requests,
-    schema, transactions,
+    audit, custodians, events, front, links, network, payloads, query, records, releases, remarks, reputation,
+    requests, schema, transactions,
 };
 use crate::gateway::{health, metrics, session};
 use utoipa::{

@@ -5,7 +5,7 @@ fn key(n: u8) -> PublicKey {
     SigningKey::from_seed(Secret32::new([n; 32])).public()
 }
 
-fn genesis() -> Genesis {
+pub(crate) fn genesis() -> Genesis {
     let mut members: Vec<Member> = (1..=4)
         .map(|n| Member {
             node: NodeId::of_key(key(n)),
@@ -76,4 +76,22 @@ fn quorums_intersect_in_an_honest_node() {
     for n in 4..100 {
         assert!(2 * quorum(n) - n > faults(n), "n = {n}");
     }
+}
+
+#[test]
+fn the_example_of_the_pages_is_this_genesis() {
+    let page = include_str!("../../../docs/spec/genesis.md");
+    let example = genesis();
+    let told = [
+        format!("network  {}", example.id()),
+        format!("channel  {}", example.channel_id()),
+        format!("epoch 0  {}", example.epoch_config(Epoch::new(0)).digest()),
+        format!("epoch 1  {}", example.epoch_config(Epoch::new(1)).digest()),
+    ];
+    for line in told {
+        assert!(page.contains(&line), "{line}");
+    }
+    assert!(page.contains(&format!("{} bytes:", crate::codec::encode(&example).len())));
+    let digest = format!("digest  {}", crate::block::Block::genesis(&example).digest());
+    assert!(include_str!("../../../docs/spec/block.md").contains(&digest), "{digest}");
 }

@@ -73,3 +73,30 @@ fn an_endorsement_is_for_one_transaction_and_what_was_seen() {
     let doubled = EndorsedTransaction { transaction: tx, endorsements: vec![endorsement.clone(), endorsement] };
     assert!(doubled.verify(&domain(1)).is_err());
 }
+
+#[test]
+fn the_example_of_the_page_is_what_is_signed() {
+    let page = include_str!("../../../docs/spec/transaction.md");
+    let (author, endorser) = (key(1), key(9));
+    let domain = Domain { network: NetworkId::new([1; 32]), channel: ChannelId::new([2; 32]) };
+    let invocation = Invocation::Access(Access::Erase { record: RecordId::new([5; 32]) });
+    let body = TransactionBody {
+        domain,
+        authors: vec![author.public()],
+        nonce: [0; 16],
+        expires: Height::new(100),
+        invocation,
+    };
+    let transaction = body.sign(&[&author]);
+    let endorsement = Endorsement::sign(&endorser, &domain, transaction.digest(), Height::new(7), Vec::new());
+    let signature = hex::encode(endorsement.signature.as_bytes());
+    let told = [
+        format!("id      {}", transaction.body.id()),
+        format!("digest  {}", transaction.digest()),
+        signature[..64].to_owned(),
+        signature[64..].to_owned(),
+    ];
+    for line in told {
+        assert!(page.contains(&line), "{line}");
+    }
+}

@@ -54,7 +54,17 @@ fn story() -> Story {
 }
 
 fn open<S: Store>(store: S) -> Channel<(), S> {
-    Channel::open((), stopped_clock(), store, genesis(), (crate::testing::node_id(1), Standing::Votes), judge, Pace::default()).unwrap().0
+    Channel::open(
+        (),
+        stopped_clock(),
+        store,
+        genesis(),
+        (crate::testing::node_id(1), Standing::Votes),
+        judge,
+        Pace::default(),
+    )
+    .unwrap()
+    .0
 }
 
 impl Ledger {
@@ -220,8 +230,17 @@ fn a_cursor_is_of_one_list_and_its_filters_and_of_nothing_else() {
     refused(reading.history(foreign, Some(&cursor), 1).map(drop));
 
     let elsewhere = dmdl_types::genesis::Genesis { seed: [8; 32], ..genesis() };
-    let elsewhere =
-        Channel::open((), stopped_clock(), MemoryStore::new(), elsewhere, (crate::testing::node_id(1), Standing::Votes), judge, Pace::default()).unwrap().0;
+    let elsewhere = Channel::open(
+        (),
+        stopped_clock(),
+        MemoryStore::new(),
+        elsewhere,
+        (crate::testing::node_id(1), Standing::Votes),
+        judge,
+        Pace::default(),
+    )
+    .unwrap()
+    .0;
     refused(elsewhere.reading().unwrap().history(listed, Some(&cursor), 1).map(drop));
 }
 

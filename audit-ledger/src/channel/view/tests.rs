@@ -35,8 +35,16 @@ fn opened(custodians: Vec<u8>) -> Opened {
 }
 
 fn view(ledger: &Ledger, custodian: u8, id: TransactionId) -> ReleaseView {
-    let (channel, _notices) =
-        Channel::open((), stopped_clock(), ledger.store.clone(), genesis(), (node_id(1), Standing::Votes), judge, Pace::default()).unwrap();
+    let (channel, _notices) = Channel::open(
+        (),
+        stopped_clock(),
+        ledger.store.clone(),
+        genesis(),
+        (node_id(1), Standing::Votes),
+        judge,
+        Pace::default(),
+    )
+    .unwrap();
     channel.release_view(node_id(custodian), id).unwrap()
 }
 

@@ -30,7 +30,10 @@ fn ill_for_a_while(orgs: u8, ill: Conduct) -> Vec<bool> {
     }
     town.assert_alike();
     let epochs = epochs_in(&town, 1);
-    println!("{orgs} organisations, {ill:?}: {}", epochs.iter().map(|in_| if *in_ { 'x' } else { '.' }).collect::<String>());
+    println!(
+        "{orgs} organisations, {ill:?}: {}",
+        epochs.iter().map(|in_| if *in_ { 'x' } else { '.' }).collect::<String>()
+    );
     println!("{}", town.table());
     for other in 2..=orgs {
         assert!(epochs_in(&town, other).iter().all(|qualified| *qualified), "organisation {other} did nothing wrong");

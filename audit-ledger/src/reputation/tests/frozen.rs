@@ -95,8 +95,18 @@ fn the_frozen_scores_and_turns_are_made() {
         epoch("nothing was asked", &Tally::default(), &default, before),
         epoch("well", &well(), &default, PerDuty::default()),
         epoch("proved faults", &faulty, &default, before),
-        epoch("an endorser that fails", &Tally { endorsement_rate: count(0, 3), endorsement_failures: count(0, 3), ..example() }, &default, before),
-        epoch("a committer that does not cosign", &Tally { committing_rate: count(1, 2), ..example() }, &default, before),
+        epoch(
+            "an endorser that fails",
+            &Tally { endorsement_rate: count(0, 3), endorsement_failures: count(0, 3), ..example() },
+            &default,
+            before,
+        ),
+        epoch(
+            "a committer that does not cosign",
+            &Tally { committing_rate: count(1, 2), ..example() },
+            &default,
+            before,
+        ),
     ];
     for scenario in [Scenario::HeterogeneousData, Scenario::CopyrightProtection, Scenario::SecureUtilisation] {
         let name = serde_json::to_value(scenario).unwrap();

@@ -3,11 +3,7 @@
 use super::town::{Conduct, Town};
 use crate::testing::*;
 use dmdl_types::{
-    checkpoint::CosignedCheckpoint,
-    evidence::Evidence,
-    genesis::faults,
-    id::NodeId,
-    invocation::SystemItem,
+    checkpoint::CosignedCheckpoint, evidence::Evidence, genesis::faults, id::NodeId, invocation::SystemItem,
     transaction::EndorsedTransaction,
 };
 use std::collections::BTreeMap;
@@ -77,7 +73,8 @@ fn run(orgs: u8, seed: u64) -> (Plot, Run) {
         } else {
             Vec::new()
         };
-        let (primary, _) = if resting { town.live_view(&conduct, told) } else { lie(&mut town, plot, f, &conduct, told) };
+        let (primary, _) =
+            if resting { town.live_view(&conduct, told) } else { lie(&mut town, plot, f, &conduct, told) };
         *run.turns.entry(primary).or_default() += 1;
         for org in f + 1..=orgs {
             let wait = waited.entry(org).or_default();
@@ -149,10 +146,15 @@ fn colluders_neither_capture_the_turns_nor_starve_anybody() {
                 let fair = VIEWS / u64::from(orgs);
                 assert!(turns * 2 >= fair, "{plot:?}, seed {seed}: organisation {org} had {turns} turns: {run:?}");
             }
-            (worst_share, longest) = (worst_share.max(taken * 1000 / VIEWS * 100 / (f * 1000 / u64::from(orgs))), longest.max(run.longest_wait));
+            (worst_share, longest) = (
+                worst_share.max(taken * 1000 / VIEWS * 100 / (f * 1000 / u64::from(orgs))),
+                longest.max(run.longest_wait),
+            );
         }
     }
-    println!("{runs} runs of {VIEWS} views with 4 and with 7 organisations: the liars had at most {worst_share} % of their fair share, nobody waited longer than {longest} views");
+    println!(
+        "{runs} runs of {VIEWS} views with 4 and with 7 organisations: the liars had at most {worst_share} % of their fair share, nobody waited longer than {longest} views"
+    );
 }
 
 #[test]

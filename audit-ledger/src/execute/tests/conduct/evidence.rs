@@ -123,9 +123,12 @@ fn what_no_honest_node_signs_is_no_evidence_against_one() {
     let signed_as_another = Evidence::Cosignature { checkpoint: lie, cosignature: cosignature(&checkpoint, 3) };
     let cases = [
         ("a vote alone", Evidence::Votes { proof: notarize_vote(&header, 3, &config()) }),
-        ("the same vote twice", Evidence::Votes {
-            proof: [vec![7], notarize_vote(&header, 3, &config()), notarize_vote(&header, 3, &config())].concat(),
-        }),
+        (
+            "the same vote twice",
+            Evidence::Votes {
+                proof: [vec![7], notarize_vote(&header, 3, &config()), notarize_vote(&header, 3, &config())].concat(),
+            },
+        ),
         ("nothing", Evidence::Votes { proof: Vec::new() }),
         ("a block that keeps the rules", proposal(&ledger, 3, |_| {})),
         ("somebody else's vote for it", of_another_primary),
@@ -157,7 +160,10 @@ fn every_rule_that_holds_in_any_state_binds_its_endorser() {
         body.sign(&[&owner(1)])
     };
     let cases = [
-        ("of another channel", signed(&mut ledger, |body| body.domain.channel = dmdl_types::id::ChannelId::new([1; 32]))),
+        (
+            "of another channel",
+            signed(&mut ledger, |body| body.domain.channel = dmdl_types::id::ChannelId::new([1; 32])),
+        ),
         ("of nobody", signed(&mut ledger, |body| body.authors.clear())),
         ("by somebody else", signed(&mut ledger, |body| body.authors = vec![owner(2).public()])),
         ("expired", signed(&mut ledger, |body| body.expires = Height::new(0))),

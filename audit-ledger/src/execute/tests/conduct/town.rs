@@ -217,7 +217,10 @@ impl Town {
         }
         let state = |store: &MemoryStore| crate::commitment::state::StateHash::load(store).unwrap().root();
         assert_eq!(state(&other.store), state(&self.ledger.store));
-        assert_eq!(state(&self.ledger.store), crate::commitment::state::StateHash::recompute(&other.store).unwrap().root());
+        assert_eq!(
+            state(&self.ledger.store),
+            crate::commitment::state::StateHash::recompute(&other.store).unwrap().root()
+        );
     }
 
     /// How many rows reputation keeps.
