@@ -1,5 +1,8 @@
 //! Conduct and its consequences, epoch by epoch: who falls out of the turns, alike on every node, and comes back.
 
+#![expect(clippy::cast_possible_truncation, reason = "tests count to small numbers")]
+#![expect(clippy::print_stdout, reason = "the tables before and after are worth a look")]
+
 mod colluders;
 mod evidence;
 mod town;

@@ -83,7 +83,7 @@ fn run(orgs: u8, seed: u64) -> (Plot, Run) {
         }
     }
     // To execute all of it once more takes as long again.
-    if seed % 8 == 0 {
+    if seed.is_multiple_of(8) {
         town.assert_alike();
     }
     (plot, run)
