@@ -14,6 +14,8 @@ pub mod node;
 pub mod problem;
 
 mod address;
+mod changes_file;
+mod charter_file;
 mod node_file;
 mod spec;
 mod text_file;

@@ -4,12 +4,13 @@
 use crate::{
     client::{Client, Trust},
     keyfile::{KeyFileError, NodeSecrets},
-    node::{Handle, NodeConfig, SharedNode, StartError, StartToken},
+    node::{FoundError, Handle, HostedNode, NodeConfig, StartError, StartToken},
 };
-use dmdl_audit_ledger::{clock::WallClock, mdca::Peer, process::Steady, store::RocksStore};
+use dmdl_audit_ledger::{clock::WallClock, mdca::Peer};
 use dmdl_types::{
-    genesis::{ChannelConfig, Genesis, Member, NodeRoles, Person, Role, faults},
-    id::{ChannelName, DisplayName, Height, IdError, NodeId, OrgId},
+    charter::SignedCharter,
+    genesis::{ChannelConfig, Founding, Genesis, Member, NodeRoles, Person, Role, faults},
+    id::{ChannelId, ChannelName, DisplayName, Height, IdError, NodeId, OrgId},
     mdca::MdcaConfig,
     secret::Secret32,
     sign::SigningKey,
@@ -109,7 +110,7 @@ impl std::fmt::Debug for LocalNetwork {
 }
 
 /// A person at a node in this process.
-pub type LocalClient = Client<SharedNode<Steady, RocksStore>, UnwrapErr<SysRng>>;
+pub type LocalClient = Client<HostedNode, UnwrapErr<SysRng>>;
 
 /// A person of a local network, with the key that others only see half of.
 #[derive(Debug)]
@@ -297,8 +298,29 @@ impl LocalNetwork {
     /// A person at the node of one organisation, if it runs.
     #[must_use]
     pub fn client(&self, position: usize, identity: &Identity, patience: Duration) -> Option<LocalClient> {
-        let gateway = self.node(position)?.node().clone();
-        Some(Client::new(Trust::new(self.genesis.clone()), identity.key(), gateway, os_rng(), patience))
+        self.client_on(position, self.genesis.founding(), identity, patience)
+    }
+
+    /// The same on another channel, if the node is on it.
+    #[must_use]
+    pub fn client_on(
+        &self,
+        position: usize,
+        founding: Founding,
+        identity: &Identity,
+        patience: Duration,
+    ) -> Option<LocalClient> {
+        let gateway = self.node(position)?.host().node(founding.channel.name.as_str())?;
+        Some(Client::new(Trust::new(founding), identity.key(), gateway, os_rng(), patience))
+    }
+
+    /// Founds a channel at the first of its members that runs; the others hear of it from that one.
+    ///
+    /// # Errors
+    /// [`FoundError`].
+    pub async fn found(&self, charter: SignedCharter) -> Result<ChannelId, FoundError> {
+        let member = self.nodes.iter().flatten().find(|handle| charter.charter.has(handle.node().id()));
+        member.ok_or(FoundError::NotMember)?.host().found(charter).await
     }
 
     fn peers(&self) -> Vec<Peer> {

@@ -4,7 +4,7 @@
 //! # Source
 //! RFC 9457; docs/api.md
 
-use crate::node::{AskError, GatewayError, Refused};
+use crate::node::{AskError, FoundError, GatewayError, Refused};
 use dmdl_audit_ledger::{audit::ExportError, channel::SubmitError, log::LogError, store::StoreError};
 use dmdl_types::{access::ReasonCode, event::Outcome, id::NodeId};
 use dmdl_vault::store::{GetError, PutError};
@@ -135,6 +135,19 @@ impl From<Refused> for Problem {
             },
         };
         Self::new(status, refused.code, refused.detail)
+    }
+}
+
+impl From<FoundError> for Problem {
+    fn from(error: FoundError) -> Self {
+        match error {
+            FoundError::Charter(_) => Self::new(422, "bad_charter", error),
+            FoundError::NotMember => Self::new(403, "not_member", error),
+            FoundError::NameTaken(_) => Self::new(409, "name_taken", error),
+            FoundError::TooMany => Self::new(507, "too_many_channels", error),
+            FoundError::PolicyEngine { .. } => Self::new(422, "policy_engine", error),
+            error => Self::internal(&error),
+        }
     }
 }
 

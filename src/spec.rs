@@ -105,7 +105,7 @@ struct RawNode {
 /// What a node does, by the names that the configuration has for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum RoleName {
+pub(crate) enum RoleName {
     Endorser,
     Orderer,
     Committer,
@@ -196,13 +196,27 @@ impl RawNode {
             }
             None => None,
         };
-        let roles = NodeRoles {
-            endorser: has(RoleName::Endorser),
-            orderer: has(RoleName::Orderer),
-            committer: has(RoleName::Committer),
-            custodian: has(RoleName::Custodian),
-        };
+        let roles = node_roles(roles.get_ref());
         Ok(NodeSpec { name: name.into_inner(), org, roles, address: address.into_inner(), listen, gateway })
+    }
+}
+
+/// What a node does in a channel, where nothing is said of gateways.
+pub(crate) fn channel_roles(roles: &BTreeSet<RoleName>) -> Result<NodeRoles, &'static str> {
+    if roles.contains(&RoleName::Gateway) {
+        return Err("`gateway` is no role in a channel: a node's own file says whether it is one");
+    }
+    Ok(node_roles(roles))
+}
+
+/// What a node does on the ledger.
+pub(crate) fn node_roles(roles: &BTreeSet<RoleName>) -> NodeRoles {
+    let has = |role: RoleName| roles.contains(&role);
+    NodeRoles {
+        endorser: has(RoleName::Endorser),
+        orderer: has(RoleName::Orderer),
+        committer: has(RoleName::Committer),
+        custodian: has(RoleName::Custodian),
     }
 }
 

@@ -60,14 +60,16 @@ fn a_bundle_of_a_record_covers_all_of_its_events_and_every_byte_counts() {
     let record = opened_record(&network);
     let bundle = export(&network, Some(HeadKey::Record(record)));
     let genesis = network.nodes.genesis();
-    let report = bundle::verify(&bundle.to_bytes(), genesis).unwrap();
+    let report = bundle::verify(&bundle.to_bytes(), &genesis.founding()).unwrap();
     assert_eq!(report.filter, Some(HeadKey::Record(record)));
     assert!(report.events.iter().all(|(_, event)| event.record == Some(record)));
     let actions: Vec<Action> = report.events.iter().map(|(_, event)| event.action).collect();
     for action in [Action::Register, Action::Acknowledge, Action::Request, Action::Decrypt] {
         assert!(actions.contains(&action), "{actions:?}");
     }
-    assert_every_byte_counts(&bundle.to_bytes(), &[0x01, 0x80], |bytes| bundle::verify(bytes, genesis).is_ok());
+    assert_every_byte_counts(&bundle.to_bytes(), &[0x01, 0x80], |bytes| {
+        bundle::verify(bytes, &genesis.founding()).is_ok()
+    });
 }
 
 #[test]
@@ -76,7 +78,7 @@ fn every_byte_of_the_whole_trail_counts() {
     opened_record(&network);
     let genesis = network.nodes.genesis();
     let bytes = export(&network, None).to_bytes();
-    assert_every_byte_counts(&bytes, &[0x01], |bytes| bundle::verify(bytes, genesis).is_ok());
+    assert_every_byte_counts(&bytes, &[0x01], |bytes| bundle::verify(bytes, &genesis.founding()).is_ok());
 }
 
 /// Every way to leave an event out, to say one twice, and to swap two neighbours.
@@ -99,7 +101,7 @@ fn rearranged<T: Clone + PartialEq>(leaves: &[T]) -> Vec<Vec<T>> {
 }
 
 fn refusal(bundle: &Bundle, genesis: &Genesis) -> BundleError {
-    bundle::verify(&bundle.to_bytes(), genesis).expect_err("the bundle proves nothing")
+    bundle::verify(&bundle.to_bytes(), &genesis.founding()).expect_err("the bundle proves nothing")
 }
 
 #[test]
@@ -143,7 +145,7 @@ fn a_bundle_without_events_proves_that_a_record_has_none() {
     opened_record(&network);
     let unknown = HeadKey::Record(RecordId::new([7; 32]));
     let bundle = export(&network, Some(unknown));
-    let report = bundle::verify(&bundle.to_bytes(), network.nodes.genesis()).unwrap();
+    let report = bundle::verify(&bundle.to_bytes(), &network.nodes.genesis().founding()).unwrap();
     assert_eq!((report.filter, report.events.len()), (Some(unknown), 0));
 }
 

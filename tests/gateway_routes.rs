@@ -16,6 +16,7 @@ mod gateway_routes {
     pub(crate) mod catalogue;
     pub(crate) mod network;
     pub(crate) mod payloads;
+    pub(crate) mod proposals;
     pub(crate) mod remarks;
     pub(crate) mod story;
     pub(crate) mod transactions;

@@ -34,7 +34,7 @@ fn shares(network: &TestNetwork, records: [RecordId; 2]) -> Vec<Vec<Entry>> {
 fn trail(network: &TestNetwork, position: usize) -> Report {
     let gateway = network.node(position).node();
     let exported = network.run(gateway.export(None, gateway.log_size(), common::PATIENCE)).unwrap();
-    bundle::verify(&exported.to_bytes(), network.nodes.genesis()).unwrap()
+    bundle::verify(&exported.to_bytes(), &network.nodes.genesis().founding()).unwrap()
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_node_that_lost_a_part_of_its_folder_does_not_start() {
     let mut network = TestNetwork::start();
     let down = NODES - 1;
     network.nodes.stop(down);
-    for part in ["engine", "ledger"] {
+    for part in ["engine", "channels"] {
         let (folder, away) = (network.folder(down).join(part), network.folder(down).join("away"));
         fs::rename(&folder, &away).unwrap();
         // Trying again does not help.

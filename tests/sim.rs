@@ -18,10 +18,18 @@ mod sim {
     pub(crate) mod checks;
     pub(crate) mod clock;
     pub(crate) mod cluster;
+    pub(crate) mod conduct;
+    pub(crate) mod liar;
+    pub(crate) mod log;
+    pub(crate) mod membership;
     pub(crate) mod people;
     pub(crate) mod plan;
+    pub(crate) mod recovery;
+    pub(crate) mod seat;
     pub(crate) mod story;
     pub(crate) mod trouble;
+    pub(crate) mod twist;
+    pub(crate) mod wire;
 }
 
 use commonware_runtime::{Runner as _, Supervisor as _, deterministic};
@@ -30,11 +38,12 @@ use futures::future::{Either, join_all, select};
 use rand_core::Rng as _;
 use sim::{
     checks::Checker,
-    cluster::{Cluster, NODES, secret},
+    cluster::{Cluster, NODES, SEATS},
     people::{Person, Told},
     plan::Plan,
+    seat::secret,
     story::{Pair, settle},
-    trouble::trouble,
+    trouble::{Admins, trouble},
 };
 use std::{
     cell::Cell,
@@ -83,17 +92,21 @@ fn run(seed: u64, drawn: &mut String) -> Ran {
     deterministic::Runner::new(config).start(|mut runtime| async move {
         let plan = Plan::draw(&mut runtime);
         *drawn = plan.to_string();
-        let seeds: [[u8; 32]; 4] = std::array::from_fn(|_| secret(&runtime));
+        let seeds: [[u8; 32]; 2 * NODES + 1] = std::array::from_fn(|_| secret(&runtime));
         let roles = [Role::Owner, Role::Owner, Role::Researcher, Role::Researcher];
-        let people: Vec<_> = seeds.into_iter().zip(roles).collect();
+        let people: Vec<_> = seeds.into_iter().zip(roles.into_iter().chain([Role::Admin; NODES])).collect();
         let records = plan.record_len_bytes.map(|len| {
             let mut plaintext = vec![0; len];
             runtime.fill_bytes(&mut plaintext);
             plaintext
         });
         let cluster = Cluster::start(runtime.child("cluster"), &plan, &people).await;
-        let (checker, told, calm) = (Checker::default(), Told::default(), Cell::new(false));
-        let person = |at: usize| Person { cluster: &cluster, told: &told, seed: seeds[at], home: plan.homes[at] };
+        let culprit = plan.twist.culprit().map(|position| cluster.seats[position].id());
+        let (checker, told, calm) = (Checker::new(culprit), Told::default(), Cell::new(false));
+        // An admin turns to the node of its own organisation first.
+        let home = |at: usize| plan.homes.get(at).copied().unwrap_or(at % NODES);
+        let person = |at: usize| Person { cluster: &cluster, told: &told, seed: seeds[at], home: home(at) };
+        let admins = Admins { founders: (NODES..2 * NODES).map(person).collect(), newcomer: person(2 * NODES) };
         let [first, second] = records;
         let pairs = [
             Pair { owner: person(0), researcher: person(2), plaintext: first },
@@ -101,10 +114,10 @@ fn run(seed: u64, drawn: &mut String) -> Ran {
         ];
         let story = async {
             let acts = join_all(pairs.iter().map(|pair| pair.act(&calm)));
-            futures::join!(acts, trouble(&cluster, &plan, &calm));
+            futures::join!(acts, trouble(&cluster, &checker, &plan, &admins, &calm));
             settle(&cluster, &checker, &told, &pairs).await
         };
-        let watchers = join_all((0..NODES).map(|node| checker.watch(&cluster, node)));
+        let watchers = join_all((0..SEATS).map(|node| checker.watch(&cluster, node)));
         let (height, state) = match select(pin!(story), pin!(watchers)).await {
             Either::Left((end, _)) => end,
             Either::Right(_) => unreachable!("watchers watch for ever"),

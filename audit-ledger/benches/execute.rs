@@ -82,7 +82,7 @@ fn transaction(genesis: &Genesis, number: u32) -> EndorsedTransaction {
 
 /// The first block after genesis, with so many transactions.
 fn block(genesis: &Genesis, count: u32) -> Block {
-    let (first, config) = (Block::genesis(genesis), genesis.epoch_config(Epoch::new(0)));
+    let (first, config) = (Block::genesis(&genesis.founding()), genesis.epoch_config(Epoch::new(0)));
     let transactions = (0..count).map(|number| transaction(genesis, number)).collect();
     let body = Body { transactions, system: Vec::new() };
     let header = Header {
@@ -119,7 +119,7 @@ fn finalized(genesis: &Genesis, block: Block) -> Finalized<Block> {
 fn blocks(c: &mut Criterion) {
     let genesis = genesis();
     let (config, next) = (genesis.epoch_config(Epoch::new(0)), genesis.epoch_config(Epoch::new(1)).digest());
-    let executor = || Executor::open(MemoryStore::new(), genesis.clone(), |_, _, _, _| Judgement::Refuted).unwrap();
+    let executor = || Executor::open(MemoryStore::new(), genesis.founding(), |_, _, _, _| Judgement::Refuted).unwrap();
     for count in [1, 100, 1000] {
         let block = block(&genesis, count);
         let mut group = c.benchmark_group(format!("block of {count}"));

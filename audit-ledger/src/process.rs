@@ -11,14 +11,23 @@ use crate::{
     channel::Channel,
     clock::WallClock,
     mdca::{
-        self, Engine, EngineBlock, Network, NetworkConfig, NetworkSender as Sender, Peer, PeerError, Peers, Post,
-        Seats, StartError, Timing,
+        self, Engine, EngineBlock, Members, Network, NetworkConfig, NetworkSender as Sender, Peer, PeerError, Peers,
+        Post, Seat, SeatLinks, Seats, StartError, Timing,
     },
     store::RocksStore,
 };
 use commonware_runtime::Supervisor as _;
-use dmdl_types::{block::Block, genesis::Genesis, sign::SigningKey};
+use dmdl_types::{block::Block, genesis::Founding, id::ChannelId, sign::SigningKey};
 use std::num::NonZeroU64;
+
+/// What the names of the engines' partitions begin with, before the channel's id.
+const PARTITIONS: &str = "dmdl";
+
+/// What the names of a channel's files in the engine's folder begin with: where there are none, it has never voted.
+#[must_use]
+pub fn partitions_of(channel: ChannelId) -> String {
+    format!("{PARTITIONS}{channel}")
+}
 
 /// Why a process has no running channel.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +44,7 @@ pub enum ProcessError {
     Engine(#[from] StartError),
 }
 
-/// What an engine talks over, before it has a channel.
+/// What the channels of a node talk over.
 pub struct Wires {
     seats: Seats<Sender<Steady>>,
     peers: Peers,
@@ -50,12 +59,34 @@ impl std::fmt::Debug for Wires {
 /// A node's connections to the others.
 #[derive(Debug)]
 pub struct Connections {
-    /// Transactions and cosignatures on their way to all.
+    /// What is of no channel.
+    pub hosts: Post,
+    /// What its channels share.
+    pub wires: Wires,
+}
+
+/// What one channel of a node talks over.
+#[derive(Debug)]
+pub struct Place {
+    /// Transactions and cosignatures on their way to all members.
     pub gossip: Post,
     /// Questions and answers.
     pub requests: Post,
     /// For [`start`].
-    pub wires: Wires,
+    pub wires: EngineWires,
+}
+
+/// What the engine of one channel talks over.
+pub struct EngineWires {
+    links: SeatLinks<Sender<Steady>>,
+    members: Members,
+    peers: Peers,
+}
+
+impl std::fmt::Debug for EngineWires {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("EngineWires").field(&self.members).finish()
+    }
 }
 
 /// Listens for the other nodes and dials them; `wall` is this node's clock.
@@ -70,16 +101,25 @@ pub fn connect(
     orderers: &[Peer],
     followers: &[Peer],
 ) -> Result<Connections, PeerError> {
-    let Network { links, gossip, requests, mut peers, task: _ } = Network::start(context, wall, key, config);
+    let Network { links, gossip, requests, hosts, mut peers, task: _ } = Network::start(context, wall, key, config);
     peers.set(0, orderers, followers)?;
-    Ok(Connections {
-        gossip: Post::carry(context, gossip),
-        requests: Post::carry(context, requests),
-        wires: Wires { seats: Seats::new(context, links), peers },
-    })
+    let seats = Seats::new(context, key, links, gossip, requests);
+    Ok(Connections { hosts: Post::carry(context, hosts), wires: Wires { seats, peers } })
 }
 
-/// Starts the engine of a channel; returns once it has executed what its archive holds.
+impl Wires {
+    /// Divides off what one channel talks over.
+    ///
+    /// # Errors
+    /// [`ProcessError::Seat`] when that was done before.
+    pub async fn seat(&mut self, context: &Steady, channel: ChannelId) -> Result<Place, ProcessError> {
+        let Seat { links, members, gossip, requests } = self.seats.seat(context, channel).await?;
+        Ok(Place { gossip, requests, wires: EngineWires { links, members, peers: self.peers.clone() } })
+    }
+}
+
+/// Starts the engine of a channel; returns once it has executed what its archive holds. `context` is the channel's
+/// own.
 ///
 /// # Errors
 /// [`ProcessError`].
@@ -89,19 +129,19 @@ pub fn connect(
 pub async fn start(
     context: &Steady,
     key: &SigningKey,
-    genesis: &Genesis,
+    founding: &Founding,
     channel: Channel<Steady, RocksStore>,
-    mut wires: Wires,
+    wires: EngineWires,
 ) -> Result<Engine, ProcessError> {
-    let links = wires.seats.seat(genesis.channel_id()).await?;
+    let EngineWires { links, members, peers } = wires;
     let config = mdca::Config {
-        domain: genesis.domain(),
-        epoch_length: NonZeroU64::new(genesis.channel.epoch_blocks).unwrap_or(NonZeroU64::MIN),
-        genesis: EngineBlock::new(Block::genesis(genesis))?,
-        partition_prefix: String::from("dmdl"),
+        domain: founding.domain,
+        epoch_length: NonZeroU64::new(founding.channel.epoch_blocks).unwrap_or(NonZeroU64::MIN),
+        genesis: EngineBlock::new(Block::genesis(founding))?,
+        partition_prefix: String::from(PARTITIONS),
         timing: Timing::default(),
         ledger: channel,
-        blocker: wires.peers.blocker(),
+        blocker: peers.blocker(),
     };
-    Ok(Engine::start(context.child("engine"), key, config, links).await?)
+    Ok(Engine::start(context.child("engine"), key, config, links, members).await?)
 }

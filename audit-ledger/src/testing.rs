@@ -23,7 +23,7 @@ use dmdl_types::{
     context::{DataContext, ShareContext},
     custody::{Dealing, DealingKey, DealtShare, SealedBytes},
     event::{Event, Verdict},
-    genesis::{ChannelConfig, EpochConfig, Genesis, Member, NodeRoles, Person, Role, faults},
+    genesis::{ChannelConfig, EpochConfig, Founding, Genesis, Member, NodeRoles, Person, Role, faults},
     id::{
         ChannelName, DealingId, DisplayName, Epoch, GrantId, Height, NodeId, NoteCommitment, OrgId, PayloadDigest,
         RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis, View,
@@ -228,14 +228,18 @@ impl Ledger {
     }
 
     pub(crate) fn of(genesis: Genesis) -> Self {
+        Self::founded(genesis.founding())
+    }
+
+    pub(crate) fn founded(founding: Founding) -> Self {
         let store = MemoryStore::new();
-        let first = Block::genesis(&genesis);
-        let executor = Executor::open(store.clone(), genesis, judge).unwrap();
+        let first = Block::genesis(&founding);
+        let executor = Executor::open(store.clone(), founding, judge).unwrap();
         Self { store, executor, blocks: vec![first], time: BEGIN, nonce: 0 }
     }
 
     pub(crate) fn domain(&self) -> Domain {
-        self.executor.genesis().domain()
+        self.executor.founding().domain
     }
 
     pub(crate) fn height(&self) -> Height {
@@ -278,7 +282,7 @@ impl Ledger {
     /// A block after the tip that follows every rule of a header.
     pub(crate) fn block(&self, transactions: Vec<EndorsedTransaction>, system: Vec<SystemTransaction>) -> Block {
         let tip = self.executor.tip();
-        let channel = &self.executor.genesis().channel;
+        let channel = &self.executor.founding().channel;
         let height = tip.height.next();
         let epoch = Epoch::new(height.get() / channel.epoch_blocks);
         let config = self.executor.epoch_config(epoch).unwrap().unwrap();
@@ -368,8 +372,8 @@ impl Ledger {
 
     /// Opens the ledger again from its store, as after a crash.
     pub(crate) fn reopen(&mut self) {
-        let genesis = self.executor.genesis().clone();
-        self.executor = Executor::open(self.store.reopen().unwrap(), genesis, judge).unwrap();
+        let founding = self.executor.founding().clone();
+        self.executor = Executor::open(self.store.reopen().unwrap(), founding, judge).unwrap();
     }
 
     /// A first registration by this owner.

@@ -21,17 +21,18 @@ use crate::{
         target::{Authority, Target},
     },
     local::os_rng,
-    node::{Parties, RemarkShown},
+    node::{Deed, Parties, RemarkShown},
     problem::Problem,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use dmdl_types::{
+    charter::SignedCharter,
     codec,
     custody::{DealingKey, SealedBytes},
     custody_proof::CustodyProof,
-    genesis::Genesis,
-    id::{Height, NetworkId, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
+    genesis::Founding,
+    id::{ChannelName, Height, NetworkId, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
     invocation::PayloadInfo,
     limits,
     merkle::ConsistencyProof,
@@ -95,14 +96,14 @@ impl std::fmt::Debug for HttpGateway {
 }
 
 impl HttpGateway {
-    /// A gateway at `url`, whose certificate has this SHA-256; nothing is sent yet.
+    /// A gateway of a channel at `url`, whose certificate has this SHA-256; nothing is sent yet.
     ///
     /// # Errors
     /// [`PinError`] when the address is none, or is plain HTTP to another machine.
     pub fn new(
         url: &str,
         certificate_sha256: Option<[u8; 32]>,
-        genesis: &Genesis,
+        founding: &Founding,
         key: &SigningKey,
     ) -> Result<Self, PinError> {
         let base = pinned::address(url, certificate_sha256.is_some())?;
@@ -115,12 +116,71 @@ impl HttpGateway {
             base,
             signed_authority: authority.parse().map_err(|_| PinError::Address(url.to_owned()))?,
             authority,
-            network: genesis.id(),
-            channel: genesis.channel.name.to_string(),
+            network: founding.domain.network,
+            channel: founding.channel.name.to_string(),
             key: key.seed().expose(|seed| SigningKey::from_seed(Secret32::new(*seed))),
             signs: true,
             height: Mutex::new(None),
         })
+    }
+
+    /// The same gateway, asked about another channel.
+    #[must_use]
+    pub fn on(mut self, channel: &ChannelName) -> Self {
+        self.channel = channel.to_string();
+        self
+    }
+
+    /// The channels that this person may know of.
+    ///
+    /// # Errors
+    /// [`AskGatewayError`].
+    pub async fn channels(&self) -> Result<Value, AskGatewayError> {
+        let response = self.send(Method::GET, "/v1/channels", HeaderMap::new(), None, Duration::ZERO).await?;
+        parsed(expect(response).await?).await
+    }
+
+    /// The channel's charter as the gateway shows it, not verified.
+    ///
+    /// # Errors
+    /// [`AskGatewayError`].
+    pub async fn charter(&self) -> Result<SignedCharter, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Shown {
+            charter: String,
+        }
+        let shown: Shown = self.get_as("charter", Duration::ZERO).await?;
+        decode(&blob(&shown.charter)?, limits::CHARTER_BYTES)
+    }
+
+    /// Hands in a charter that every organisation in it has approved.
+    ///
+    /// # Errors
+    /// [`AskGatewayError`].
+    pub async fn found(&self, charter: &SignedCharter) -> Result<(), AskGatewayError> {
+        let body = encoded(&json!({ "charter": BASE64.encode(codec::encode(charter)) }));
+        let response = self.send(Method::POST, "/v1/charters", json_headers(), Some(body), WAIT_MAX).await?;
+        expect(response).await.map(drop)
+    }
+
+    /// Shows a person's transaction with its receipt, not verified; none that is executed here and may be seen.
+    ///
+    /// # Errors
+    /// [`AskGatewayError`].
+    pub async fn transaction(&self, id: TransactionId) -> Result<Option<Deed>, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Shown {
+            receipt: String,
+            body: Option<String>,
+        }
+        let Shown { receipt: proof, body } = match self.get_as(&format!("transactions/{id}"), Duration::ZERO).await {
+            Ok(shown) => shown,
+            Err(AskGatewayError::Problem(problem)) if problem.code == "unknown_transaction" => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(body) = body else { return Ok(None) };
+        let transaction = decode(&blob(&body)?, limits::TRANSACTION_BYTES)?;
+        Ok(Some(Deed { transaction, receipt: receipt(&proof)? }))
     }
 
     /// The same gateway, asked as nobody: requests are not signed.

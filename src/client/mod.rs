@@ -5,13 +5,16 @@
 
 mod gateway;
 mod http;
+mod known;
 mod open;
+mod proposals;
 mod register;
 mod remarks;
 mod trust;
 
 pub use gateway::{AskGatewayError, Ciphertext, Gateway};
 pub use http::{HttpGateway, PinError, Shown, look};
+pub use known::{known, learn};
 pub(crate) use open::list;
 pub use open::{OpenError, Opened, Opening, Prepared};
 pub use register::{Draft, Progress, RegisterError, Registered};
@@ -23,7 +26,7 @@ use dmdl_types::{
     access::{PolicyDocument, Reason, Terms},
     custody_proof::VerifiedCustody,
     event::{Action, Verdict},
-    genesis::Genesis,
+    genesis::Founding,
     hash,
     id::{GrantId, Height, RecordId, RecordVersion, SubjectId, TransactionId},
     invocation::{Access, Invocation},
@@ -100,7 +103,7 @@ impl<G, R> std::fmt::Debug for Client<G, R> {
 }
 
 impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
-    /// A person with this key, who trusts the pinned genesis and nothing that the gateway says of it.
+    /// A person with this key, who trusts what is pinned and nothing that the gateway says of it.
     ///
     /// # Security
     /// `rng` draws every secret: it must be the operating system's, or a test's.
@@ -135,8 +138,8 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         SubjectId::derive(&Zeroizing::new(secret), pseudonym)
     }
 
-    fn genesis(&self) -> &Genesis {
-        self.trust.genesis()
+    fn founding(&self) -> &Founding {
+        self.trust.founding()
     }
 
     /// Signs a call, has it ordered, and waits for its outcome.
@@ -242,7 +245,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         self.random(|rng| rng.fill_bytes(&mut nonce));
         let height = self.gateway.height().await?;
         Ok(TransactionBody {
-            domain: self.genesis().domain(),
+            domain: self.founding().domain,
             authors: vec![self.key.public()],
             nonce,
             expires: Height::new(height.get().saturating_add(EXPIRES_AFTER)),

@@ -231,7 +231,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     pub async fn open(&self, opening: &Opening, plaintext: impl Write + Send) -> Result<Opened, OpenError> {
         let custody = self.registered(opening.record, opening.version).await?;
         let registration = custody.registration();
-        let domain = self.genesis().domain();
+        let domain = self.founding().domain;
         let data = DataContext {
             network: domain.network,
             channel: domain.channel,

@@ -154,7 +154,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         draft: Draft,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Registered, RegisterError> {
-        let k = draft.threshold.unwrap_or(self.genesis().channel.custody_threshold);
+        let k = draft.threshold.unwrap_or(self.founding().channel.custody_threshold);
         let asked = self.custodians(&draft.custodians)?;
         // Before anybody is asked: no answer makes up for custodians that there are not.
         Threshold::new(k, small(asked.len()))?;
@@ -163,7 +163,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         let keys = self.dealing_keys(needed, &asked).await?;
         let threshold = Threshold::new(k, small(keys.len()))?;
         let dealt = self.random(|rng| share::deal(rng, threshold))?;
-        let domain = self.genesis().domain();
+        let domain = self.founding().domain;
         let commitments = dealt.commitments().as_bytes().to_vec();
         let (record, version) = draft.replaces.unwrap_or_else(|| {
             let record = RecordId::derive(domain.network, domain.channel, self.id(), &commitments);
@@ -216,7 +216,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
 
     /// The custodians of the pinned genesis that are wanted; all of them, if none is named.
     fn custodians(&self, wanted: &[NodeId]) -> Result<Vec<NodeId>, RegisterError> {
-        let config = self.genesis().epoch_config(dmdl_types::id::Epoch::new(0));
+        let config = self.founding().epoch_config(dmdl_types::id::Epoch::new(0));
         let mut custodians: Vec<NodeId> = config.custodians().map(|member| member.node).collect();
         if let Some(unknown) = wanted.iter().find(|node| !custodians.contains(node)) {
             return Err(RegisterError::UnknownCustodian(*unknown));
@@ -227,7 +227,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
 
     /// One dealing key of each custodian that answers, verified against the pinned genesis.
     async fn dealing_keys(&self, needed: usize, custodians: &[NodeId]) -> Result<Vec<DealingKey>, RegisterError> {
-        let (domain, dealer) = (self.genesis().domain(), self.id());
+        let (domain, dealer) = (self.founding().domain, self.id());
         let asked = custodians.iter().map(|node| async {
             let answer = self.gateway.dealing_keys(*node, dealer, 1).await;
             let key = answer.ok()?.into_iter().next()?;

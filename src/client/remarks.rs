@@ -99,7 +99,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             _ => None,
         };
         let transaction = self.body(Invocation::Access(call)).await?.sign(&[&self.key]);
-        let (domain, id) = (self.genesis().domain(), transaction.body.id());
+        let (domain, id) = (self.founding().domain, transaction.body.id());
         let seal = |readers: BTreeSet<PublicKey>| {
             self.random(|rng| SignedRemark::seal(rng, &self.key, &domain, id, plain, readers))
         };
@@ -184,7 +184,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     async fn acquirer(&self, record: RecordId, deed: &Deed) -> Result<PublicKey, CallError> {
         let (author, invocation) =
             self.done(deed, &[Action::Register, Action::InitialMedical, Action::TransferMedical]).await?;
-        let domain = self.genesis().domain();
+        let domain = self.founding().domain;
         match invocation {
             Invocation::Access(Access::Register(call)) if call.record == record => Ok(author),
             Invocation::Medical(Medical::Transfer { record: other, to }) if *other == record => Ok(*to),
@@ -199,7 +199,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
 
     /// Checks that somebody is who a gateway says, by the genesis document or by their enrolment.
     async fn check_party(&self, party: &Party) -> Result<(), CallError> {
-        if self.genesis().people.contains(&party.person) {
+        if self.founding().people.contains(&party.person) {
             return Ok(());
         }
         let deed = party.enrolment.as_ref().ok_or(Unproved::OtherEvent)?;
@@ -212,7 +212,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     /// A call that is proved to have been applied, with its author.
     async fn done<'a>(&self, deed: &'a Deed, actions: &[Action]) -> Result<(PublicKey, &'a Invocation), CallError> {
         let Deed { transaction, receipt } = deed;
-        let id = transaction.verify(&self.genesis().domain()).map_err(|_| Unproved::OtherEvent)?;
+        let id = transaction.verify(&self.founding().domain).map_err(|_| Unproved::OtherEvent)?;
         let (_, event) = self.trust.event_of(id, receipt, &self.gateway).await?;
         let applied = actions.contains(&event.action) && event.outcome.verdict == Verdict::Applied;
         let author = transaction.body.authors.first().filter(|_| applied).ok_or(Unproved::OtherEvent)?;
@@ -241,7 +241,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     /// own too, and on a request it is the one that the request commits to.
     pub fn said(&self, request: TransactionId, shown: &RemarkShown) -> Option<Said> {
         let RemarkShown { transaction, remark } = shown;
-        let domain = self.genesis().domain();
+        let domain = self.founding().domain;
         let id = transaction.verify(&domain).ok()?;
         let is_reason = match &transaction.body.invocation {
             Invocation::Access(Access::Request { .. }) if id == request => true,
@@ -272,7 +272,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     pub async fn forget(&self, request: TransactionId) -> Result<Vec<TransactionId>, CallError> {
         let mut forgotten = Vec::new();
         for said in self.remarks(request).await?.into_iter().filter(|said| said.author == self.id()) {
-            let withdrawn = SignedRemark::withdraw(&self.key, &self.genesis().domain(), said.transaction);
+            let withdrawn = SignedRemark::withdraw(&self.key, &self.founding().domain, said.transaction);
             self.gateway.keep_remark(request, withdrawn.remark()).await?;
             forgotten.push(said.transaction);
         }
@@ -284,7 +284,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     /// # Errors
     /// [`CallError`].
     pub async fn title(&self, record: RecordId, time: UnixMillis, text: &str) -> Result<(), CallError> {
-        let title = Title::sign(&self.key, &self.genesis().domain(), record, time, text)?;
+        let title = Title::sign(&self.key, &self.founding().domain, record, time, text)?;
         Ok(self.gateway.keep_title(title.title()).await?)
     }
 }

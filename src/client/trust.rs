@@ -4,13 +4,15 @@
 //! a gateway that shows another past, or an older state, is caught.
 
 use super::{AskGatewayError, Gateway};
+use crate::node::Deed;
 use dmdl_types::{
+    charter::CharterError,
     checkpoint::{Checkpoint, Committer, VerifiedCheckpoint},
     codec,
     custody_proof::{CustodyProof, CustodyProofError, VerifiedCustody},
     event::Event,
-    genesis::Genesis,
-    id::{Epoch, RecordId, RecordVersion, TransactionId},
+    genesis::Founding,
+    id::{ChannelName, Epoch, RecordId, RecordVersion, TransactionId},
     limits,
     merkle::{Hash, ProofError},
     receipt::{Receipt, ReceiptError},
@@ -39,6 +41,9 @@ pub enum Unproved {
     /// A receipt proves something else.
     #[error("the receipt is of another event")]
     OtherEvent,
+    /// A transaction is not the one that was asked for.
+    #[error("the gateway shows another transaction than the one that was asked for")]
+    OtherTransaction,
     /// Two checkpoints with enough cosignatures contradict each other.
     #[error(
         "the gateway's log of {shown} events does not contain the log of {seen} events that was verified before: \
@@ -58,6 +63,12 @@ pub enum Unproved {
         /// How many the shown one has.
         shown: u64,
     },
+    /// A charter founds nothing that could be believed.
+    #[error("the channel's charter is not to be believed: {0}")]
+    Charter(#[from] CharterError),
+    /// A charter is of another channel than the one that goes by its name.
+    #[error("the charter that is shown is not that of the channel that is known as `{0}`: one of them is not meant")]
+    OtherCharter(ChannelName),
     /// What was verified cannot be remembered.
     #[error("the last verified checkpoint cannot be kept in `{path}`: {source}")]
     Memory {
@@ -80,7 +91,7 @@ struct Seen {
 /// The pinned network, and what was verified of it so far.
 #[derive(Debug)]
 pub struct Trust {
-    genesis: Genesis,
+    founding: Founding,
     committers: Vec<Committer>,
     needed_orgs: usize,
     seen: Mutex<Option<Seen>>,
@@ -88,22 +99,23 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Trusts a pinned genesis, and forgets what was seen when the process ends.
+    /// Trusts what a pinned genesis, or a charter verified from it, decides, and forgets what was seen when the
+    /// process ends.
     #[must_use]
-    pub fn new(genesis: Genesis) -> Self {
-        let config = genesis.epoch_config(Epoch::new(0));
+    pub fn new(founding: Founding) -> Self {
+        let config = founding.epoch_config(Epoch::new(0));
         let (committers, needed_orgs) = (config.cosigners(), config.cosigners_needed());
-        Self { genesis, committers, needed_orgs, seen: Mutex::new(None), file: None }
+        Self { founding, committers, needed_orgs, seen: Mutex::new(None), file: None }
     }
 
-    /// Trusts a pinned genesis, and remembers what was seen in a folder.
+    /// The same, and remembers what was seen in a folder.
     ///
     /// # Errors
     /// [`Unproved::Memory`] when the folder cannot be used, or what is in it is none of ours.
-    pub fn remembering(genesis: Genesis, folder: &Path) -> Result<Self, Unproved> {
-        let mut trust = Self::new(genesis);
-        let folder = folder.join(trust.genesis.id().to_string());
-        let path = folder.join(format!("{}.seen", trust.genesis.channel.name));
+    pub fn remembering(founding: Founding, folder: &Path) -> Result<Self, Unproved> {
+        let mut trust = Self::new(founding);
+        let folder = folder.join(trust.founding.domain.network.to_string());
+        let path = folder.join(format!("{}.seen", trust.founding.channel.name));
         let failed = |source| Unproved::Memory { path: path.display().to_string(), source };
         fs::create_dir_all(&folder).map_err(failed)?;
         trust.seen = Mutex::new(read(&path).map_err(failed)?);
@@ -111,10 +123,10 @@ impl Trust {
         Ok(trust)
     }
 
-    /// The pinned genesis.
+    /// What the channel began with.
     #[must_use]
-    pub const fn genesis(&self) -> &Genesis {
-        &self.genesis
+    pub const fn founding(&self) -> &Founding {
+        &self.founding
     }
 
     /// How many events the newest verified log has.
@@ -128,8 +140,7 @@ impl Trust {
     /// # Errors
     /// [`Unproved`], inside of [`BelieveError`], or the gateway's failure to show the rest.
     pub async fn event(&self, receipt: &Receipt, gateway: &impl Gateway) -> Result<(u64, Event), BelieveError> {
-        let leaf =
-            receipt.verify(&self.genesis.domain(), &self.committers, self.needed_orgs).map_err(Unproved::from)?;
+        let leaf = receipt.verify(&self.founding.domain, &self.committers, self.needed_orgs).map_err(Unproved::from)?;
         self.grow(leaf.checkpoint(), gateway).await?;
         let event = codec::decode(leaf.bytes(), limits::EVENT_BYTES).map_err(|_| Unproved::OtherEvent)?;
         Ok((leaf.index(), event))
@@ -153,6 +164,23 @@ impl Trust {
         }
     }
 
+    /// The event of a transaction that is shown whole, as [`Trust::event_of`].
+    ///
+    /// # Errors
+    /// The same, and [`Unproved::OtherTransaction`] when what is shown is not what this id names.
+    pub async fn deed(
+        &self,
+        id: TransactionId,
+        shown: &Deed,
+        gateway: &impl Gateway,
+    ) -> Result<(u64, Event), BelieveError> {
+        // An id is the hash of what was signed.
+        if shown.transaction.body.id() != id {
+            return Err(Unproved::OtherTransaction.into());
+        }
+        self.event_of(id, &shown.receipt, gateway).await
+    }
+
     /// A registration and its acknowledgements.
     ///
     /// # Errors
@@ -164,7 +192,7 @@ impl Trust {
         gateway: &impl Gateway,
     ) -> Result<VerifiedCustody, BelieveError> {
         let custody =
-            proof.verify(of, &self.genesis.domain(), &self.committers, self.needed_orgs).map_err(Unproved::from)?;
+            proof.verify(of, &self.founding.domain, &self.committers, self.needed_orgs).map_err(Unproved::from)?;
         for checkpoint in custody.checkpoints() {
             self.grow(checkpoint, gateway).await?;
         }

@@ -146,9 +146,9 @@ fn receipt(id: TransactionId, out: &Path, globals: &Globals) -> Result<Report, F
 }
 
 fn verify(file: &Path, globals: &Globals) -> Result<Report, Failure> {
-    let genesis = globals.pin()?.genesis;
+    let founding = globals.founding()?;
     let bytes = output::read(file, limits::BUNDLE_BYTES)?;
-    Ok(match bundle::verify(&bytes, &genesis) {
+    Ok(match bundle::verify(&bytes, &founding) {
         Ok(report) => accepted(&report),
         Err(error) => refused(&error),
     })

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Lists the custodians of the pinned network, by the ids that `record register --custodian` takes.
+    /// Lists the custodians of the channel, by the ids that `record register --custodian` takes.
     #[command(after_help = "Example:\n  dmdl custodian list --network network.toml")]
     List,
 }
@@ -20,7 +20,7 @@ pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failur
 }
 
 fn list(globals: &Globals) -> Result<Report, Failure> {
-    let config = globals.pin()?.genesis.epoch_config(Epoch::new(0));
+    let config = globals.founding()?.epoch_config(Epoch::new(0));
     let rows = config.custodians().map(|member| vec![member.node.to_string(), member.org.to_string()]);
     let threshold = config.channel.custody_threshold;
     let text = format!(

@@ -132,7 +132,7 @@ pub(super) fn whoami(globals: &Globals) -> Result<Report, Failure> {
         }
     }
     if let Some(members) = json.as_object_mut() {
-        members.insert("network".to_owned(), json!(session.client.trust().genesis().id()));
+        members.insert("network".to_owned(), json!(session.client.trust().founding().domain.network));
         members.insert("ledger".to_owned(), told);
     }
     Ok(Report { text: shown, json, exit: Exit::Ok })

@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod bench;
+mod channel;
 mod completions;
 mod contract;
 mod custodian;
@@ -63,6 +64,9 @@ enum Command {
     /// Runs one node, with the roles that the network's genesis gives it, until it is stopped.
     #[command(after_help = "Example:\n  dmdl node --config hospital-network/nodes/north/node.toml")]
     Node(node::Args),
+    /// Channels of some of the network's organisations, of which the others learn nothing.
+    #[command(subcommand)]
+    Channel(channel::Command),
     /// Says who acts, and what the ledger knows of them.
     #[command(after_help = "Example:\n  dmdl --as owner.key whoami")]
     Whoami,
@@ -122,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Up(args) => up::run(args, globals.quiet, globals.json),
         Command::Network(command) => network::run(command, globals.quiet),
         Command::Node(args) => node::run(args, globals.quiet, globals.json),
+        Command::Channel(command) => channel::run(command, globals),
         Command::Whoami => id::whoami(globals),
         Command::Id(command) => id::run(command, globals),
         Command::Record(command) => record::run(command, globals),

@@ -193,8 +193,8 @@ Copy each node's folder to its host, remove it here, and start the node there:
     }
 }
 
-/// The first channel: what the spec does not say follows from how many there are.
-fn channel(spec: &ChannelSpec, members: &[Member]) -> Result<ChannelConfig, Failure> {
+/// A channel: what the spec does not say follows from how many there are.
+pub(super) fn channel(spec: &ChannelSpec, members: &[Member]) -> Result<ChannelConfig, Failure> {
     let endorsing = members.iter().filter(|member| member.roles.endorser).map(|member| &member.org);
     let endorsing = endorsing.collect::<BTreeSet<_>>().len();
     let custodians = members.iter().filter(|member| member.roles.custodian).count();

@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     let bound = gateway.map(|gateway| runtime.block_on(gateway::Bound::new(gateway))).transpose();
     let bound = bound.map_err(|error| unheard(&error))?;
     let handle = Handle::start(node).map_err(|error| not_started(&error))?;
-    let server = bound.map(|bound| runtime.block_on(async { bound.serve(handle.node().clone()) })).transpose();
+    let server = bound.map(|bound| runtime.block_on(async { bound.serve(handle.host().clone()) })).transpose();
     let server = server.map_err(|error| unheard(&error))?;
 
     let url = server.as_ref().map(|server| {

@@ -9,7 +9,11 @@ use crate::{
     network_file::{Endpoint, NetworkFile, NetworkFileError},
 };
 use clap::Args;
-use dmdl_types::{genesis::Person, id::NetworkId, sign::SigningKey};
+use dmdl_types::{
+    genesis::{Founding, Person},
+    id::{ChannelName, NetworkId},
+    sign::SigningKey,
+};
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
 use std::{
@@ -17,6 +21,7 @@ use std::{
     future::Future,
     io::{BufRead as _, BufReader, IsTerminal as _, Read as _},
     path::{Path, PathBuf},
+    sync::Once,
     time::Duration,
 };
 use zeroize::Zeroizing;
@@ -29,7 +34,7 @@ const NO_PIN: &str = "nothing is believed without a pinned network: give its fil
 const PASSPHRASE_BYTES: u64 = 4096;
 
 /// What every command takes.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Globals {
     /// Print one JSON document on stdout, for errors too.
     #[arg(long, global = true)]
@@ -87,14 +92,29 @@ impl Visit {
     }
 }
 
-fn open_gateway(address: &Address, pin: &NetworkFile, key: &SigningKey) -> Result<HttpGateway, Failure> {
-    HttpGateway::new(&address.0, address.1, &pin.genesis, key)
+fn open_gateway(address: &Address, founding: &Founding, key: &SigningKey) -> Result<HttpGateway, Failure> {
+    HttpGateway::new(&address.0, address.1, founding, key)
         .map_err(|error| Failure::new(Exit::Configuration, "bad_gateway", error))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.map_err(|error| Failure::new(Exit::Unavailable, "unavailable", error))
+}
+
+/// A person at a gateway, for what is of no channel.
+pub(super) struct Desk {
+    pub(super) gateway: HttpGateway,
+    /// Where clients keep their state.
+    pub(super) home: PathBuf,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Desk {
+    /// Runs what takes the network.
+    pub(super) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
 }
 
 /// A command's connection to the network.
@@ -108,19 +128,95 @@ pub(super) struct Session {
 }
 
 impl Globals {
+    /// The same on another channel.
+    pub(super) fn on(&self, channel: &ChannelName) -> Self {
+        Self { channel: channel.to_string(), ..self.clone() }
+    }
+
     /// Connects as whoever `--as` names: reads the pin and the key file, and sends nothing yet.
     pub(super) fn connect(&self) -> Result<Session, Failure> {
         self.connect_as(self.identity()?)
     }
 
-    /// Connects to ask only what anybody may.
-    pub(super) fn visit(&self) -> Result<Visit, Failure> {
-        let pin = self.checked_pin()?;
+    /// Connects to ask only what anybody may, which is of the network's first channel.
+    pub(super) fn visit_first(&self) -> Result<Visit, Failure> {
+        let pin = self.pin_of_gateway()?;
         // A key that nobody knows: what is signed with it is as good as unsigned.
         let stranger = SigningKey::from_seed(random_secret());
         let endpoint = self.endpoint(&pin)?;
-        let gateway = open_gateway(&endpoint, &pin, &stranger)?.unsigned();
+        let gateway = open_gateway(&endpoint, &pin.genesis.founding(), &stranger)?.unsigned();
         Ok(Visit { gateway, genesis: pin.genesis.id(), runtime: runtime()? })
+    }
+
+    /// Connects as whoever `--as` names, to ask what is of no channel.
+    pub(super) fn desk(&self) -> Result<Desk, Failure> {
+        let pin = self.pin_of_gateway()?;
+        self.desk_of(&pin, &self.identity()?.key)
+    }
+
+    fn desk_of(&self, pin: &NetworkFile, key: &SigningKey) -> Result<Desk, Failure> {
+        let gateway = open_gateway(&self.endpoint(pin)?, &pin.genesis.founding(), key)?;
+        Ok(Desk { gateway, home: home()?, runtime: runtime()? })
+    }
+
+    /// What the channel began with: as the pinned genesis says, or a charter that is verified from it. One that is not
+    /// known here yet is asked for, as whoever `--as` names.
+    pub(super) fn founding(&self) -> Result<Founding, Failure> {
+        let pin = self.pin()?;
+        match self.known(&pin)? {
+            Some(founding) => Ok(founding),
+            None => self.learn(&pin, &self.insider()?.key),
+        }
+    }
+
+    /// The same, but a charter is asked for in any case, as this person: it must be the one that is known.
+    pub(super) fn founding_shown(&self, insider: Option<&Identity>) -> Result<Founding, Failure> {
+        let pin = self.pin_of_gateway()?;
+        if self.is_first_of(&pin) {
+            return Ok(pin.genesis.founding());
+        }
+        self.learn(&pin, &insider.ok_or_else(|| self.unknown_channel())?.key)
+    }
+
+    /// Whoever acts, on a channel that only its own people know of.
+    pub(super) fn insider(&self) -> Result<Identity, Failure> {
+        if self.names_identity() { self.identity() } else { Err(self.unknown_channel()) }
+    }
+
+    /// Whether it is the network's first channel that is meant.
+    pub(super) fn is_first_channel(&self) -> Result<bool, Failure> {
+        Ok(self.is_first_of(&self.pin_of_gateway()?))
+    }
+
+    fn is_first_of(&self, pin: &NetworkFile) -> bool {
+        pin.genesis.channel.name.as_str() == self.channel
+    }
+
+    /// What is known here of the channel.
+    fn known(&self, pin: &NetworkFile) -> Result<Option<Founding>, Failure> {
+        if self.is_first_of(pin) {
+            return Ok(Some(pin.genesis.founding()));
+        }
+        let known = client::known(&home()?, &pin.genesis, &self.channel_name()?);
+        known.map_err(|error| failure::unproved(&error))
+    }
+
+    /// Asks a gateway for the channel's charter, and verifies it.
+    fn learn(&self, pin: &NetworkFile, key: &SigningKey) -> Result<Founding, Failure> {
+        let name = self.channel_name()?;
+        let Desk { gateway, home, runtime } = self.desk_of(pin, key)?;
+        let shown = runtime.block_on(gateway.on(&name).charter()).map_err(|error| failure::gateway(&error))?;
+        client::learn(&home, &pin.genesis, &name, &shown).map_err(|error| failure::unproved(&error))
+    }
+
+    fn channel_name(&self) -> Result<ChannelName, Failure> {
+        self.channel.parse().map_err(|_| self.unknown_channel())
+    }
+
+    fn unknown_channel(&self) -> Failure {
+        let name = short_echo(&self.channel);
+        let detail = format!("the pinned network has no channel `{name}`, or none that you may know of");
+        Failure::new(Exit::NotFound, "unknown_channel", detail)
     }
 
     /// Whether a network is named at all.
@@ -133,23 +229,23 @@ impl Globals {
         self.identity.is_some()
     }
 
-    /// The pinned network, if it has the channel.
+    /// The pinned network, if its first channel is the one that is meant.
     pub(super) fn checked_pin(&self) -> Result<NetworkFile, Failure> {
         let pin = self.pin_of_gateway()?;
-        if pin.genesis.channel.name.as_str() == self.channel {
-            return Ok(pin);
-        }
-        let detail = format!("the pinned network has no channel `{}`", short_echo(&self.channel));
-        Err(Failure::new(Exit::NotFound, "unknown_channel", detail))
+        if self.is_first_of(&pin) { Ok(pin) } else { Err(self.unknown_channel()) }
     }
 
     /// Connects as somebody.
     pub(super) fn connect_as(&self, identity: Identity) -> Result<Session, Failure> {
-        let pin = self.checked_pin()?;
+        let pin = self.pin_of_gateway()?;
         let home = home()?;
         let endpoint = self.endpoint(&pin)?;
-        let trust = Trust::remembering(pin.genesis.clone(), &home).map_err(|error| failure::unproved(&error))?;
-        let gateway = open_gateway(&endpoint, &pin, &identity.key)?;
+        let founding = match self.known(&pin)? {
+            Some(founding) => founding,
+            None => self.learn(&pin, &identity.key)?,
+        };
+        let gateway = open_gateway(&endpoint, &founding, &identity.key)?;
+        let trust = Trust::remembering(founding, &home).map_err(|error| failure::unproved(&error))?;
         let runtime = runtime()?;
         let home = home.join(pin.genesis.id().to_string());
         let client = Client::new(trust, identity.key, gateway, os_rng(), self.patience());
@@ -172,7 +268,9 @@ impl Globals {
             Failure::new(Exit::Configuration, code, error)
         })?;
         if pin.genesis.single_org_demo && !self.quiet {
-            text::warn(SINGLE_ORG_DEMO);
+            // Once, however often the file is read.
+            static WARNED: Once = Once::new();
+            WARNED.call_once(|| text::warn(SINGLE_ORG_DEMO));
         }
         Ok(pin)
     }

@@ -25,9 +25,15 @@ const MEMBERS: [&str; 14] = [
 const TABLES: [&str; 3] = ["qualified", "reputation", "peers"];
 
 pub(super) fn run(globals: &Globals) -> Result<Report, Failure> {
-    let visit = globals.visit()?;
-    let told = visit.run(visit.gateway.get("status")).map_err(|error| failure::gateway(&error))?;
-    report(visit.genesis, &told)
+    let (network, told) = if globals.is_first_channel()? {
+        let visit = globals.visit_first()?;
+        (visit.genesis, visit.run(visit.gateway.get("status")))
+    } else {
+        // Only its people know of another channel.
+        let session = globals.connect_as(globals.insider()?)?;
+        (session.client.trust().founding().domain.network, session.run(session.client.gateway().get("status")))
+    };
+    report(network, &told.map_err(|error| failure::gateway(&error))?)
 }
 
 /// What a gateway tells of its channel, if it is of the pinned network.

@@ -254,7 +254,7 @@ impl People {
 
 /// Verifies the trail offline, and that a changed copy is refused.
 fn audit(exported: &[u8], network: &LocalNetwork, say: &dyn Fn(&str)) -> Result<usize, StoryError> {
-    let report = bundle::verify(exported, network.genesis())
+    let report = bundle::verify(exported, &network.genesis().founding())
         .map_err(|error| StoryError::Surprise(format!("the exported trail does not verify: {error}")))?;
     let count = |verdict| report.events.iter().filter(|(_, event)| event.outcome.verdict == verdict).count();
     say(&format!(
@@ -270,7 +270,7 @@ fn audit(exported: &[u8], network: &LocalNetwork, say: &dyn Fn(&str)) -> Result<
     if let Some(byte) = changed.get_mut(middle) {
         *byte ^= 1;
     }
-    match bundle::verify(&changed, network.genesis()) {
+    match bundle::verify(&changed, &network.genesis().founding()) {
         Err(error) => say(&format!("A copy with byte {middle} changed is refused: {error}.")),
         Ok(_) => return Err(StoryError::Surprise("a changed trail was accepted".to_owned())),
     }

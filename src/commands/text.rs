@@ -211,6 +211,11 @@ pub(super) fn with_more(mut shown: String, page: &Value) -> String {
     shown
 }
 
+/// Shows fields beside the result, before it is there.
+pub(super) fn show(value: &Value) {
+    let _ = writeln!(std::io::stderr(), "{}\n", fields(value));
+}
+
 /// Says something beside the result.
 pub(super) fn warn(text: &str) {
     // Whoever reads errors may have gone away; the result still counts.

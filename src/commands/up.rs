@@ -141,8 +141,10 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     if !network.wait_ready_unless(PATIENCE, || ends.came()).map_err(|error| failed(&error))? {
         return Ok(Report { text: String::new(), json: json!({ "stopped": true }), exit: Exit::Ok });
     }
-    let node = network.node(0).ok_or_else(|| failed(&LocalError::NotReady(PATIENCE)))?.node().clone();
-    let server = runtime.block_on(async { bound.serve(node) }).map_err(unheard)?;
+    // The first organisation's, whose owner and admin are among the people.
+    let home = network.seats().position(|(org, ..)| org.as_str() == ORGS[0]).unwrap_or_default();
+    let host = network.node(home).ok_or_else(|| failed(&LocalError::NotReady(PATIENCE)))?.host().clone();
+    let server = runtime.block_on(async { bound.serve(host) }).map_err(unheard)?;
 
     let scheme = if args.plain_http { "http" } else { "https" };
     let url = format!("{scheme}://{}", server.address());
@@ -203,6 +205,14 @@ fn fill(args: &Args, dir: &Path) -> Result<(), Failure> {
         let identity =
             Identity::new(org, name, role).map_err(|error| Failure::new(Exit::Internal, "internal", error))?;
         keyfile::write(&layout.identity(name), &identity, None, &mut os_rng()).map_err(|error| key(&error))?;
+        people.push(identity);
+    }
+    // An admin of each further organisation: it takes part in no channel that its own admin has not approved.
+    for org in orgs.iter().skip(1) {
+        let name = format!("admin-{org}");
+        let identity =
+            Identity::new(org, &name, Role::Admin).map_err(|error| Failure::new(Exit::Internal, "internal", error))?;
+        keyfile::write(&layout.identity(&name), &identity, None, &mut os_rng()).map_err(|error| key(&error))?;
         people.push(identity);
     }
     let people: Vec<&Identity> = people.iter().collect();

@@ -1,7 +1,7 @@
 //! Who asks: a signature, looked at before anybody's body is read.
 
 use super::{
-    Shared,
+    RealNode, Shared,
     error::ApiError,
     limits::{JSON_BYTES_MAX, PART_BYTES_MAX},
     session,
@@ -19,6 +19,7 @@ use http::{HeaderValue, Method, Request, header, request::Parts};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use std::{
+    convert::Infallible,
     sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -27,6 +28,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+/// What the routes of a channel begin with.
+pub(super) const OF_CHANNEL: &str = "/v1/channels/{c}/";
 /// The route whose bodies are not JSON.
 const PAYLOAD: &str = "/v1/payloads/{digest}";
 /// How often it is looked whether there is room for a body.
@@ -51,6 +54,21 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// Whoever sent a request, or nobody.
+pub(crate) struct MaybeCaller(pub(crate) Option<Caller>);
+
+impl<S: Sync> FromRequestParts<S> for MaybeCaller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<Caller>().cloned()))
+    }
+}
+
+/// The node on the channel that a request names, if its sender may know of it.
+#[derive(Clone)]
+pub(super) struct Named(pub(super) RealNode);
+
 fn unsigned() -> ApiError {
     ApiError::new(401, "sig_missing", "this is for enrolled people only: sign the request")
 }
@@ -59,6 +77,8 @@ fn unsigned() -> ApiError {
 pub(super) struct Admitted<'a> {
     pub(super) request: Request<Body>,
     pub(super) key: Option<PublicKey>,
+    /// The node on the channel that it names, if its sender may know of it.
+    pub(super) named: Option<RealNode>,
     /// The room that the body takes.
     pub(super) _room: Option<SemaphorePermit<'a>>,
 }
@@ -107,12 +127,23 @@ pub(super) async fn admit<'a>(
             None
         }
     };
-    let caller = match &head {
-        Some(head) => Some(caller(shared, head.key(), true)?),
-        None => match link.session().filter(|_| session::is_direct(shared, &parts.headers)) {
-            Some(key) => Some(caller(shared, key, false).inspect_err(|_| link.end_session())?),
-            None => None,
-        },
+    let session = match &head {
+        Some(_) => None,
+        None => link.session().filter(|_| session::is_direct(shared, &parts.headers)),
+    };
+    let named = named(shared, template, parts.uri.path(), head.as_ref().map(VerifiedHead::key).or(session))?;
+    let caller = match (&head, session) {
+        (Some(head), _) => Some(caller(shared, named.as_ref(), head.key(), true)?),
+        (None, Some(key)) => {
+            // On another channel it may still be somebody's.
+            let ended = |_: &ApiError| {
+                if shared.enrolled(key).is_ok_and(|rows| rows.is_empty()) {
+                    link.end_session();
+                }
+            };
+            Some(caller(shared, named.as_ref(), key, false).inspect_err(ended)?)
+        }
+        (None, None) => None,
     };
     if let Some(caller) = &caller {
         let mut quota = shared.quota.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,8 +163,9 @@ pub(super) async fn admit<'a>(
     }
     let key = caller.as_ref().map(|caller| caller.key);
     caller.map(|caller| parts.extensions.insert(caller));
+    named.clone().map(|node| parts.extensions.insert(Named(node)));
     parts.extensions.insert(Arc::clone(link));
-    Ok(Admitted { request: Request::from_parts(parts, Body::from(bytes)), key, _room: room })
+    Ok(Admitted { request: Request::from_parts(parts, Body::from(bytes)), key, named, _room: room })
 }
 
 fn check_len(method: &Method, template: &str, len: usize) -> Result<(), ApiError> {
@@ -160,9 +192,23 @@ fn verified_head(shared: &Shared, link: &Link, target: &Target<'_>, parts: &Part
     Ok(verify_head(target, &parts.headers, &expected)?)
 }
 
-/// Looks a person up, for every request anew: who was revoked a block ago is nobody.
-fn caller(shared: &Shared, key: PublicKey, signed: bool) -> Result<Caller, ApiError> {
-    let person = shared.node.channel().person(key)?;
+/// The node on the channel that a path names, if there is one that this key's person, or anybody, may know of.
+fn named(shared: &Shared, template: &str, path: &str, key: Option<PublicKey>) -> Result<Option<RealNode>, ApiError> {
+    let of_channel = template.starts_with(OF_CHANNEL).then(|| path.split('/').nth(3)).flatten();
+    let Some(node) = of_channel.and_then(|name| shared.host.node(name)) else { return Ok(None) };
+    Ok(if shared.may_know_of(&node, key)? { Some(node) } else { None })
+}
+
+/// Looks a person up, for every request anew: who was revoked a block ago is nobody. Where no channel is named, or
+/// none that they may know of, being somebody on any of them is enough.
+fn caller(shared: &Shared, named: Option<&RealNode>, key: PublicKey, signed: bool) -> Result<Caller, ApiError> {
+    let person = match named {
+        Some(node) => node.channel().person(key)?,
+        None => match shared.enrolled(key)?.into_iter().next() {
+            Some(row) => Some(row),
+            None => shared.host.first().channel().person(key)?,
+        },
+    };
     let person = person.ok_or_else(|| ApiError::new(401, "key_unknown", "the key is nobody's here"))?;
     if person.status != PersonStatus::Active {
         return Err(ApiError::new(401, "key_revoked", "the key is revoked or suspended"));

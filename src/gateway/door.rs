@@ -1,8 +1,8 @@
 //! The door: every request comes in here, and every answer goes out here, counted and written down.
 
 use super::{
-    App, Shared,
-    auth::{self, Admitted},
+    App, RealNode, Shared,
+    auth::{self, Admitted, OF_CHANNEL},
     authority::plain_path,
     error::ApiError,
     metrics::InFlight,
@@ -34,8 +34,6 @@ use tokio::time::timeout;
 const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::PUT];
 /// Headers by which a request would be another one than it says.
 const OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
-/// What the routes of a channel begin with.
-const OF_CHANNEL: &str = "/v1/channels/{c}/";
 
 /// Answers one request. What the gate refused is answered with its problem.
 pub(super) async fn answer(
@@ -79,8 +77,8 @@ async fn work<'a>(
     path?;
     let (_, route) = found.ok_or_else(|| ApiError::new(404, "unknown_route", "there is nothing here"))?;
     route.call(method)?.check(headers, request.uri().query())?;
-    let Admitted { request, key, _room } = auth::admit(shared, link, &route.template, request).await?;
-    entry.key = key;
+    let Admitted { request, key, named, _room } = auth::admit(shared, link, &route.template, request).await?;
+    (entry.key, entry.named) = (key, named);
     // Taken when the body is there, so that who is slow to send it takes no place from others. Who asks
     // whether the gateway lives is told even when there is none.
     let place = shared.work.try_acquire();
@@ -98,7 +96,9 @@ async fn work<'a>(
 fn finish(shared: &Shared, response: &mut Response, entry: &Entry<'_>) {
     let headers: &mut HeaderMap = response.headers_mut();
     if entry.template.starts_with(OF_CHANNEL) {
-        let height = shared.node.channel().tip().height;
+        // An answer that is of no channel that its caller may know of is the same for all of these.
+        let node = entry.named.as_ref().unwrap_or_else(|| shared.host.first());
+        let height = node.channel().tip().height;
         headers.entry(HEIGHT).or_insert_with(|| HeaderValue::from(height.get()));
     }
     for (name, value) in [
@@ -118,13 +118,23 @@ struct Entry<'a> {
     number: Option<usize>,
     template: &'a str,
     key: Option<PublicKey>,
+    named: Option<RealNode>,
     begun: Instant,
     status: Option<u16>,
 }
 
 impl<'a> Entry<'a> {
     fn new(shared: &'a Shared, method: &'static str) -> Self {
-        Self { shared, method, number: None, template: "-", key: None, begun: Instant::now(), status: None }
+        Self {
+            shared,
+            method,
+            number: None,
+            template: "-",
+            key: None,
+            named: None,
+            begun: Instant::now(),
+            status: None,
+        }
     }
 
     fn write(mut self, status: u16) {

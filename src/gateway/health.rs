@@ -52,7 +52,7 @@ pub(crate) async fn healthz() -> &'static str {
     ),
 )]
 pub(crate) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, ApiError> {
-    if shared.node.channel().tip().height > Height::new(0) && shared.pulse.is_alive(Instant::now()) {
+    if shared.host.first().channel().tip().height > Height::new(0) && shared.pulse.is_alive(Instant::now()) {
         return Ok("ready");
     }
     Err(ApiError::new(503, "not_ready", "this node has executed no block for half a minute"))

@@ -90,7 +90,7 @@ impl Drop for InFlight {
     responses((status = 200, description = "Counters in Prometheus' text format", body = String, content_type = "text/plain")),
 )]
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let tip = shared.node.channel().tip();
+    let tip = shared.host.first().channel().tip();
     let gauges = [
         ("dmdl_http_connections", "Connections.", shared.connections.count() as u64),
         ("dmdl_channel_height", "Height of the newest executed block.", tip.height.get()),

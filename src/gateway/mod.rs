@@ -25,7 +25,10 @@ mod transport;
 pub use limits::{Limits, raise_open_files};
 pub use tls::{TlsError, TlsIdentity};
 
-use crate::{http::nonces::Nonces, node::SharedNode};
+use crate::{
+    http::nonces::Nonces,
+    node::{Host, HostedNode},
+};
 use auth::Room;
 use authority::Authorities;
 use axum::{
@@ -33,8 +36,12 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     routing::{get, post},
 };
-use dmdl_audit_ledger::{endorse::Quota, process::Steady, store::RocksStore};
-use dmdl_types::id::NetworkId;
+use dmdl_audit_ledger::{
+    endorse::Quota,
+    store::StoreError,
+    world::{PersonRow, PersonStatus},
+};
+use dmdl_types::{id::NetworkId, sign::PublicKey};
 use health::Pulse;
 use metrics::Metrics;
 use std::{
@@ -53,8 +60,8 @@ use tokio::{
 use transport::Connections;
 use utoipa::openapi::OpenApi;
 
-/// The node behind a gateway.
-pub type RealNode = SharedNode<Steady, RocksStore>;
+/// A node behind a gateway: that of one channel.
+pub type RealNode = HostedNode;
 
 /// How often what is left of broken uploads is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -128,7 +135,7 @@ pub enum ServeError {
 
 /// What all requests share.
 pub(crate) struct Shared {
-    pub(crate) node: RealNode,
+    pub(crate) host: Arc<Host>,
     pub(crate) uploads: routes::payloads::Uploads,
     network: NetworkId,
     limits: Limits,
@@ -146,7 +153,7 @@ pub(crate) struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Shared({:?})", self.node)
+        write!(f, "Shared({:?})", self.host)
     }
 }
 
@@ -197,16 +204,16 @@ impl Bound {
         Ok(Self { listener, address, identity, authorities, uploads, limits: limits.within_files(raise_open_files()) })
     }
 
-    /// Serves a node.
+    /// Serves the channels of a node.
     ///
     /// # Errors
     /// [`ServeError::Tls`].
     ///
     /// # Panics
     /// Outside of a runtime.
-    pub fn serve(self, node: RealNode) -> Result<Server, ServeError> {
+    pub fn serve(self, host: Arc<Host>) -> Result<Server, ServeError> {
         let Self { listener, address, identity, authorities, uploads, limits } = self;
-        let shared = Arc::new(Shared::new(node, uploads, limits, authorities));
+        let shared = Arc::new(Shared::new(host, uploads, limits, authorities));
         let router = routes::router().merge(own_routes()).layer(DefaultBodyLimit::disable());
         let app = Arc::new(App { router: router.with_state(Arc::clone(&shared)), shared: Arc::clone(&shared) });
         let acceptor = identity.as_ref().map(TlsIdentity::acceptor).transpose()?;
@@ -226,8 +233,8 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError`].
-    pub async fn start(config: Config, node: RealNode) -> Result<Self, ServeError> {
-        Bound::new(config).await?.serve(node)
+    pub async fn start(config: Config, host: Arc<Host>) -> Result<Self, ServeError> {
+        Bound::new(config).await?.serve(host)
     }
 
     /// Where it listens.
@@ -261,12 +268,12 @@ impl Drop for Server {
 }
 
 impl Shared {
-    fn new(node: RealNode, uploads: routes::payloads::Uploads, limits: Limits, authorities: Authorities) -> Self {
+    fn new(host: Arc<Host>, uploads: routes::payloads::Uploads, limits: Limits, authorities: Authorities) -> Self {
         let description = routes::openapi();
         let routes = Routes::of(&description);
         Self {
-            network: node.channel().domain().network,
-            node,
+            network: host.genesis().id(),
+            host,
             uploads,
             limits,
             authorities,
@@ -280,6 +287,24 @@ impl Shared {
             nonces: Mutex::default(),
             quota: Mutex::new(Quota::new(limits.burst, limits.per_second)),
         }
+    }
+}
+
+impl Shared {
+    /// Whether somebody may know that a channel is here: everybody knows of the first, and of another one those who
+    /// are or were enrolled in it.
+    fn may_know_of(&self, node: &RealNode, key: Option<PublicKey>) -> Result<bool, StoreError> {
+        if Arc::ptr_eq(node, self.host.first()) {
+            return Ok(true);
+        }
+        Ok(key.map_or(Ok(None), |key| node.channel().person(key))?.is_some())
+    }
+
+    /// What a key is on each of the channels where it may act, the first channel first.
+    fn enrolled(&self, key: PublicKey) -> Result<Vec<PersonRow>, StoreError> {
+        let rows: Vec<Option<PersonRow>> =
+            self.host.nodes().iter().map(|node| node.channel().person(key)).collect::<Result<_, _>>()?;
+        Ok(rows.into_iter().flatten().filter(|row| row.status == PersonStatus::Active).collect())
     }
 }
 
@@ -310,7 +335,7 @@ async fn tend(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             biased;
-            () = shared.node.channel().executed_next() => shared.pulse.beat(),
+            () = shared.host.first().channel().executed_next() => shared.pulse.beat(),
             _ = sweep.tick() => {
                 let swept = Arc::clone(&shared);
                 // It waits for the disk. What fails here is tried again.

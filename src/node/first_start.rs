@@ -94,7 +94,8 @@ impl StartToken {
         }
         if votes && is_new {
             // Before the token goes: a crash after this finds a folder that was begun, and its mark.
-            let made = fs::create_dir(ledger).and_then(|()| File::open(folder)?.sync_all());
+            let above = ledger.parent().unwrap_or(folder);
+            let made = fs::create_dir(ledger).and_then(|()| File::open(above)?.sync_all());
             made.map_err(|source| FirstStartError::Folder { path: ledger.to_owned(), source })?;
         }
         if given {

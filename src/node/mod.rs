@@ -1,4 +1,5 @@
-//! A node: one process, every role that the channel's configuration gives it, and the only place where they meet.
+//! A node: one channel, every role that the channel's configuration gives it, and the only place where they meet. A
+//! [`Host`] is the process that runs one for each of its channels.
 //!
 //! Pure rooms decide; this one acts. It carries messages between the network, the channel, the
 //! custodian and the stores, and decides nothing by itself.
@@ -10,6 +11,7 @@ mod endorse;
 mod evidence;
 mod first_start;
 mod gateway;
+mod host;
 mod listen;
 mod message;
 mod outbox;
@@ -23,10 +25,11 @@ pub use beside::Beside;
 pub use custody::Secrets;
 pub use first_start::{FirstStartError, StartToken};
 pub use gateway::{Final, GatewayError};
+pub use host::{FoundError, Handle, Host, HostedNode};
 pub use message::Refused;
 pub use parties::{Deed, Parties, Party};
 pub use remarks::RemarkShown;
-pub use start::{Backing, Handle, NodeConfig, Posts, StartError};
+pub use start::{Backing, NodeConfig, Posts, StartError};
 
 use ask::Asker;
 use commonware_runtime::Clock;

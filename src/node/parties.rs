@@ -76,7 +76,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let acquired = self.deed(acquired).await?;
         let mut people = Vec::new();
         for PersonRow { person, status } in self.concerned(&row)? {
-            let pinned = self.channel.genesis().people.contains(&person);
+            let pinned = self.channel.founding().people.contains(&person);
             let enrolment = if pinned { None } else { self.enrolment(person.key).await? };
             people.push(Party { person, active: status == PersonStatus::Active, enrolment });
         }

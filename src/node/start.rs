@@ -1,50 +1,38 @@
-//! Bringing a node up, and down.
+//! Putting a node together: one channel, on whatever it is given.
 
 use super::{
     Beside, Node, QUOTA, SharedNode,
     ask::Asker,
     custody::{Keeper, Secrets},
-    first_start::{FirstStartError, StartToken},
+    first_start::FirstStartError,
     outbox::Outbox,
     parties::Enrolments,
 };
-use crate::local::wall_clock;
-use commonware_runtime::{Clock, Runner as _, Spawner, Supervisor, tokio as runtime};
+use commonware_runtime::{Clock, Spawner};
 use dmdl_audit_ledger::{
     channel::{Channel, Notice, Pace, Standing},
     clock::WallClock,
     endorse::Quota,
     execute::ExecuteError,
-    mdca::{Chain, Engine, NetworkConfig, Peer, PeerError, Post},
-    process::{self, ProcessError, Steady},
-    store::{MemoryBudget, RocksStore, Store, StoreError},
+    mdca::{Chain, Peer, PeerError, Post},
+    process::ProcessError,
+    store::{Store, StoreError},
 };
 use dmdl_types::{
+    charter::CharterError,
     checkpoint::CosigningKey,
-    genesis::Genesis,
-    id::{Height, NodeId},
+    genesis::{Founding, Genesis},
+    id::NodeId,
     sign::SigningKey,
 };
 use dmdl_vault::store::PayloadStore;
 use rand_core::CryptoRng;
 use std::{
-    fs::DirEntry,
     net::SocketAddr,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
-    thread,
-    time::{Duration, Instant},
 };
-use tokio::sync::{Notify, mpsc, oneshot};
-
-/// Worker threads of one node's runtime.
-const WORKERS: usize = 2;
-/// How long a node that broke the protocol stays disconnected: about an epoch of a busy channel.
-const BLOCK_DURATION: Duration = Duration::from_secs(60);
-
-/// The file that the engine's runtime locks its folder with.
-const LOCK_FILE: &str = ".hold";
+use tokio::sync::{Notify, mpsc};
 
 /// What a node is started with.
 #[derive(Debug)]
@@ -79,9 +67,14 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
-    /// The folder has lost a part, and with it what this node knows of its own votes.
-    #[error("`{0}` lacks its `engine` or its `ledger` folder: restore both together, or join as a new node")]
+    /// A channel has lost a part of what the node keeps, and with it what this node knows of its own votes.
+    #[error(
+        "the channel in `{0}` lacks its `ledger` folder, or the node its `engine` folder: restore both together, or join as a new node"
+    )]
     Incomplete(String),
+    /// A charter that is kept founds nothing any more.
+    #[error("a charter that is kept here is not valid: {0}")]
+    Charter(CharterError),
     /// It cannot be told whether it may vote.
     #[error(transparent)]
     FirstStart(#[from] FirstStartError),
@@ -142,7 +135,7 @@ where
     pub fn assemble(
         runtime: E,
         wall: WallClock,
-        genesis: &Genesis,
+        founding: &Founding,
         (key, cosigning): (SigningKey, CosigningKey),
         backing: Backing<S>,
         posts: Posts,
@@ -152,15 +145,15 @@ where
             runtime.child("channel"),
             wall,
             store.clone(),
-            genesis.clone(),
+            founding.clone(),
             (NodeId::of_key(key.public()), standing),
             super::custody::judge,
             Pace::default(),
         )?;
         let (channel, notices): (_, mpsc::Receiver<Notice>) = opened;
         let mut rng = runtime.child("rng");
-        let orderers = genesis.members.iter().filter(|m| m.roles.orderer).count();
-        let keeper = Keeper::open(&key, genesis.domain(), store, secrets, orderers, &mut rng)?;
+        let orderers = founding.members.iter().filter(|m| m.roles.orderer).count();
+        let keeper = Keeper::open(&key, founding.domain, store, secrets, orderers, &mut rng)?;
         let Posts { gossip, requests } = posts;
         let node = Arc::new(Self {
             channel,
@@ -198,150 +191,4 @@ where
         // A second engine for the same node would be refused its folder long before.
         let _ = self.chain.set(chain);
     }
-}
-
-/// A node that runs on threads of its own; dropped, it stops as a crash would.
-pub struct Handle {
-    node: SharedNode<Steady, RocksStore>,
-    standing: Standing,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl std::fmt::Debug for Handle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Handle({:?})", self.node)
-    }
-}
-
-impl Handle {
-    /// Starts a node and waits until it is ready.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let folder = |path: &PathBuf| {
-            let failed = |source| StartError::Folder { path: path.display().to_string(), source };
-            std::fs::create_dir_all(path).map_err(failed)
-        };
-        folder(&config.dir)?;
-        // With only one of the two folders, this node could vote again where it has voted before. The
-        // ledger is made before the engine writes anything.
-        let voted = has_journals(&config.dir.join("engine"));
-        let ledger = config.dir.join("ledger");
-        if voted && !ledger.exists() {
-            return Err(StartError::Incomplete(config.dir.display().to_string()));
-        }
-        folder(&config.vault)?;
-        let token = StartToken { network: config.genesis.id(), node: NodeId::of_key(config.key.public()) };
-        // Before there is an engine that could speak.
-        let standing = token.spend(&config.start_token, &config.dir, &ledger)?;
-        let (ready, started) = std::sync::mpsc::channel();
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || {
-            let runner = runtime::Runner::new(
-                runtime::Config::new().with_worker_threads(WORKERS).with_storage_directory(config.dir.join("engine")),
-            );
-            runner.start(|context| async move {
-                let context = Steady::new(context, Instant::now());
-                match run(&context, config, voted, standing).await {
-                    Ok((node, mut engine)) => {
-                        // Who asked for the node may have gone; then it stops at once.
-                        let _ = ready.send(Ok(node));
-                        tokio::select! {
-                            _ = stopped => {}
-                            halt = engine.stopped() => tracing::error!(%halt, "the node stops"),
-                        }
-                        engine.abort().await;
-                    }
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                    }
-                }
-            });
-        });
-        let node = started.recv().map_err(|_| StartError::Ended)??;
-        Ok(Self { node, standing, stop: Some(stop), thread: Some(thread) })
-    }
-
-    /// Whether it could vote when it started.
-    #[must_use]
-    pub const fn standing(&self) -> Standing {
-        self.standing
-    }
-
-    /// The node.
-    #[must_use]
-    pub const fn node(&self) -> &SharedNode<Steady, RocksStore> {
-        &self.node
-    }
-
-    /// Whether the node has stopped by itself.
-    #[must_use]
-    pub fn has_stopped(&self) -> bool {
-        self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
-    }
-
-    /// Stops the node and waits until its folder is free.
-    pub fn stop(mut self) {
-        self.halt();
-    }
-
-    fn halt(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(thread) = self.thread.take() {
-            // A panic in the node was printed where it happened.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.halt();
-    }
-}
-
-/// Whether the engine has written anything into its folder. A start that was refused leaves the folder
-/// with a lock file, which must not make the next start trust it.
-fn has_journals(engine: &Path) -> bool {
-    let journal = |file: std::io::Result<DirEntry>| file.is_ok_and(|file| file.file_name() != LOCK_FILE);
-    engine.read_dir().is_ok_and(|mut files| files.any(journal))
-}
-
-async fn run(
-    context: &Steady,
-    config: NodeConfig,
-    voted: bool,
-    standing: Standing,
-) -> Result<(SharedNode<Steady, RocksStore>, Engine), StartError> {
-    let NodeConfig { genesis, key, cosigning, start_token: _, listen, peers, dir, vault } = config;
-    tracing::info!(?standing, "the node starts");
-    let members = NonZeroUsize::new(genesis.members.len()).unwrap_or(NonZeroUsize::MIN);
-    let network = NetworkConfig { network: genesis.id(), listen, members_max: members, block_duration: BLOCK_DURATION };
-    let engine_key = SigningKey::from_seed(key.seed().expose(|seed| dmdl_types::secret::Secret32::new(*seed)));
-    // Everybody dials everybody: a gateway of one hospital asks the endorser and the custodian of another, although
-    // neither of the two orders, and a remark goes to all.
-    let connections = process::connect(context, wall_clock(), &engine_key, &network, &peers, &[])?;
-
-    let unusable = |path: &PathBuf, source| StartError::Folder { path: path.display().to_string(), source };
-    let beside = dir.join("beside");
-    let backing = Backing {
-        standing,
-        store: RocksStore::open(&dir.join("ledger"), &MemoryBudget::default())?,
-        secrets: super::custody::open_secrets(&dir.join("custodian"))?,
-        payloads: PayloadStore::in_folder(&vault).map_err(|source| unusable(&vault, source))?,
-        beside: Beside::in_folder(&beside, &genesis.domain()).map_err(|source| unusable(&beside, source))?,
-    };
-    let posts = Posts { gossip: connections.gossip, requests: connections.requests };
-    let node = Node::assemble(context.child("dmdl"), wall_clock(), &genesis, (key, cosigning), backing, posts)?;
-    if !voted && node.channel().tip().height > Height::new(0) {
-        return Err(StartError::Incomplete(dir.display().to_string()));
-    }
-
-    let engine = process::start(context, &engine_key, &genesis, node.channel().clone(), connections.wires).await?;
-    node.drive(engine.chain().clone());
-    Ok((node, engine))
 }

@@ -76,7 +76,7 @@ impl World {
             // It answers for the name that clients know the attacker by.
             let names = vec![listener.local_addr().unwrap().to_string()];
             let config = Config { listen: here, names, uploads: dir.path().join("uploads"), ..Config::default() };
-            let honest = Server::start(config, network.node(0).node().clone()).await.unwrap();
+            let honest = Server::start(config, network.node(0).host().clone()).await.unwrap();
             let evil = Mitm::start(listener, honest.address());
             (honest, evil)
         });
@@ -147,8 +147,8 @@ impl World {
     /// Somebody at the attacker's gateway, in this process.
     pub(crate) fn victim(&self, identity: &Identity, seed: u64) -> Victim {
         let pin = Some(self.evil.certificate_sha256);
-        let gateway = HttpGateway::new(&self.url(), pin, self.genesis(), &identity.key).unwrap();
-        Client::new(Trust::new(self.genesis().clone()), identity.key(), gateway, TestRng::new(seed), PATIENCE)
+        let gateway = HttpGateway::new(&self.url(), pin, &self.genesis().founding(), &identity.key).unwrap();
+        Client::new(Trust::new(self.genesis().founding()), identity.key(), gateway, TestRng::new(seed), PATIENCE)
     }
 
     /// Registers a record at the attacker's gateway, while that behaves, as the owner; every node has a share.

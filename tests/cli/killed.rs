@@ -123,7 +123,7 @@ fn killed_at_any_moment_it_resumes_and_forgets_nothing() {
     up.insist("officer", &["audit", "export", "--out", out.to_str().unwrap()]);
     let pin: toml::Table = toml::from_str(&fs::read_to_string(up.network().join("network.toml")).unwrap()).unwrap();
     let genesis: Genesis = pin["genesis"].clone().try_into().unwrap();
-    let trail = bundle::verify(&fs::read(out).unwrap(), &genesis).unwrap();
+    let trail = bundle::verify(&fs::read(out).unwrap(), &genesis.founding()).unwrap();
     for (transaction, verdict) in &told.verdicts {
         let (_, event) = trail
             .events

@@ -11,10 +11,12 @@
 mod bad_files;
 mod bad_input;
 mod bench;
+mod channels;
 mod clerks;
 mod decisions;
 mod demo;
 mod expiry;
+mod governance;
 mod harness;
 mod killed;
 mod kinds;

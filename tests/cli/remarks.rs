@@ -99,8 +99,12 @@ fn holding(folder: &Path, text: &str) -> Vec<PathBuf> {
 
 /// Where the four nodes keep something beside the ledger.
 fn beside(up: &Up, shelf: &str, id: &str) -> Vec<PathBuf> {
-    let nodes = fs::read_dir(up.network().join("nodes")).unwrap().map(|node| node.unwrap().path().join("beside"));
-    let all = nodes.map(|node| node.join(shelf).join(&id[..2]).join(id));
+    let nodes = fs::read_dir(up.network().join("nodes")).unwrap().map(|node| node.unwrap().path().join("channels"));
+    // The vault is among them, and has no channels.
+    let channels = nodes.flat_map(|node| fs::read_dir(node).into_iter().flatten());
+    let all = channels
+        .map(|channel| channel.unwrap().path().join("beside"))
+        .map(|node| node.join(shelf).join(&id[..2]).join(id));
     all.filter(|path| path.exists()).collect()
 }
 

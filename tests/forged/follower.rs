@@ -43,7 +43,7 @@ pub(crate) enum Refusal {
 /// Reads a block and what makes it final, verifies both, and executes it: all that a follower does.
 pub(crate) fn follow(executor: &mut Executor<MemoryStore>, handed: &Handed) -> Result<(), Refusal> {
     let block = EngineBlock::decode(&handed.block)?.block().clone();
-    let (domain, epoch) = (executor.genesis().domain(), block.header.epoch);
+    let (domain, epoch) = (executor.founding().domain, block.header.epoch);
     let config = executor.epoch_config(epoch).map_err(ExecuteError::from)?;
     let committee = config.ok_or(ExecuteError::NoConfiguration(epoch))?.orderers();
     let certificate = FinalityCertificate::decode(&handed.certificate).map_err(FinalityError::from)?;

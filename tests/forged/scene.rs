@@ -58,7 +58,8 @@ impl Scene {
         let network = Network::start();
         let (story, blocks, certificates) = network.run(async {
             let story = story::tell(&network).await;
-            let (mut blocks, mut certificates) = (vec![Block::genesis(network.nodes.genesis())], vec![None]);
+            let (mut blocks, mut certificates) =
+                (vec![Block::genesis(&network.nodes.genesis().founding())], vec![None]);
             for height in 1..=network.node(0).channel().tip().height.get() {
                 let block = network.chain().block(Height::new(height)).await.expect("it is final");
                 blocks.push(block.block().clone());
@@ -120,7 +121,7 @@ impl Scene {
     /// A follower that has executed the real chain below a height.
     pub(crate) fn follower(&self, height: usize) -> (MemoryStore, Executor<MemoryStore>) {
         let store = MemoryStore::new();
-        let mut executor = Executor::open(store.clone(), self.genesis().clone(), judge).unwrap();
+        let mut executor = Executor::open(store.clone(), self.genesis().founding(), judge).unwrap();
         for block in &self.finals[..height - 1] {
             executor.execute(block).unwrap();
         }

@@ -146,7 +146,7 @@ pub(crate) fn table(scene: &Scene) -> Tally {
         answer: Ok,
     };
     let accepts = |shown: &Shown| -> Result<(), BelieveError> {
-        let trust = Trust::new(scene.genesis().clone());
+        let trust = Trust::new(scene.genesis().founding());
         let honest = scene.network.node(2);
         scene.network.run(async {
             if let Some(before) = &shown.before {

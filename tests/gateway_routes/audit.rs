@@ -103,14 +103,14 @@ fn a_bundle_is_verified_with_nothing_but_the_genesis() {
     ] {
         let answer = world.get(Some(who), &format!("audit/export?{query}"));
         assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/octet-stream")));
-        let report = bundle::verify(&answer.body, world.genesis()).unwrap();
+        let report = bundle::verify(&answer.body, &world.genesis().founding()).unwrap();
         assert!(report.events.iter().any(|(_, event)| event.transaction == asked.transaction), "{query}");
         let mut forged = answer.body.to_vec();
         let middle = forged.len() / 2;
         forged[middle] ^= 1;
-        assert!(bundle::verify(&forged, world.genesis()).is_err());
+        assert!(bundle::verify(&forged, &world.genesis().founding()).is_err());
         let elsewhere = dmdl_types::genesis::Genesis { seed: [1; 32], ..world.genesis().clone() };
-        assert!(matches!(bundle::verify(&answer.body, &elsewhere), Err(BundleError::OtherLedger)));
+        assert!(matches!(bundle::verify(&answer.body, &elsewhere.founding()), Err(BundleError::OtherLedger)));
     }
     let two = format!("audit/export?record={record}&actor={key}");
     world.get(Some(officer), &two).problem(400, "bad_query");
@@ -123,7 +123,7 @@ fn a_bundle_is_verified_with_nothing_but_the_genesis() {
 impl super::world::Answer {
     /// A bundle of nothing is a proof that there is nothing.
     fn json_or_bundle(&self, genesis: &dmdl_types::genesis::Genesis) {
-        let report = bundle::verify(&self.body, genesis).unwrap();
+        let report = bundle::verify(&self.body, &genesis.founding()).unwrap();
         assert!(report.events.is_empty());
     }
 }

@@ -218,6 +218,9 @@ fn who_is_not_enrolled_is_told_nothing() {
     let routes = [
         "records",
         "requests",
+        "configuration",
+        "proposals",
+        &format!("proposals/{id}"),
         "audit/events",
         "audit/export",
         "events",

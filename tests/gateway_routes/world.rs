@@ -120,8 +120,8 @@ impl World {
         self.close_gateway();
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = Config { listen, uploads: self.uploads(), ..Config::default() };
-        let node = self.nodes.node(0).expect("the node runs").node().clone();
-        let server = self.runtime.block_on(Server::start(config, node)).unwrap();
+        let host = self.nodes.node(0).expect("the node runs").host().clone();
+        let server = self.runtime.block_on(Server::start(config, host)).unwrap();
         *self.gateway.lock().unwrap() = Some(server);
     }
 
@@ -211,8 +211,8 @@ impl World {
     /// A person at the gateway, across HTTP.
     pub(crate) fn across(&self, who: &Identity) -> HttpPerson {
         let url = format!("http://{}", self.address());
-        let gateway = HttpGateway::new(&url, None, self.genesis(), &who.key).unwrap();
-        Client::new(Trust::new(self.genesis().clone()), who.key(), gateway, os_rng(), PATIENCE)
+        let gateway = HttpGateway::new(&url, None, &self.genesis().founding(), &who.key).unwrap();
+        Client::new(Trust::new(self.genesis().founding()), who.key(), gateway, os_rng(), PATIENCE)
     }
 
     /// Sends a request: signed, unless nobody in particular asks.

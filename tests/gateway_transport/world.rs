@@ -90,14 +90,14 @@ impl World {
 
     fn serve(&self, config: Config) -> Server {
         let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
-        let node = self.nodes.node(0).expect("the node runs").node().clone();
-        self.runtime.block_on(Server::start(config, node)).unwrap()
+        let host = self.nodes.node(0).expect("the node runs").host().clone();
+        self.runtime.block_on(Server::start(config, host)).unwrap()
     }
 
     /// Starts a gateway and says why it cannot.
     pub(crate) fn try_serve(&self, config: Config) -> Result<Server, dmdl::gateway::ServeError> {
-        let node = self.nodes.node(0).expect("the node runs").node().clone();
-        self.runtime.block_on(Server::start(config, node))
+        let host = self.nodes.node(0).expect("the node runs").host().clone();
+        self.runtime.block_on(Server::start(config, host))
     }
 
     /// A plain gateway with other limits.

@@ -2,19 +2,19 @@
 
 use super::{
     clock::millis,
-    cluster::{Cluster, NODES, Seat, SimNode},
+    cluster::{Cluster, SEATS, SimNode},
+    conduct::{Conduct, REJOINED_KEY},
+    log::Log,
     people::{is_allowed, is_revoked},
+    seat::Seat,
 };
 use commonware_cryptography::{Hasher as _, Sha256};
 use dmdl_audit_ledger::{
     log,
     store::{MemoryStore, Reader, Space, Store as _},
-    world::{self, GrantRow, RecordRow},
+    world::{self, GrantRow},
 };
-use dmdl_types::{
-    event::{Action, Event, Verdict},
-    id::{BlockDigest, GrantId, Height, NodeId, TransactionId, UnixMillis},
-};
+use dmdl_types::id::{BlockDigest, Epoch, Height, NodeId, TransactionId, UnixMillis};
 use dmdl_vault::custodian::{CLOCK_BOUND_MS, STALENESS_MIN_MS};
 use std::{
     cell::RefCell,
@@ -27,9 +27,10 @@ const AGREED: [Space; 5] = [Space::State, Space::Log, Space::Events, Space::Inde
 
 /// More transactions of people than are ever on their way here.
 const WAITING_MAX: usize = 64;
+/// Who is so many blocks behind is catching up, and cannot know of most transactions what became of them.
+const BEHIND: u64 = 20;
 
 /// What was seen of all nodes, over their crashes.
-#[derive(Default)]
 pub(crate) struct Checker {
     seen: RefCell<Seen>,
 }
@@ -38,12 +39,20 @@ pub(crate) struct Checker {
 struct Seen {
     blocks: BTreeMap<u64, (BlockDigest, UnixMillis)>,
     states: BTreeMap<u64, ([u8; 32], BTreeSet<usize>)>,
-    heights: [u64; NODES],
-    sizes: [u64; NODES],
+    heights: [u64; SEATS],
+    sizes: [u64; SEATS],
     log: Log,
+    conduct: Conduct,
 }
 
 impl Checker {
+    /// For a run in which faults of no node can be proved but of this one.
+    pub(crate) fn new(culprit: Option<NodeId>) -> Self {
+        let log = Log::new(culprit.is_some());
+        let seen = Seen { log, conduct: Conduct::new(culprit), ..Seen::default() };
+        Self { seen: RefCell::new(seen) }
+    }
+
     /// Follows one node through its lives; never returns.
     pub(crate) async fn watch(&self, cluster: &Cluster, position: usize) {
         let seat = &cluster.seats[position];
@@ -62,16 +71,23 @@ impl Checker {
     }
 
     async fn follow(&self, cluster: &Cluster, node: &SimNode, position: usize) {
-        let store = &cluster.seats[position].store;
+        let seat = &cluster.seats[position];
+        let store = &seat.store();
         let mut linked = None;
         loop {
             let executed = node.channel().executed_next();
             let now = node.channel().tip();
             self.tip(store, position, now.height, now.size);
+            self.conduct(|conduct| {
+                conduct.look(store, now.epoch);
+                conduct.rejoined(store, seat.id(), node.channel().config().unwrap().epoch);
+            });
             self.released(store, position);
-            assert!(now.time <= cluster.latest_block_time(), "no quorum's clocks can have come to {}", now.time);
+            let config = node.channel().epoch_config(now.epoch).unwrap().unwrap();
+            assert!(now.time <= cluster.latest_block_time(&config), "no quorum's clocks can have come to {}", now.time);
             let waiting = node.channel().waiting_transactions();
-            assert!(waiting <= WAITING_MAX, "{waiting} transactions wait at node {position}");
+            let is_behind = now.height.get() + BEHIND < self.highest();
+            assert!(waiting <= WAITING_MAX || is_behind, "{waiting} transactions wait at node {position}");
             linked = Some(self.chain(node, linked, now.height).await);
             executed.await;
         }
@@ -85,11 +101,14 @@ impl Checker {
                 return Height::new(height - 1);
             };
             let (header, digest) = (block.header(), block.block_digest());
-            let blocks = &mut self.seen.borrow_mut().blocks;
+            let config = node.channel().epoch_config(header.epoch).unwrap().unwrap();
+            let Seen { blocks, conduct, .. } = &mut *self.seen.borrow_mut();
             if let Some((before, time)) = height.checked_sub(1).and_then(|before| blocks.get(&before)) {
                 assert_eq!(header.parent, *before, "block {height} does not extend the one before");
                 assert!(header.time > *time, "time does not go forward at block {height}");
             }
+            let parent = height.checked_sub(1).and_then(|before| blocks.get(&before)).map(|(_, time)| *time);
+            conduct.header(&config, header, parent);
             let first = blocks.entry(height).or_insert((digest, header.time));
             assert_eq!(first.0, digest, "a fork at height {height}");
         }
@@ -132,15 +151,27 @@ impl Checker {
         }
     }
 
+    /// A node loses everything, and begins anew: in this epoch, and at this time.
+    pub(crate) fn forgets(&self, position: usize, node: NodeId, epoch: Epoch, at: UnixMillis) {
+        let Seen { heights, sizes, conduct, .. } = &mut *self.seen.borrow_mut();
+        (heights[position], sizes[position]) = (0, 0);
+        conduct.forgets(node, epoch, at);
+    }
+
     /// The highest block that anybody has executed.
     pub(crate) fn highest(&self) -> u64 {
         self.seen.borrow().heights.into_iter().max().unwrap()
     }
 
-    /// The lowest height from `height` on at which all nodes were found to be equal.
-    pub(crate) fn all_equal_from(&self, height: u64) -> Option<(u64, [u8; 32])> {
+    /// The lowest height from `height` on at which all of these nodes were found to be equal.
+    pub(crate) fn all_equal_from(&self, height: u64, nodes: &BTreeSet<usize>) -> Option<(u64, [u8; 32])> {
         let seen = self.seen.borrow();
-        seen.states.range(height..).find(|(_, (_, who))| who.len() == NODES).map(|(at, (state, _))| (*at, *state))
+        let mut states = seen.states.range(height..);
+        states.find(|(_, (_, who))| who.is_superset(nodes)).map(|(at, (state, _))| (*at, *state))
+    }
+
+    pub(crate) fn conduct<T>(&self, look: impl FnOnce(&mut Conduct) -> T) -> T {
+        look(&mut self.seen.borrow_mut().conduct)
     }
 
     pub(crate) fn with_log<T>(&self, read: impl FnOnce(&Log) -> T) -> T {
@@ -183,7 +214,9 @@ fn digest(store: &MemoryStore) -> [u8; 32] {
     let snapshot = store.snapshot();
     let mut hasher = Sha256::default();
     for space in AGREED {
-        for (key, value) in snapshot.scan(space, &[], None, usize::MAX).unwrap() {
+        let rows = snapshot.scan(space, &[], None, usize::MAX).unwrap();
+        // A node's own note, of which the others know nothing.
+        for (key, value) in rows.into_iter().filter(|(key, _)| (space, key.as_slice()) != (Space::Meta, REJOINED_KEY)) {
             for bytes in [key, value] {
                 hasher.update(&(bytes.len() as u64).to_be_bytes());
                 hasher.update(&bytes);
@@ -191,74 +224,4 @@ fn digest(store: &MemoryStore) -> [u8; 32] {
         }
     }
     hasher.finalize().1.0
-}
-
-/// The audit log that all nodes share, and what it says so far.
-#[derive(Default)]
-pub(crate) struct Log {
-    pub(crate) events: Vec<Event>,
-    pub(crate) released: BTreeSet<(dmdl_types::sign::PublicKey, TransactionId)>,
-    once: BTreeSet<(TransactionId, u32)>,
-    allowed: BTreeSet<TransactionId>,
-    uses: BTreeMap<GrantId, BTreeSet<u32>>,
-    revoked: BTreeSet<GrantId>,
-}
-
-impl Log {
-    /// Takes an event that a node has: one that another node had before, or the next one.
-    fn take(&mut self, at: u64, event: Event, store: &MemoryStore) {
-        let at = usize::try_from(at).unwrap();
-        if let Some(known) = self.events.get(at) {
-            assert_eq!(*known, event, "two logs differ at {at}");
-            return;
-        }
-        assert_eq!(self.events.len(), at);
-        if let Some(before) = self.events.last() {
-            let later = (event.height, event.time) > (before.height, before.time);
-            let together = (event.height, event.time) == (before.height, before.time);
-            assert!(together || (later && event.time > before.time), "event {at} is out of time");
-        }
-        assert!(self.once.insert((event.transaction, event.item)), "transaction {} has two events", event.transaction);
-        self.rules(&event, store);
-        self.events.push(event);
-    }
-
-    fn rules(&mut self, event: &Event, store: &MemoryStore) {
-        let outcome = &event.outcome;
-        match (event.action, outcome.verdict) {
-            (Action::Decrypt, Verdict::Allow) => {
-                self.allowed.insert(event.transaction);
-                self.decryption(event, store);
-            }
-            (Action::RevokeGrant, Verdict::Applied) => {
-                self.revoked.extend(outcome.grant);
-            }
-            (Action::Evidence, _) => panic!("a node that follows the rules is accused: {event:?}"),
-            (Action::Complain, _) => panic!("a dealer that follows the rules is accused: {event:?}"),
-            (Action::Release, verdict) => {
-                let decryption = event.refers_to.expect("a release is of a decryption");
-                assert!(self.allowed.contains(&decryption), "a release of {decryption} is marked without ALLOW");
-                if verdict == Verdict::Applied {
-                    self.released.insert((event.actor, decryption));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn decryption(&mut self, event: &Event, store: &MemoryStore) {
-        let Some(grant) = event.outcome.grant else {
-            let record: RecordRow = world::read(store, &event.record.unwrap()).unwrap().unwrap();
-            assert_eq!(record.owner, event.actor, "without a grant, only an owner opens");
-            return;
-        };
-        assert!(!self.revoked.contains(&grant), "revoked grant {grant} allowed {}", event.transaction);
-        let row: GrantRow = world::read(store, &grant).unwrap().unwrap();
-        assert_eq!((Some(row.record), row.requester), (event.record, event.actor), "a grant is for one and for one");
-        let uses = self.uses.entry(grant).or_default();
-        let number = event.outcome.use_number.unwrap().get();
-        assert!(uses.insert(number), "use {number} of grant {grant} was made twice");
-        assert!(uses.len() <= usize::try_from(row.terms.uses).unwrap(), "grant {grant} was used too often");
-        assert!((1..=row.terms.uses).contains(&number), "grant {grant} has no use {number}");
-    }
 }

@@ -1,46 +1,48 @@
-//! Four whole nodes on a simulated network, each of which can crash and come back.
+//! Four whole nodes on a simulated network, each of which can crash and come back, and a fifth that may join them.
 //!
 //! What outlives a crash is what a disk would keep: the committed batches of the store, the
 //! custodian's secrets, and what the engine has synced. Everything else goes with the node's tasks.
 
 use super::{
-    clock::SimClock,
     plan::{HEALED, Plan},
+    seat::{Ground, Seat, secret},
+    wire::{Ends, wire},
 };
-use commonware_codec::{Copying, DecodeExt as _};
 use commonware_cryptography::ed25519;
-use commonware_p2p::simulated::{self, Control, Link, Network, Oracle};
-use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as _, deterministic};
-use commonware_utils::{NZU32, NZUsize};
+use commonware_p2p::{
+    Sender,
+    simulated::{self, Link, Network, Oracle},
+};
+use commonware_runtime::{Clock as _, Handle, Spawner as _, Supervisor as _, deterministic};
+use commonware_utils::NZUsize;
 use dmdl::node::{Backing, Beside, Node, Posts, Secrets, SharedNode};
 use dmdl_audit_ledger::{
-    channel::{Latest, Standing},
-    mdca::{
-        self, CLOCK_BOUND_MS, Engine, EngineBlock, Links, Post, Seats, Timing, WIRE_BYTES_MAX, WireReceiver,
-        WireSender, message_bytes_max,
-    },
+    channel::Standing,
+    mdca::{self, CLOCK_BOUND_MS, Engine, EngineBlock, Seats, Timing, message_bytes_max},
     store::MemoryStore,
 };
 use dmdl_types::{
     block::Block,
-    checkpoint::CosigningKey,
-    genesis::{ChannelConfig, Genesis, Member, NodeRoles, Person, Role, faults},
+    genesis::{ChannelConfig, EpochConfig, Genesis, Member, NodeRoles, Person, Role, faults},
     id::{ChannelName, DisplayName, NodeId, OrgId, UnixMillis},
     mdca::MdcaConfig,
     secret::Secret32,
     sign::SigningKey,
 };
-use dmdl_vault::{custodian::MemoryKeys, store::PayloadStore};
-use rand_core::Rng as _;
+use dmdl_vault::store::PayloadStore;
 use std::{
-    cell::RefCell,
     num::NonZeroU64,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 use tokio::sync::oneshot;
 
+/// The nodes of the genesis document.
 pub(crate) const NODES: usize = 4;
+/// Those, and one that is no member at first.
+pub(crate) const SEATS: usize = NODES + 1;
+/// The one that is no member at first.
+pub(crate) const NEWCOMER: usize = NODES;
 pub(crate) const ORGS: [&str; NODES] = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
 
 pub(crate) type Runtime = deterministic::Context;
@@ -54,43 +56,17 @@ pub(crate) struct Cluster {
     payloads: PayloadStore,
 }
 
-/// A node's place: what stays when the node goes.
-pub(crate) struct Seat {
-    pub(crate) store: MemoryStore,
-    /// The node, while it runs.
-    pub(crate) up: Latest<Option<SimNode>>,
-    pub(crate) clock: Arc<SimClock>,
-    seed: [u8; 32],
-    cosigning: [u8; 32],
-    secrets: Arc<Mutex<MemoryKeys>>,
-    task: RefCell<Option<Handle<()>>>,
-}
-
-impl Seat {
-    fn key(&self) -> SigningKey {
-        SigningKey::from_seed(Secret32::new(self.seed))
-    }
-
-    fn peer(&self) -> ed25519::PublicKey {
-        ed25519::PublicKey::decode(Copying(self.key().public().as_bytes())).unwrap()
-    }
-
-    pub(crate) fn id(&self) -> NodeId {
-        NodeId::of_key(self.key().public())
-    }
-}
-
 impl Cluster {
     /// Four nodes of four organisations, running, and people with these keys and roles.
     pub(crate) async fn start(runtime: Runtime, plan: &Plan, people: &[([u8; 32], Role)]) -> Self {
-        let seats: Vec<Seat> = (0..NODES).map(|_| Seat::new(&runtime)).collect();
+        let seats: Vec<Seat> = (0..SEATS).map(|position| Seat::new(&runtime, position)).collect();
         for (position, seat) in seats.iter().enumerate() {
             seat.clock.set(plan.clock_at_first(position));
         }
-        let genesis = genesis(&runtime, &seats, plan, people);
+        let genesis = genesis(&runtime, &seats[..NODES], plan, people);
         let config = simulated::Config {
-            max_size: message_bytes_max().max(u32::try_from(WIRE_BYTES_MAX).unwrap()),
-            max_peers_per_set: NZUsize!(NODES),
+            max_size: message_bytes_max(),
+            max_peers_per_set: NZUsize!(SEATS),
             disconnect_on_block: true,
             tracked_peer_sets: NZUsize!(1),
         };
@@ -113,55 +89,122 @@ impl Cluster {
         self.seats.iter().position(|seat| seat.id() == node).unwrap()
     }
 
+    /// The seats of the genesis document's nodes.
+    pub(crate) fn founders(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().take(NODES)
+    }
+
+    /// The seats of the members.
+    pub(crate) fn members(&self) -> impl DoubleEndedIterator<Item = &Seat> {
+        self.seats.iter().filter(|seat| seat.member.get())
+    }
+
     /// Starts a node on whatever it left behind.
     pub(crate) async fn boot(&self, position: usize) {
         let seat = &self.seats[position];
+        let mut ends = wire(self.oracle.control(seat.peer()), Arc::clone(&seat.manners), None).await;
+        let ground = seat.ground.borrow().clone();
+        let node = self.live("node", position, ground, ends.pop().unwrap()).await;
+        seat.up.set(Some(node));
+    }
+
+    /// Starts two nodes under one identity: one on whatever it left behind, the other on nothing.
+    pub(crate) async fn boot_twins(&self, position: usize) {
+        let seat = &self.seats[position];
         let control = self.oracle.control(seat.peer());
-        let (links, gossip, requests) = wire(&control).await;
-        let (genesis, keys) =
-            (self.genesis.clone(), (seat.key(), CosigningKey::from_seed(Secret32::new(seat.cosigning))));
+        let twins = Some(self.runtime.child("twins"));
+        let mut ends = wire(control, Arc::clone(&seat.manners), twins).await;
+        let second = Ground::empty(format!("twin-{position}-"), Standing::Votes);
+        let _unwatched = self.live("twin", position, second, ends.pop().unwrap()).await;
+        let ground = seat.ground.borrow().clone();
+        let node = self.live("node", position, ground, ends.pop().unwrap()).await;
+        seat.up.set(Some(node));
+    }
+
+    /// Runs one node; the last one of a seat is the seat's mouth.
+    async fn live<S: Sender<PublicKey = ed25519::PublicKey>>(
+        &self,
+        name: &'static str,
+        position: usize,
+        ground: Ground,
+        ends: Ends<S>,
+    ) -> SimNode {
+        let seat = &self.seats[position];
+        let (genesis, keys, blocker) =
+            (self.genesis.clone(), (seat.key(), seat.cosigning_key()), self.oracle.control(seat.peer()));
         let backing = Backing {
-            standing: Standing::Votes,
-            store: seat.store.reopen().unwrap(),
-            secrets: Secrets::Memory(Arc::clone(&seat.secrets)),
+            standing: ground.standing,
+            store: ground.store.reopen().unwrap(),
+            secrets: Secrets::Memory(Arc::clone(&ground.secrets)),
             payloads: self.payloads.clone(),
             beside: Beside::in_memory(),
         };
         let (engine_key, wall) = (seat.key(), seat.clock.wall());
         let (started, node) = oneshot::channel();
+        let Ends { links, gossip, requests } = ends;
         // One task is the whole node, so that aborting it is a crash.
-        let task = self.runtime.child("node").with_attribute("index", position).spawn(move |runtime| async move {
-            let posts = Posts { gossip: Post::carry(&runtime, gossip), requests: Post::carry(&runtime, requests) };
-            let node = Node::assemble(runtime.child("dmdl"), wall, &genesis, keys, backing, posts).unwrap();
-            let links = Seats::new(&runtime, links).seat(genesis.channel_id()).await.unwrap();
+        let task = self.runtime.child(name).with_attribute("index", position).spawn(move |runtime| async move {
+            let mut seats = Seats::new(&runtime, &engine_key, links, gossip, requests);
+            let mdca::Seat { links, members, gossip, requests } =
+                seats.seat(&runtime, genesis.channel_id()).await.unwrap();
+            let posts = Posts { gossip, requests };
+            let mouth = posts.gossip.outgoing.clone();
+            let node = Node::assemble(runtime.child("dmdl"), wall, &genesis.founding(), keys, backing, posts).unwrap();
             let config = mdca::Config {
                 domain: genesis.domain(),
                 epoch_length: NonZeroU64::new(genesis.channel.epoch_blocks).unwrap(),
-                genesis: EngineBlock::new(Block::genesis(&genesis)).unwrap(),
-                partition_prefix: format!("node-{position}-"),
+                genesis: EngineBlock::new(Block::genesis(&genesis.founding())).unwrap(),
+                partition_prefix: ground.partitions,
                 timing: Timing::default(),
                 ledger: node.channel().clone(),
-                blocker: control,
+                blocker,
             };
-            let mut engine = Engine::start(runtime.child("engine"), &engine_key, config, links).await.unwrap();
+            let engine = Engine::start(runtime.child("engine"), &engine_key, config, links, members);
+            let mut engine = engine.await.unwrap();
             node.drive(engine.chain().clone());
-            let _ = started.send(node);
+            let _ = started.send((node, mouth));
             let halt = engine.stopped().await;
             panic!("node {position} stopped by itself: {halt}");
         });
-        seat.up.set(Some(node.await.unwrap()));
-        seat.task.replace(Some(task));
+        seat.tasks.borrow_mut().push(task);
+        let (node, mouth) = node.await.unwrap();
+        seat.mouth.replace(Some(mouth));
+        node
     }
 
-    /// Ends a node between two of its steps.
+    /// Ends a node, with its twin if it has one, between two of its steps.
     pub(crate) async fn crash(&self, position: usize) {
         let seat = &self.seats[position];
-        let task = seat.task.take().unwrap();
-        task.abort();
+        let tasks = seat.tasks.take();
+        tasks.iter().for_each(Handle::abort);
         seat.up.set(None);
-        let _ = task.await;
+        seat.mouth.replace(None);
+        for task in tasks {
+            let _ = task.await;
+        }
         // The aborted tasks let go of their files when they are next polled.
         self.runtime.sleep(Duration::from_millis(10)).await;
+    }
+
+    /// Takes a node that is down everything that it has kept, what it knows of its own votes too.
+    pub(crate) fn wipe(&self, position: usize) {
+        self.seats[position].ground.replace(Ground::empty(format!("again-{position}-"), Standing::Rejoins));
+    }
+
+    /// Says something to all other members in the name of a node, over its gossip.
+    pub(crate) async fn say(&self, position: usize, message: Vec<u8>) {
+        let others = self.members().map(Seat::id).filter(|node| *node != self.seats[position].id()).collect();
+        let mouth = self.seats[position].mouth.borrow().clone();
+        if let Some(mouth) = mouth {
+            // Closed only when the node goes down.
+            let _ = mouth.send((others, message)).await;
+        }
+    }
+
+    /// The epoch that the foremost node is in.
+    pub(crate) fn epoch(&self) -> u64 {
+        let nodes = self.seats.iter().filter_map(|seat| seat.up.get());
+        nodes.map(|node| node.channel().config().unwrap().epoch.get()).max().unwrap_or_default()
     }
 
     /// Takes all faults off the network.
@@ -186,10 +229,11 @@ impl Cluster {
 
     /// The latest time that a final block may have: a quorum voted for it, each by a clock that was not
     /// behind it by more than the bound.
-    pub(crate) fn latest_block_time(&self) -> UnixMillis {
-        let mut shown: Vec<UnixMillis> = self.seats.iter().map(|seat| seat.clock.latest()).collect();
+    pub(crate) fn latest_block_time(&self, config: &EpochConfig) -> UnixMillis {
+        let seats = self.seats.iter().filter(|seat| config.member(seat.id()).is_some());
+        let mut shown: Vec<UnixMillis> = seats.map(|seat| seat.clock.latest()).collect();
         shown.sort();
-        shown[faults(NODES)].plus_ms(CLOCK_BOUND_MS)
+        shown[faults(shown.len())].plus_ms(CLOCK_BOUND_MS)
     }
 
     /// Who has cut off whom for breaking the protocol.
@@ -197,8 +241,18 @@ impl Cluster {
         self.oracle.blocked().await.unwrap().len()
     }
 
+    /// Lets those who have cut off a liar hear it again, and it them, as nodes do after a while; nobody else may be
+    /// cut off.
+    pub(crate) async fn forgive(&self, liar: usize) {
+        let liar = self.seats[liar].peer();
+        for (from, to) in self.oracle.blocked().await.unwrap() {
+            assert!(to == liar || from == liar, "an honest node was cut off by another");
+            self.oracle.unblock(from, to).await.unwrap();
+        }
+    }
+
     async fn connect(&self, link: &Link) {
-        let all = (0..NODES).flat_map(|from| (0..NODES).map(move |to| (from, to)));
+        let all = (0..SEATS).flat_map(|from| (0..SEATS).map(move |to| (from, to)));
         let links: Vec<_> = all.filter(|(from, to)| from != to).collect();
         // A link that is there already would stay as it is.
         self.cut(&links).await;
@@ -206,58 +260,13 @@ impl Cluster {
     }
 }
 
-type Sender = simulated::Sender<ed25519::PublicKey, Runtime>;
-type Receiver = simulated::Receiver<ed25519::PublicKey>;
-type Wire = (WireSender<Sender>, WireReceiver<Receiver>);
-
-/// The links of one node, as the real network has them.
-async fn wire(control: &Control<ed25519::PublicKey, Runtime>) -> (Links<Sender, Receiver>, Wire, Wire) {
-    let quota = Quota::per_second(NZU32!(1024));
-    let mut ends = Vec::new();
-    for channel in 0..7 {
-        ends.push(control.register(channel, quota).await.unwrap());
-    }
-    let [votes, certificates, resolver, blocks, backfill, gossip, requests] = ends.try_into().ok().unwrap();
-    let post = |(sender, receiver)| (WireSender::new(sender), WireReceiver::new(receiver));
-    (Links { votes, certificates, resolver, blocks, backfill }, post(gossip), post(requests))
-}
-
-impl Seat {
-    fn new(runtime: &Runtime) -> Self {
-        Self {
-            store: MemoryStore::new(),
-            up: Latest::new(None),
-            clock: Arc::new(SimClock::new(runtime.child("clock"))),
-            seed: secret(runtime),
-            cosigning: secret(runtime),
-            secrets: Arc::default(),
-            task: RefCell::default(),
-        }
-    }
-}
-
-/// A secret of the seed.
-pub(crate) fn secret(runtime: &Runtime) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    runtime.child("secret").fill_bytes(&mut bytes);
-    bytes
-}
-
 fn genesis(runtime: &Runtime, seats: &[Seat], plan: &Plan, people: &[([u8; 32], Role)]) -> Genesis {
-    let mut members: Vec<Member> = seats
-        .iter()
-        .zip(ORGS)
-        .map(|(seat, org)| Member {
-            node: seat.id(),
-            cosigning_key: CosigningKey::from_seed(Secret32::new(seat.cosigning)).public(),
-            org: OrgId::new(org).unwrap(),
-            roles: NodeRoles::ALL,
-        })
-        .collect();
+    let mut members: Vec<Member> =
+        seats.iter().zip(ORGS).map(|(seat, org)| seat.as_member(org, NodeRoles::ALL)).collect();
     members.sort();
     let mut people: Vec<Person> = people
         .iter()
-        .zip(ORGS)
+        .zip(ORGS.into_iter().cycle())
         .map(|((seed, role), org)| Person {
             key: SigningKey::from_seed(Secret32::new(*seed)).public(),
             org: OrgId::new(org).unwrap(),

@@ -91,7 +91,7 @@ impl Person<'_> {
         let changed = up.changed();
         let node = up.get()?;
         let rng = self.cluster.runtime().child("person");
-        let client = Client::new(Trust::new(self.cluster.genesis.clone()), self.key(), node, rng, PATIENCE);
+        let client = Client::new(Trust::new(self.cluster.genesis.founding()), self.key(), node, rng, PATIENCE);
         tokio::select! {
             biased;
             () = changed => None,
@@ -104,11 +104,12 @@ impl Person<'_> {
     /// Returns how many gave one.
     pub(crate) async fn ask_shares(&self, decryption: TransactionId) -> usize {
         let mut given = 0;
-        for seat in &self.cluster.seats {
-            let custodian = seat.id();
+        // Who has left keeps its shares, and gives them as long as its ledger is new enough: that is its own affair.
+        for seat in self.cluster.founders().filter(|seat| seat.member.get() && !seat.excused.get()) {
+            let (custodian, store) = (seat.id(), seat.store());
             let ask = async |client: &SimClient| client.gateway().release(custodian, decryption).await;
             for gateway in self.home..self.home + NODES {
-                let (revoked, before) = (is_revoked(&seat.store, decryption), Glance::at(seat));
+                let (revoked, before) = (is_revoked(&store, decryption), Glance::at(seat));
                 match self.attempt(gateway, ask).await {
                     Some(Ok(share)) => {
                         assert!(!revoked, "custodian {custodian} knew that the grant of {decryption} was revoked");
@@ -130,8 +131,8 @@ impl Person<'_> {
     /// INVARIANT: a share that left has its ALLOW in the log of the node that let it go, and asked
     /// again it is the same share.
     fn note_share(&self, custodian: NodeId, decryption: TransactionId, share: Vec<u8>) {
-        let store = &self.cluster.seats[self.cluster.seat_of(custodian)].store;
-        assert!(is_allowed(store, decryption), "custodian {custodian} gave a share for {decryption} without ALLOW");
+        let store = self.cluster.seats[self.cluster.seat_of(custodian)].store();
+        assert!(is_allowed(&store, decryption), "custodian {custodian} gave a share for {decryption} without ALLOW");
         let mut shares = self.told.shares.borrow_mut();
         let first = shares.entry((custodian, decryption)).or_insert_with(|| share.clone());
         assert!(*first == share, "custodian {custodian} gave two different answers for {decryption}");

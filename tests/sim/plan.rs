@@ -3,7 +3,7 @@
 //! Each seed has a random half of the kinds of faults: what only happens while something else does not
 //! happen is found too.
 
-use super::{clock, cluster::NODES};
+use super::{clock, cluster::NODES, twist::Twist};
 use commonware_p2p::simulated::Link;
 use commonware_utils::{Probability, probability};
 use rand_core::Rng;
@@ -79,6 +79,7 @@ pub(crate) struct Plan {
     /// The node that each person turns to first.
     pub(crate) homes: [usize; 4],
     pub(crate) record_len_bytes: [usize; 2],
+    pub(crate) twist: Twist,
 }
 
 impl Plan {
@@ -111,17 +112,26 @@ impl Plan {
             }
             clocks.push((victim, row));
         }
-        Self {
+        let mut plan = Self {
             latency: Duration::from_millis(1 + draw.below(if has(Kind::Slow) { 120 } else { 15 })),
             jitter: Duration::from_millis(draw.below(if has(Kind::Slow) { 40 } else { 4 })),
             loss_percent: draw.below(if has(Kind::Lossy) { 8 } else { 1 }),
-            epoch_blocks: [10, 40, 1000][draw.index(3)],
+            // Few enough that a run has many epochs.
+            epoch_blocks: 12 + draw.below(17),
             crashes,
             cuts,
             clocks,
             homes: std::array::from_fn(|_| draw.index(NODES)),
             record_len_bytes: std::array::from_fn(|_| draw.index(200_000)),
+            twist: Twist::draw(&mut draw),
+        };
+        if plan.twist.stands_alone() {
+            plan.crashes.clear();
+            plan.cuts.clear();
+            // Whose clock is far off makes no blocks that others vote for in time: that is a second one.
+            plan.clocks.clear();
         }
+        plan
     }
 
     pub(crate) fn link(&self) -> Link {
@@ -139,7 +149,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { latency, jitter, loss_percent, epoch_blocks, crashes, cuts, clocks, .. } = self;
+        let Self { latency, jitter, loss_percent, epoch_blocks, crashes, cuts, clocks, twist, .. } = self;
         write!(f, "links {latency:?}+-{jitter:?}, {loss_percent} % lost; epochs of {epoch_blocks}")?;
         for Episode { after, fault, lasts } in crashes {
             write!(f, "; after {after:?} node {fault} down for {lasts:?}")?;
@@ -155,23 +165,23 @@ impl fmt::Display for Plan {
                 write!(f, "; after {after:?} clock {node} {fault} for {lasts:?}")?;
             }
         }
-        Ok(())
+        write!(f, "{twist}")
     }
 }
 
 /// Draws from the seed.
-struct Draw<D>(D);
+pub(crate) struct Draw<D>(D);
 
 impl<D: FnMut(u64) -> u64> Draw<D> {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0(bound)
     }
 
-    fn index(&mut self, len: usize) -> usize {
+    pub(crate) fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap()
     }
 
-    fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
+    pub(crate) fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {
         Duration::from_millis(range.start + self.below(range.end - range.start))
     }
 

@@ -10,7 +10,7 @@
 use crate::{
     checkpoint::CosignedCheckpoint,
     codec::{self, DecodeError},
-    genesis::Genesis,
+    genesis::Founding,
     hash,
     id::{BlockDigest, ConfigDigest, Epoch, Height, NodeId, UnixMillis, View},
     label, limits,
@@ -104,12 +104,12 @@ pub enum BlockError {
 }
 
 impl Block {
-    /// The block that genesis makes: height 0, no parent, nothing ordered.
+    /// The first block of a channel: height 0, no parent, nothing ordered.
     #[must_use]
-    pub fn genesis(genesis: &Genesis) -> Self {
+    pub fn genesis(founding: &Founding) -> Self {
         let body = Body::default();
         let header = Header {
-            domain: genesis.domain(),
+            domain: founding.domain,
             height: Height::new(0),
             epoch: Epoch::new(0),
             view: View::new(0),
@@ -117,9 +117,9 @@ impl Block {
             parent_view: View::new(0),
             parent: BlockDigest::new([0; 32]),
             parent_signers: Vec::new(),
-            time: genesis.time,
-            config: genesis.epoch_config(Epoch::new(0)).digest(),
-            next_config: genesis.epoch_config(Epoch::new(1)).digest(),
+            time: founding.time,
+            config: founding.epoch_config(Epoch::new(0)).digest(),
+            next_config: founding.epoch_config(Epoch::new(1)).digest(),
             body: body.digest(),
             checkpoint: None,
         };

@@ -138,12 +138,12 @@ pub struct Genesis {
     pub channel: ChannelConfig,
 }
 
-/// Why a genesis document is refused.
+/// Why a genesis document, or a charter, is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenesisError {
     /// A version that this program does not know.
-    #[error("genesis version {0} is not known here; this program reads version 1")]
+    #[error("version {0} of the document is not known here; this program reads version 1")]
     Version(u16),
     /// Members or people are unsorted or doubled.
     #[error("`{0}` must be sorted by key without doubles")]
@@ -204,7 +204,56 @@ impl Genesis {
         Domain { network, channel: ChannelId::of_genesis(network, &self.channel.name) }
     }
 
+    /// What the document decides for the first channel.
+    #[must_use]
+    pub fn founding(&self) -> Founding {
+        Founding {
+            version: self.version,
+            domain: self.domain(),
+            time: self.time,
+            single_org_demo: self.single_org_demo,
+            members: self.members.clone(),
+            people: self.people.clone(),
+            channel: self.channel.clone(),
+        }
+    }
+
     /// The configuration of the epochs that genesis itself decides: the first two.
+    #[must_use]
+    pub fn epoch_config(&self, epoch: Epoch) -> EpochConfig {
+        self.founding().epoch_config(epoch)
+    }
+
+    /// Checks the rules that a network must keep.
+    ///
+    /// # Errors
+    /// [`GenesisError`] names the first rule that is broken.
+    pub fn check(&self) -> Result<(), GenesisError> {
+        self.founding().check()
+    }
+}
+
+/// What a channel begins with, whichever document founds it: a genesis or a [charter](crate::charter).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Founding {
+    /// Version of the document's format: 1.
+    pub version: u16,
+    /// The network and the channel.
+    pub domain: Domain,
+    /// Block time of height 0.
+    pub time: UnixMillis,
+    /// Whether one organisation may hold what the placement rule forbids.
+    pub single_org_demo: bool,
+    /// The nodes, sorted by key.
+    pub members: Vec<Member>,
+    /// The first people, sorted by key.
+    pub people: Vec<Person>,
+    /// How the channel works.
+    pub channel: ChannelConfig,
+}
+
+impl Founding {
+    /// The configuration of the epochs that the document itself decides: the first two.
     #[must_use]
     pub fn epoch_config(&self, epoch: Epoch) -> EpochConfig {
         let mut config =
@@ -213,7 +262,7 @@ impl Genesis {
         config
     }
 
-    /// Checks the rules that a network must keep.
+    /// Checks the rules that a channel must keep.
     ///
     /// # Errors
     /// [`GenesisError`] names the first rule that is broken.
@@ -235,8 +284,9 @@ impl Genesis {
                 return Err(GenesisError::KeyReuse(key));
             }
         }
-        self.epoch_config(Epoch::new(0)).check()?;
-        if self.single_org_demo { Ok(()) } else { self.epoch_config(Epoch::new(0)).check_placement() }
+        let config = self.epoch_config(Epoch::new(0));
+        config.check()?;
+        if self.single_org_demo { Ok(()) } else { config.check_placement() }
     }
 }
 

@@ -7,7 +7,7 @@
 //! docs/spec/governance.md
 
 use crate::{
-    genesis::{ChannelConfig, EpochConfig, GenesisError, Member, NodeRoles, Person},
+    genesis::{ChannelConfig, EpochConfig, GenesisError, Member, NodeRoles, Person, Role},
     id::{NodeId, OrgId, TransactionId},
     sign::{KeyError, PublicKey},
 };
@@ -70,7 +70,7 @@ pub enum Change {
         /// The rules.
         rules: ChannelConfig,
     },
-    /// A person is enrolled at once: the first admin of an organisation has nobody else to do it.
+    /// An admin is enrolled at once: an organisation's first one has nobody else to do it.
     AddPerson {
         /// Who.
         person: Person,
@@ -98,6 +98,9 @@ pub enum ChangeError {
     /// The organisation has no node in the channel.
     #[error("organisation `{0}` has no node in the channel")]
     NoSuchOrg(OrgId),
+    /// A person who is no admin.
+    #[error("`{0}` would be no admin: a proposal adds admins alone, and these enrol the people of their organisation")]
+    NotAdmin(PublicKey),
     /// A key is used already.
     #[error("key `{0}` is used already")]
     KeyReuse(PublicKey),
@@ -187,6 +190,9 @@ fn make(config: &mut EpochConfig, change: &Change) -> Result<(), ChangeError> {
             config.channel = rules.clone();
         }
         Change::AddPerson { person } => {
+            if person.role != Role::Admin {
+                return Err(ChangeError::NotAdmin(person.key));
+            }
             person.key.check().map_err(|source| ChangeError::Key { key: person.key, source })?;
             // Who would belong to nobody could not be judged by anybody.
             if !config.members.iter().any(|member| member.org == person.org) {

@@ -93,7 +93,7 @@ fn parse_hex(text: &str) -> Result<[u8; 32], IdError> {
 ids! {
     /// Hash of the genesis document: which network this is.
     NetworkId
-    /// Hash of the transaction that created a channel: which ledger this is.
+    /// Hash of what founded a channel, its genesis or charter: which ledger this is.
     ChannelId
     /// Hash of a transaction's body.
     TransactionId

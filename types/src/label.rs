@@ -21,6 +21,10 @@ labels! {
     GENESIS = "genesis";
     /// Hash that names a channel.
     CHANNEL_ID = "channel-id";
+    /// Hash of a charter: the id of the channel that it founds.
+    CHARTER = "charter-id";
+    /// An admin's signature on a charter.
+    CHARTER_SIGNATURE = "charter-sig";
     /// Hash of a transaction's body: its id.
     TRANSACTION_ID = "tx-id";
     /// An author's signature on a transaction.

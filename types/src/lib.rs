@@ -8,6 +8,7 @@ pub mod access;
 pub mod block;
 pub mod bundle;
 pub mod certificate;
+pub mod charter;
 pub mod checkpoint;
 pub mod codec;
 pub mod context;

@@ -14,6 +14,8 @@ pub const BLOCK_SYSTEM_BYTES: usize = 256 * 1024;
 pub const HEADER_BYTES: usize = 64 * 1024;
 /// Largest encoded genesis document.
 pub const GENESIS_BYTES: usize = 1024 * 1024;
+/// Largest encoded charter with its approvals: it travels in one message between nodes.
+pub const CHARTER_BYTES: usize = 128 * 1024;
 /// Largest text of a policy's rules.
 pub const POLICY_BYTES: usize = 16 * 1024;
 /// Largest encoded audit event: one leaf.

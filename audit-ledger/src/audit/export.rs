@@ -138,7 +138,7 @@ async fn epochs<E: Send + Sync, S: Store>(
     chain: &Chain,
     last: Epoch,
 ) -> Result<Vec<EpochStep>, ExportError> {
-    let blocks = channel.genesis().channel.epoch_blocks;
+    let blocks = channel.founding().channel.epoch_blocks;
     let mut steps = Vec::new();
     for epoch in 2..=last.get() {
         // The last block of the epoch before: it has a certificate of its own.

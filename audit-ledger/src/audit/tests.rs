@@ -91,7 +91,7 @@ fn bundle(ledger: &Ledger, filter: Option<HeadKey>) -> Bundle {
         }
     };
     let header = header(ledger, anchor.height.get());
-    let blocks = ledger.executor.genesis().channel.epoch_blocks;
+    let blocks = ledger.executor.founding().channel.epoch_blocks;
     let epochs = (2..=header.epoch.get()).map(|epoch| EpochStep {
         announced: sealed(self::header(ledger, epoch * blocks - 1)),
         config: ledger.executor.epoch_config(Epoch::new(epoch)).unwrap().unwrap(),
@@ -100,7 +100,7 @@ fn bundle(ledger: &Ledger, filter: Option<HeadKey>) -> Bundle {
 }
 
 fn check(ledger: &Ledger, bundle: &Bundle) -> Result<Report, BundleError> {
-    verify(&bundle.to_bytes(), ledger.executor.genesis())
+    verify(&bundle.to_bytes(), ledger.executor.founding())
 }
 
 #[test]
@@ -162,13 +162,13 @@ fn no_byte_of_a_bundle_can_change() {
             for flip in [1, 0x80] {
                 let mut changed = bytes.clone();
                 changed[at] ^= flip;
-                assert!(verify(&changed, &genesis()).is_err(), "byte {at} of {}, {flip}", bytes.len());
+                assert!(verify(&changed, &genesis().founding()).is_err(), "byte {at} of {}, {flip}", bytes.len());
             }
         }
         for cut in 0..bytes.len() {
-            assert!(verify(&bytes[..cut], &genesis()).is_err());
+            assert!(verify(&bytes[..cut], &genesis().founding()).is_err());
         }
-        assert!(verify(&[&bytes[..], &[0]].concat(), &genesis()).is_err());
+        assert!(verify(&[&bytes[..], &[0]].concat(), &genesis().founding()).is_err());
     }
 }
 
@@ -178,13 +178,13 @@ fn a_bundle_is_of_the_pinned_network_and_no_other() {
     let mut other = genesis();
     other.seed = [8; 32];
     let own = bundle(&ledger, None);
-    assert_eq!(verify(&own.to_bytes(), &other), Err(BundleError::OtherLedger));
+    assert_eq!(verify(&own.to_bytes(), &other.founding()), Err(BundleError::OtherLedger));
     let renamed = Bundle { domain: other.domain(), ..own.clone() };
-    assert_eq!(verify(&renamed.to_bytes(), &other), Err(BundleError::Links));
+    assert_eq!(verify(&renamed.to_bytes(), &other.founding()), Err(BundleError::Links));
     let mut bad = genesis();
     bad.version = 2;
-    assert!(matches!(verify(&own.to_bytes(), &bad), Err(BundleError::Genesis(_))));
-    assert!(matches!(verify(MAGIC, &genesis()), Err(BundleError::Decode(_))));
+    assert!(matches!(verify(&own.to_bytes(), &bad.founding()), Err(BundleError::Genesis(_))));
+    assert!(matches!(verify(MAGIC, &genesis().founding()), Err(BundleError::Decode(_))));
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn a_node_exports_what_is_under_its_anchor() {
         (),
         stopped_clock(),
         ledger.store.clone(),
-        genesis(),
+        genesis().founding(),
         (node_id(1), Standing::Votes),
         judge,
         Pace::default(),
@@ -424,9 +424,16 @@ fn a_node_exports_what_is_under_its_anchor() {
     assert!(matches!(of_record, Err(export::ExportError::NoHistory)));
 
     let fresh = crate::store::MemoryStore::new();
-    let (channel, _notices) =
-        Channel::open((), stopped_clock(), fresh, genesis(), (node_id(1), Standing::Votes), judge, Pace::default())
-            .unwrap();
+    let (channel, _notices) = Channel::open(
+        (),
+        stopped_clock(),
+        fresh,
+        genesis().founding(),
+        (node_id(1), Standing::Votes),
+        judge,
+        Pace::default(),
+    )
+    .unwrap();
     for filter in [None, Some(HeadKey::Record(record))] {
         assert!(matches!(export::content(&channel, filter), Err(export::ExportError::NothingFinal)));
     }

@@ -5,11 +5,14 @@
 //! none, and still have a successor. Only a page without a cursor is the last.
 
 mod cursor;
+mod governance;
 mod visible;
 mod walk;
 
 #[cfg(test)]
 mod tests;
+
+pub use governance::ProposalFilter;
 
 use super::{Channel, RecordView, ViewError, view::PAGE_MAX};
 use crate::{

@@ -14,7 +14,9 @@ mod rejoin;
 mod view;
 
 pub use latest::Latest;
-pub use lists::{EventFilter, Page, PersonFilter, Reading, RecordFilter, RequestFilter, RequestView, Titles};
+pub use lists::{
+    EventFilter, Page, PersonFilter, ProposalFilter, Reading, RecordFilter, RequestFilter, RequestView, Titles,
+};
 pub use view::{RecordView, ViewError};
 
 use crate::{
@@ -29,7 +31,7 @@ use dmdl_types::{
     checkpoint::{Checkpoint, Cosignature, CosignedCheckpoint},
     codec,
     evidence::Evidence,
-    genesis::{EpochConfig, Genesis},
+    genesis::{EpochConfig, Founding},
     id::{Epoch, NodeId, TransactionId},
     limits,
     sign::Domain,
@@ -113,7 +115,7 @@ struct Shared<E, S: Store> {
     wall: WallClock,
     store: S,
     domain: Domain,
-    genesis: Genesis,
+    founding: Founding,
     pace: Pace,
     checked: Checked,
     judge: Judge,
@@ -157,12 +159,12 @@ impl<E, S: Store> Channel<E, S> {
         runtime: E,
         wall: WallClock,
         store: S,
-        genesis: Genesis,
+        founding: Founding,
         (me, standing): (NodeId, Standing),
         judge: Judge,
         pace: Pace,
     ) -> Result<(Self, mpsc::Receiver<Notice>), ExecuteError> {
-        let executor = Executor::open(store.clone(), genesis.clone(), judge)?;
+        let executor = Executor::open(store.clone(), founding.clone(), judge)?;
         let newest = executor.newest_checkpoint()?;
         let follows = standing == Standing::Rejoins && !rejoin::has_rejoined(&store)?;
         let (notices, inbox) = mpsc::channel(NOTICES);
@@ -171,8 +173,8 @@ impl<E, S: Store> Channel<E, S> {
             runtime,
             wall,
             store,
-            domain: genesis.domain(),
-            genesis,
+            domain: founding.domain,
+            founding,
             pace,
             checked: Checked::default(),
             judge,
@@ -201,10 +203,10 @@ impl<E, S: Store> Channel<E, S> {
         self.shared.domain
     }
 
-    /// The genesis document.
+    /// What the channel began with.
     #[must_use]
-    pub fn genesis(&self) -> &Genesis {
-        &self.shared.genesis
+    pub fn founding(&self) -> &Founding {
+        &self.shared.founding
     }
 
     /// The store, for reading.
@@ -243,7 +245,7 @@ impl<E, S: Store> Channel<E, S> {
     /// # Errors
     /// [`StoreError`] when it cannot be read.
     pub fn config(&self) -> Result<EpochConfig, StoreError> {
-        let blocks = self.shared.genesis.channel.epoch_blocks.max(1);
+        let blocks = self.shared.founding.channel.epoch_blocks.max(1);
         let epoch = Epoch::new(self.tip().height.next().get() / blocks);
         self.epoch_config(epoch)?.ok_or_else(|| StoreError::Corrupt("the current configuration is missing".into()))
     }

@@ -20,7 +20,7 @@ impl<E, S: Store> Channel<E, S> {
         let (tip, config) = (self.tip(), self.config()?);
         let ctx = Context {
             domain: self.domain(),
-            single_org_demo: self.shared.genesis.single_org_demo,
+            single_org_demo: self.shared.founding.single_org_demo,
             config: &config,
             height: tip.height.next(),
             time: tip.time,

@@ -29,7 +29,7 @@ use dmdl_types::{
     checkpoint::{Checkpoint, CosignedCheckpoint},
     custody::CustodyEvent,
     event::Event,
-    genesis::{EpochConfig, Genesis, GenesisError},
+    genesis::{EpochConfig, Founding, GenesisError},
     id::{Epoch, Height},
     merkle::Frontier,
     sign::Domain,
@@ -47,7 +47,7 @@ pub enum ExecuteError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The genesis document breaks a rule.
+    /// The document that founds the channel breaks a rule.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
     /// The store belongs to another network or channel.
@@ -99,7 +99,7 @@ pub struct Executed {
 #[derive(Debug)]
 pub struct Executor<S: Store> {
     store: S,
-    genesis: Genesis,
+    founding: Founding,
     domain: Domain,
     judge: Judge,
     tip: Tip,
@@ -110,27 +110,27 @@ pub struct Executor<S: Store> {
 }
 
 impl<S: Store> Executor<S> {
-    /// Opens the ledger in `store`, or begins it with `genesis`.
+    /// Opens the ledger in `store`, or begins it as `founding` says.
     ///
     /// # Errors
     /// [`ExecuteError`] when the store holds another ledger or cannot be read.
-    pub fn open(store: S, genesis: Genesis, judge: Judge) -> Result<Self, ExecuteError> {
-        genesis.check()?;
-        let wanted = genesis.channel.policy_engine;
+    pub fn open(store: S, founding: Founding, judge: Judge) -> Result<Self, ExecuteError> {
+        founding.check()?;
+        let wanted = founding.channel.policy_engine;
         if wanted != dmdl_policies::POLICY_ENGINE {
             return Err(ExecuteError::PolicyEngine { wanted, has: dmdl_policies::POLICY_ENGINE });
         }
-        let domain = genesis.domain();
+        let domain = founding.domain;
         let tip = match Tip::load(&store)? {
             Some(tip) if tip.domain == domain => tip,
             Some(_) => return Err(ExecuteError::OtherLedger),
-            None => begin(&store, &genesis)?,
+            None => begin(&store, &founding)?,
         };
         let frontier = log::frontier(&store, tip.size)?;
         let alarm = tip::alarm_raised(&store)?;
         Ok(Self {
             store,
-            genesis,
+            founding,
             domain,
             judge,
             tip,
@@ -153,10 +153,10 @@ impl<S: Store> Executor<S> {
         &self.store
     }
 
-    /// The genesis document.
+    /// What the channel began with.
     #[must_use]
-    pub const fn genesis(&self) -> &Genesis {
-        &self.genesis
+    pub const fn founding(&self) -> &Founding {
+        &self.founding
     }
 
     /// The policies that were parsed so far, to share with whoever looks at calls before they are ordered.
@@ -284,18 +284,18 @@ impl<S: Store> Executor<S> {
     }
 }
 
-/// Writes what genesis decides.
-fn begin<S: Store>(store: &S, genesis: &Genesis) -> Result<Tip, ExecuteError> {
+/// Writes what the founding document decides.
+fn begin<S: Store>(store: &S, founding: &Founding) -> Result<Tip, ExecuteError> {
     let mut world = World::new(store.clone());
-    for person in &genesis.people {
+    for person in &founding.people {
         world.put(&person.key, &PersonRow { person: person.clone(), status: PersonStatus::Active });
     }
     for epoch in [Epoch::new(0), Epoch::new(1)] {
-        world.put(&epoch, &genesis.epoch_config(epoch));
+        world.put(&epoch, &founding.epoch_config(epoch));
     }
-    let block = Block::genesis(genesis);
+    let block = Block::genesis(founding);
     let tip = Tip {
-        domain: genesis.domain(),
+        domain: founding.domain,
         height: block.header.height,
         block: block.digest(),
         time: block.header.time,

@@ -34,7 +34,7 @@ pub(super) fn run<S: Store>(
 ) -> Result<Done, ExecuteError> {
     let ctx = Context {
         domain: executor.domain,
-        single_org_demo: executor.genesis.single_org_demo,
+        single_org_demo: executor.founding.single_org_demo,
         config,
         height: block.header.height,
         time: block.header.time,

@@ -16,6 +16,7 @@ use super::{
     ledger::{Halt, Ledger},
     links::Links,
     members::Members,
+    network::WIRE_BYTES_MAX,
     orchestrator::{Orchestrator, Parts},
     schemes::Schemes,
     timing::{Timing, TimingError},
@@ -113,7 +114,8 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts the engine of one channel; returns once it has executed what its archive holds.
+    /// Starts the engine of one channel; returns once it has executed what its archive holds. `members` are those
+    /// of the channel's [`Seat`](super::Seat): from here on they are who the ledger says.
     ///
     /// # Errors
     /// [`StartError`] when the configuration contradicts itself, or the folder or the ledger cannot
@@ -127,6 +129,7 @@ impl Engine {
         key: &SigningKey,
         config: Config<L, B>,
         links: Links<S, R>,
+        members: Members,
     ) -> Result<Self, StartError>
     where
         E: Runtime,
@@ -162,7 +165,6 @@ impl Engine {
         let signer = engine_signer(key);
         let me = signer.public_key();
         let schemes = Schemes::new(vote_namespace(&domain), signer);
-        let members = Members::new(me.clone());
         // Blocks of the epoch before may still be handed out again, or asked for.
         if let Some(before) = epoch.get().checked_sub(1)
             && let Some(config) = ledger.epoch(Epoch::new(before)).await
@@ -312,7 +314,7 @@ impl Chain {
     }
 }
 
-/// The largest message that an engine sends on any of its links, for [`Seats`](super::Seats) on a
+/// The largest message that an engine or a node sends on any link, for [`Seats`](super::Seats) on a
 /// network of the largest committee.
 #[must_use]
 pub fn message_bytes_max() -> u32 {
@@ -321,7 +323,7 @@ pub fn message_bytes_max() -> u32 {
     let votes = simplex::max_payload_size::<Scheme, Digest>(members);
     let blocks = marshal::max_payload_size::<Standard<EngineBlock>, Scheme>(members, &());
     // One prefix for the ledger channel, and for votes one more for the epoch.
-    max_message_size(&[prefixed(prefixed(votes)), prefixed(blocks)])
+    max_message_size(&[prefixed(prefixed(votes)), prefixed(blocks), prefixed(WIRE_BYTES_MAX)])
 }
 
 /// Executes the final blocks that the archive has and the ledger has not.

@@ -18,7 +18,7 @@ const EPOCHS_KEPT: usize = 3;
 
 /// The members of a channel over the latest epochs; clones share one set.
 #[derive(Clone)]
-pub(super) struct Members {
+pub struct Members {
     me: PublicKey,
     inner: Arc<Mutex<Inner>>,
 }

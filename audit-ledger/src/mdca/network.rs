@@ -9,7 +9,7 @@ use super::{
     engine::message_bytes_max,
     handshake::ByWallClock,
     keys::{engine_key, engine_signer},
-    links::Links,
+    links::{Ends, Links},
     wire::{WireReceiver, WireSender},
 };
 use crate::clock::WallClock;
@@ -36,7 +36,7 @@ use std::{
     time::Duration,
 };
 
-/// The largest message on the gossip and request links.
+/// The largest message on the links that are not the engine's.
 pub const WIRE_BYTES_MAX: usize = dmdl_types::limits::BLOCK_BYTES;
 
 /// Clocks of two nodes may differ by this much, or they cannot connect.
@@ -55,6 +55,7 @@ enum Link {
     Backfill = 4,
     Gossip = 5,
     Requests = 6,
+    Hosts = 7,
 }
 
 impl Link {
@@ -63,6 +64,7 @@ impl Link {
             Self::Votes | Self::Gossip => NZU32!(1024),
             Self::Certificates | Self::Requests => NZU32!(512),
             Self::Resolver | Self::Blocks | Self::Backfill => NZU32!(128),
+            Self::Hosts => NZU32!(64),
         }
     }
 }
@@ -115,10 +117,12 @@ type Receiver = lookup::Receiver<PublicKey>;
 pub struct Network<E: Clock> {
     /// For [`Seats`](super::Seats): what the engines talk over.
     pub links: Links<NetworkSender<E>, Receiver>,
-    /// Transactions and endorsements on their way to the others.
-    pub gossip: (WireSender<NetworkSender<E>>, WireReceiver<Receiver>),
-    /// Requests of one node to another, and their answers.
-    pub requests: (WireSender<NetworkSender<E>>, WireReceiver<Receiver>),
+    /// For [`Seats`](super::Seats): transactions and endorsements on their way to the others.
+    pub gossip: Ends<NetworkSender<E>, Receiver>,
+    /// For [`Seats`](super::Seats): requests of one node to another, and their answers.
+    pub requests: Ends<NetworkSender<E>, Receiver>,
+    /// What is of no channel: the charters of channels that a node is to join.
+    pub hosts: (WireSender<NetworkSender<E>>, WireReceiver<Receiver>),
     /// Who is connected.
     pub peers: Peers,
     /// Ends when the network does.
@@ -147,8 +151,6 @@ where
             version: sake::Version::V1,
         };
         let handshake = Cups::<_, ChaCha20Poly1305>::new(ByWallClock { handshake, wall }, cups::Version::V1);
-        #[expect(clippy::cast_possible_truncation, reason = "a megabyte fits in 32 bits")]
-        let wire_bytes_max = WIRE_BYTES_MAX as u32;
         let (mut network, oracle) = lookup::Network::new(
             runtime.child("network"),
             lookup::Config {
@@ -159,7 +161,7 @@ where
                 allow_dns: true,
                 // The key decides who a peer is. Its address as seen from here may be a gateway's.
                 bypass_ip_check: true,
-                max_message_size: message_bytes_max().max(wire_bytes_max),
+                max_message_size: message_bytes_max(),
                 max_peers_per_set: config.members_max,
                 mailbox_size: NZUsize!(1024),
                 send_batch_size: NZUsize!(8),
@@ -184,10 +186,10 @@ where
             blocks: register(Link::Blocks),
             backfill: register(Link::Backfill),
         };
-        let wire = |(sender, receiver)| (WireSender::new(sender), WireReceiver::new(receiver));
-        let gossip = wire(register(Link::Gossip));
-        let requests = wire(register(Link::Requests));
-        Self { links, gossip, requests, peers: Peers { oracle }, task: network.start() }
+        let (gossip, requests) = (register(Link::Gossip), register(Link::Requests));
+        let (sender, receiver) = register(Link::Hosts);
+        let hosts = (WireSender::new(sender), WireReceiver::new(receiver));
+        Self { links, gossip, requests, hosts, peers: Peers { oracle }, task: network.start() }
     }
 }
 
@@ -286,9 +288,9 @@ mod tests {
         two: &mut Network<deterministic::Context>,
     ) -> Option<(NodeId, Vec<u8>)> {
         for _ in 0..60 {
-            one.gossip.0.send(&[peer(2, "").node], b"hello".to_vec());
+            one.hosts.0.send(&[peer(2, "").node], b"hello".to_vec());
             select! {
-                message = two.gossip.1.recv() => return message,
+                message = two.hosts.1.recv() => return message,
                 () = runtime.sleep(Duration::from_secs(1)) => {},
             }
         }

@@ -7,7 +7,7 @@ use commonware_macros::select;
 use commonware_p2p::simulated::{self, Link, Network, Oracle};
 use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as _, deterministic};
 use commonware_utils::{NZU32, NZU64, NZUsize, channel::oneshot, probability};
-use dmdl_audit_ledger::mdca::{Chain, Config, Engine, EngineBlock, Links, Seats, Timing, message_bytes_max};
+use dmdl_audit_ledger::mdca::{Chain, Config, Engine, EngineBlock, Links, Seat, Seats, Timing, message_bytes_max};
 use dmdl_types::{block::Block, id::NodeId};
 use std::{sync::Arc, time::Duration};
 
@@ -80,10 +80,10 @@ impl Cluster {
         let control = self.oracle.control(peer(node));
         let quota = Quota::per_second(NZU32!(1024));
         let mut links = Vec::new();
-        for channel in 0..5 {
+        for channel in 0..7 {
             links.push(control.register(channel, quota).await.unwrap());
         }
-        let [votes, certificates, resolver, blocks, backfill] = links.try_into().ok().unwrap();
+        let [votes, certificates, resolver, blocks, backfill, gossip, requests] = links.try_into().ok().unwrap();
         let links = Links { votes, certificates, resolver, blocks, backfill };
         let toy = self.toys[node].clone();
         let (started, chain) = oneshot::channel();
@@ -91,17 +91,18 @@ impl Cluster {
         // One task is the whole node, so that aborting it is a crash.
         let task = self.runtime.child("node").with_attribute("index", node).spawn(move |runtime| async move {
             let domain = genesis().domain();
-            let links = Seats::new(&runtime, links).seat(domain.channel).await.unwrap();
+            let mut seats = Seats::new(&runtime, &key(node), links, gossip, requests);
+            let Seat { links, members, .. } = seats.seat(&runtime, domain.channel).await.unwrap();
             let config = Config {
                 domain,
                 epoch_length: NZU64!(EPOCH_BLOCKS),
-                genesis: EngineBlock::new(Block::genesis(&genesis())).unwrap(),
+                genesis: EngineBlock::new(Block::genesis(&genesis().founding())).unwrap(),
                 partition_prefix: format!("node-{node}-"),
                 timing: Timing::default(),
                 ledger: ToyLedger { toy, runtime: Arc::new(runtime.child("ledger")) },
                 blocker: control,
             };
-            let mut engine = Engine::start(runtime.child("engine"), &key(node), config, links).await.unwrap();
+            let mut engine = Engine::start(runtime.child("engine"), &key(node), config, links, members).await.unwrap();
             let _ = started.send(engine.chain().clone());
             select! {
                 halt = engine.stopped() => panic!("{halt}"),

@@ -242,7 +242,7 @@ pub(super) fn blocks() -> Vec<(String, Block)> {
     let full = Block { header: header(&NETWORK, 1, None, None, &BODY), body: BODY.clone() };
     let few = Body { transactions: BODY.transactions.iter().take(2).cloned().collect(), system: Vec::new() };
     let few = Block { header: header(&NETWORK, 1, None, None, &few), body: few };
-    vec![("genesis".into(), Block::genesis(&NETWORK.genesis)), ("few".into(), few), ("full".into(), full)]
+    vec![("genesis".into(), Block::genesis(&NETWORK.genesis.founding())), ("few".into(), few), ("full".into(), full)]
 }
 
 /// Holds signed things to the keys: whatever verifies is one of the fixtures, or its signer's key has small

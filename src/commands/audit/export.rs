@@ -125,7 +125,7 @@ fn check(
     seen: u64,
 ) -> Result<(Vec<u8>, bundle::Report), Failure> {
     let invalid = |why: &dyn std::fmt::Display| Failure::new(Exit::Integrity, "bundle_invalid", why);
-    let report = bundle::verify(&bytes, session.client.trust().genesis()).map_err(|error| invalid(&error))?;
+    let report = bundle::verify(&bytes, session.client.trust().founding()).map_err(|error| invalid(&error))?;
     if report.filter != head {
         return Err(invalid(&"the gateway's bundle covers something else than was asked for"));
     }

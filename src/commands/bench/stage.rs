@@ -81,14 +81,14 @@ impl Stage {
             Ok(false) => return Err(interrupted()),
             Err(error) => return Err(not_up(&error)),
         }
-        let node = network.node(0).ok_or_else(|| not_up(&LocalError::NotReady(PATIENCE)))?.node().clone();
+        let host = network.node(0).ok_or_else(|| not_up(&LocalError::NotReady(PATIENCE)))?.host().clone();
         let config = gateway::Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: Some(folder.path().join("tls")),
             uploads: folder.path().join("uploads"),
             ..gateway::Config::default()
         };
-        let server = runtime.block_on(gateway::Server::start(config, node));
+        let server = runtime.block_on(gateway::Server::start(config, host));
         let server = server.map_err(|error| Failure::new(Exit::Configuration, "listen", error))?;
         Ok(Self {
             genesis: network.genesis().clone(),
@@ -180,9 +180,9 @@ impl Stage {
     }
 
     fn client(&self, identity: &Identity) -> Result<Person, Failure> {
-        let gateway = HttpGateway::new(&self.url, self.certificate_sha256, &self.genesis, &identity.key)
+        let gateway = HttpGateway::new(&self.url, self.certificate_sha256, &self.genesis.founding(), &identity.key)
             .map_err(|error| Failure::new(Exit::Configuration, "bad_gateway", error))?;
-        Ok(Client::new(Trust::new(self.genesis.clone()), identity.key(), gateway, os_rng(), PATIENCE))
+        Ok(Client::new(Trust::new(self.genesis.founding()), identity.key(), gateway, os_rng(), PATIENCE))
     }
 }
 

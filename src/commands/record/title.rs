@@ -58,7 +58,7 @@ fn put(session: &Session, record: RecordId, title: &str) -> Result<(), Failure> 
 }
 
 fn domain(session: &Session) -> Domain {
-    session.client.trust().genesis().domain()
+    session.client.trust().founding().domain
 }
 
 /// Gives a title, or takes it back.

@@ -1,11 +1,11 @@
 //! What all routes answer with: JSON that is true at a height, and lists page by page.
 
 use crate::{
-    gateway::{Shared, error::ApiError},
+    gateway::{RealNode, auth::Named, error::ApiError},
     http::HEIGHT,
 };
 use axum::{
-    extract::{FromRequestParts, RawPathParams},
+    extract::FromRequestParts,
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -29,18 +29,16 @@ const CURSOR_CHARS: usize = 128;
 /// The longest that an answer is waited for.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The channel that a path names: this node's, or the request is refused.
-pub(super) struct OnChannel;
+/// The node on the channel that a path names; without one that the caller may know of, the request is refused.
+pub(super) struct OnChannel(pub(super) RealNode);
 
-impl FromRequestParts<Arc<Shared>> for OnChannel {
+impl<S: Sync> FromRequestParts<S> for OnChannel {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, ApiError> {
-        let channel = shared.node.channel();
-        let path = RawPathParams::from_request_parts(parts, shared).await;
-        let path = path.map_err(|_| ApiError::new(400, "bad_id", "the address is not UTF-8"))?;
-        let named = path.iter().any(|(name, value)| name == "c" && value == channel.genesis().channel.name.as_str());
-        if named { Ok(Self) } else { Err(ApiError::new(404, "unknown_channel", "there is no such channel here")) }
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let named = parts.extensions.get::<Named>();
+        let unknown = || ApiError::new(404, "unknown_channel", "there is no such channel here");
+        named.map(|named| Self(Arc::clone(&named.0))).ok_or_else(unknown)
     }
 }
 
@@ -60,11 +58,10 @@ impl<T: Serialize> IntoResponse for At<T> {
 
 /// Reads the ledger at one height, where it does not hold up other requests.
 pub(super) async fn read<T: Send + 'static>(
-    shared: &Arc<Shared>,
+    node: &RealNode,
     look: impl FnOnce(&Reading<'_, RocksStore>) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<At<T>, ApiError> {
-    let node = Arc::clone(&shared.node);
-    let titled = Arc::clone(&shared.node);
+    let (node, titled) = (Arc::clone(node), Arc::clone(node));
     let reading = move || {
         let titles = move |id: RecordId, row: &RecordRow, text: &str| {
             !row.is_erased()
@@ -86,8 +83,8 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 /// The height that this node has executed now.
-pub(super) fn now<T>(shared: &Shared, body: T) -> At<T> {
-    At { height: shared.node.channel().tip().height, body }
+pub(super) fn now<T>(node: &RealNode, body: T) -> At<T> {
+    At { height: node.channel().tip().height, body }
 }
 
 /// Part of a list.

@@ -5,14 +5,13 @@ use super::{
     schema::{Duo, Hex, Outcome, Placed},
 };
 use crate::{
-    gateway::{Shared, auth::Caller, error::ApiError, json::StrictQuery},
+    gateway::{RealNode, Shared, auth::Caller, error::ApiError, json::StrictQuery},
     http::HEIGHT,
     problem::Problem,
 };
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::State,
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -59,20 +58,20 @@ pub(super) fn router() -> Router<Arc<Shared>> {
     responses(
         (status = 200, description = "The checkpoint, as docs/spec/checkpoint.md has it.", body = String, content_type = "text/plain"),
         (status = 503, description = "`not_final`: there is none yet.")))]
-pub(super) async fn checkpoint(_: OnChannel, State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
-    let newest = newest(&shared).await?;
+pub(super) async fn checkpoint(OnChannel(node): OnChannel) -> Result<Response, ApiError> {
+    let newest = newest(&node).await?;
     let none = || ApiError::new(503, "not_final", "no checkpoint is cosigned yet; try again in a moment");
     Ok(([(header::CONTENT_TYPE, NOTE)], newest.ok_or_else(none)?.to_note()).into_response())
 }
 
 /// The newest cosigned checkpoint: of the cosignatures that this node has gathered, or of those that a
 /// final header carries, when it has started since.
-async fn newest(shared: &Shared) -> Result<Option<CosignedCheckpoint>, ApiError> {
-    let channel = shared.node.channel();
+async fn newest(node: &RealNode) -> Result<Option<CosignedCheckpoint>, ApiError> {
+    let channel = node.channel();
     if let Some(cosigned) = channel.cosigned(0)? {
         return Ok(Some(cosigned));
     }
-    let (Some(anchor), Some(chain)) = (channel.tip().anchor, shared.node.chain()) else { return Ok(None) };
+    let (Some(anchor), Some(chain)) = (channel.tip().anchor, node.chain()) else { return Ok(None) };
     Ok(chain.block(anchor.height).await.and_then(|block| block.header().checkpoint.clone()))
 }
 
@@ -106,24 +105,23 @@ pub(super) struct Consistency {
         (status = 400, description = "`range`: `old` is more than `new`."),
         (status = 404, description = "`future_height`: the log is not that long.")))]
 pub(super) async fn proof(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     StrictQuery(query): StrictQuery<ProofQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Consistency>, ApiError> {
     let ProofQuery { old, new } = query;
     if old > new {
         return Err(ApiError::new(400, "range", "`old` is more than `new`"));
     }
-    check_size(&shared, new)?;
+    check_size(&node, new)?;
     let hashes = match old {
         0 => Vec::new(),
-        _ => shared.node.consistency(old, new).map_err(Problem::from)?.hashes,
+        _ => node.consistency(old, new).map_err(Problem::from)?.hashes,
     };
-    Ok(now(&shared, Consistency { old, new, hashes: hashes.iter().map(hex::encode).collect() }))
+    Ok(now(&node, Consistency { old, new, hashes: hashes.iter().map(hex::encode).collect() }))
 }
 
-fn check_size(shared: &Shared, size: u64) -> Result<(), ApiError> {
-    if size <= shared.node.log_size() {
+fn check_size(node: &RealNode, size: u64) -> Result<(), ApiError> {
+    if size <= node.log_size() {
         return Ok(());
     }
     Err(ApiError::new(404, "future_height", "the log is not that long here"))
@@ -168,10 +166,9 @@ pub(super) struct EventsQuery {
         (status = 400, description = "`range`: `from` is more than `to`."),
         (status = 403, description = "`role`: these are not all for the caller.")))]
 pub(super) async fn audit_events(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictQuery(query): StrictQuery<EventsQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Listing<Placed>>, ApiError> {
     let paging = Paging::new(query.limit.as_deref(), query.cursor.as_deref())?;
     if query.from.zip(query.to).is_some_and(|(from, to)| from > to) {
@@ -186,7 +183,7 @@ pub(super) async fn audit_events(
         from: query.from.map(UnixMillis::new),
         to: query.to.map(UnixMillis::new),
     };
-    read(&shared, move |reading| {
+    read(&node, move |reading| {
         if !reading.may_audit(&caller.person, &filter)? {
             return Err(not_all_yours());
         }
@@ -231,10 +228,9 @@ pub(super) struct ExportQuery {
         (status = 404, description = "`future_height`: the log is not that long."),
         (status = 503, description = "`not_final`: no final checkpoint covers it yet; `overloaded`.")))]
 pub(super) async fn export(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictQuery(query): StrictQuery<ExportQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<Response, ApiError> {
     let heads =
         [query.record.map(HeadKey::Record), query.actor.map(HeadKey::Actor), query.subject.map(HeadKey::Subject)];
@@ -244,17 +240,16 @@ pub(super) async fn export(
         return Err(ApiError::new(400, "bad_query", "a bundle covers one record, actor or subject, or everything"));
     }
     let filter = EventFilter::of(head);
-    if !read(&shared, move |reading| Ok(reading.may_audit(&caller.person, &filter)?)).await?.body {
+    if !read(&node, move |reading| Ok(reading.may_audit(&caller.person, &filter)?)).await?.body {
         return Err(not_all_yours());
     }
     let size = query.size.unwrap_or(0);
-    check_size(&shared, size)?;
+    check_size(&node, size)?;
     // Whoever exports wants everything up to now, not only what is proved by chance already.
-    let size = size.max(shared.node.log_size());
+    let size = size.max(node.log_size());
     let Ok(Ok(place)) = tokio::time::timeout(EXPORT_PATIENCE, Arc::clone(&EXPORTS).acquire_owned()).await else {
         return Err(ApiError::new(503, "overloaded", "other bundles are being made; try again"));
     };
-    let node = Arc::clone(&shared.node);
     let making = move || Handle::current().block_on(node.export(head, size, EXPORT_PATIENCE));
     let bundle = blocking(making).await??;
     let (height, bytes) = (bundle.anchor.header.height, Bytes::from(bundle.to_bytes()));

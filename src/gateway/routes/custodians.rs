@@ -5,14 +5,13 @@ use super::{
     schema::{Base64, Hex},
 };
 use crate::gateway::{
-    Shared,
+    RealNode, Shared,
     auth::Caller,
     error::ApiError,
     json::{StrictJson, StrictPath},
 };
 use axum::{
     Router,
-    extract::State,
     routing::{post, put},
 };
 use dmdl_types::{
@@ -76,16 +75,15 @@ pub(super) struct DealingKeys {
         (status = 429, description = "`quota`: the caller holds as many unused keys as one may."),
         (status = 503, description = "`custodian_unavailable`: it does not answer.")))]
 pub(super) async fn dealing_keys(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<CustodianPath>,
-    State(shared): State<Arc<Shared>>,
     StrictJson(body): StrictJson<DealingKeysAsked>,
 ) -> Result<At<DealingKeys>, ApiError> {
     check_dealer(&caller)?;
-    check_custodian(&shared, path.node)?;
-    let keys = shared.node.dealing_keys(path.node, caller.key, body.count).await?;
-    Ok(now(&shared, DealingKeys { keys: keys.iter().map(|key| base64(&codec::encode(key))).collect() }))
+    check_custodian(&node, path.node)?;
+    let keys = node.dealing_keys(path.node, caller.key, body.count).await?;
+    Ok(now(&node, DealingKeys { keys: keys.iter().map(|key| base64(&codec::encode(key))).collect() }))
 }
 
 fn check_dealer(caller: &Caller) -> Result<(), ApiError> {
@@ -96,9 +94,9 @@ fn check_dealer(caller: &Caller) -> Result<(), ApiError> {
 }
 
 /// Refuses to ask a node that is no custodian: nobody would answer.
-pub(super) fn check_custodian(shared: &Shared, node: NodeId) -> Result<(), ApiError> {
-    let config = shared.node.channel().config()?;
-    if config.member(node).is_some_and(|member| member.roles.custodian) {
+pub(super) fn check_custodian(node: &RealNode, custodian: NodeId) -> Result<(), ApiError> {
+    let config = node.channel().config()?;
+    if config.member(custodian).is_some_and(|member| member.roles.custodian) {
         return Ok(());
     }
     Err(ApiError::new(404, "unknown_custodian", "the channel has no such custodian"))
@@ -140,26 +138,25 @@ pub(super) struct SealedShare {
         (status = 422, description = "`bad_share`, `altered`, `unknown_key`, `too_long`: not the share that was dealt."),
         (status = 503, description = "`custodian_unavailable`, `behind`: try again.")))]
 pub(super) async fn keep_share(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<SharePath>,
-    State(shared): State<Arc<Shared>>,
     StrictJson(body): StrictJson<SealedShare>,
 ) -> Result<StatusCode, ApiError> {
     check_dealer(&caller)?;
-    check_custodian(&shared, path.node)?;
+    check_custodian(&node, path.node)?;
     let sealed: SealedBytes =
         codec::decode(&blob(&body.sealed, SEALED_BYTES)?, SEALED_BYTES).map_err(|error| match error {
             DecodeError::TooLong { .. } => ApiError::new(422, "too_long", error),
             error => ApiError::new(400, "noncanonical", error),
         })?;
-    let channel = shared.node.channel();
+    let channel = node.channel();
     // The dealer may have seen the registration final elsewhere a moment ago.
     let visible = || Ok::<_, ApiError>(channel.reading()?.visible_record(&caller.person, path.id)?);
-    let record = shared.node.when(REGISTRATION_PATIENCE, visible).await?.ok_or_else(unknown_record)?;
+    let record = node.when(REGISTRATION_PATIENCE, visible).await?.ok_or_else(unknown_record)?;
     if record.owner != caller.key {
         return Err(ApiError::new(403, "role", "only the owner of a record deals its shares"));
     }
-    shared.node.deliver(path.node, path.id, path.v, sealed).await?;
+    node.deliver(path.node, path.id, path.v, sealed).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,8 +3,8 @@
 //! What every route may answer is added here in one place, so that no route forgets it.
 
 use super::{
-    audit, custodians, events, front, links, network, payloads, query, records, releases, remarks, reputation,
-    requests, schema, transactions,
+    audit, charters, custodians, events, front, links, network, payloads, proposals, query, records, releases, remarks,
+    reputation, requests, schema, transactions,
 };
 use crate::gateway::{health, metrics, session};
 use utoipa::{
@@ -66,11 +66,16 @@ const WITH_JSON: [(u16, &str); 2] = [
         crate::gateway::description,
         front::front,
         network::channels,
+        charters::found,
+        charters::charter,
         network::status,
         network::members,
         reputation::reputation,
         network::person,
         network::persons,
+        proposals::configuration,
+        proposals::proposals,
+        proposals::proposal,
         transactions::submit,
         transactions::transaction,
         records::records,
@@ -284,7 +289,7 @@ mod tests {
                 assert!(responses.contains_key(&status.to_string()), "{method} {path} {status}");
             }
         }
-        assert_eq!(names.len(), 37);
+        assert_eq!(names.len(), 42);
     }
 
     #[test]

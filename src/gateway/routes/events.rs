@@ -7,10 +7,9 @@ use super::{
     answer::{OnChannel, read},
     schema::Placed,
 };
-use crate::gateway::{Shared, auth::Caller, error::ApiError};
+use crate::gateway::{RealNode, Shared, auth::Caller, error::ApiError};
 use axum::{
     Router,
-    extract::State,
     response::{
         IntoResponse as _, Response,
         sse::{Event as Sent, KeepAlive, Sse},
@@ -55,10 +54,9 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         (status = 400, description = "`bad_cursor`: the id is no position."),
         (status = 403, description = "`role`: only officers follow.")))]
 pub(super) async fn follow(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     headers: HeaderMap,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<Response, ApiError> {
     if caller.person.person.role != Role::Officer {
         return Err(ApiError::new(403, "role", "only officers follow the whole trail"));
@@ -66,12 +64,12 @@ pub(super) async fn follow(
     let last = headers.get(LAST_EVENT_ID).map(|id| id.to_str().ok().and_then(position).ok_or_else(no_position));
     let next = match last.transpose()? {
         Some(last) => last.saturating_add(1),
-        None => shared.node.log_size(),
+        None => node.log_size(),
     };
     let Ok(place) = Arc::clone(&READERS).try_acquire_owned() else {
         return Err(ApiError::new(503, "overloaded", "as many follow the trail as may; try again"));
     };
-    let following = Following { shared, officer: caller.key, next, read: VecDeque::new(), _place: place };
+    let following = Following { node, officer: caller.key, next, read: VecDeque::new(), _place: place };
     let events = stream::unfold(following, Following::next).map(Ok::<_, Infallible>);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
@@ -87,7 +85,7 @@ fn no_position() -> ApiError {
 
 /// A reader on the way along the trail.
 struct Following {
-    shared: Arc<Shared>,
+    node: RealNode,
     officer: PublicKey,
     next: u64,
     read: VecDeque<(u64, Event)>,
@@ -105,8 +103,8 @@ impl Following {
                 return Some((sent, self));
             }
             // Begun before the look: a block that is executed meanwhile is not slept over.
-            let shared = Arc::clone(&self.shared);
-            let executed = shared.node.channel().executed_next();
+            let node = Arc::clone(&self.node);
+            let executed = node.channel().executed_next();
             match self.read().await {
                 Ok(true) => {}
                 Ok(false) => return None,
@@ -124,7 +122,7 @@ impl Following {
     /// Reads the next events; `false` when the reader may not act any more.
     async fn read(&mut self) -> Result<bool, ApiError> {
         let (officer, next) = (self.officer, self.next);
-        let found = read(&self.shared, move |reading| {
+        let found = read(&self.node, move |reading| {
             let person: Option<PersonRow> = reading.row(&officer)?;
             let may = person.is_some_and(|row| row.status == PersonStatus::Active && row.person.role == Role::Officer);
             let events = if may { reading.events_from(next, PAGE)? } else { Vec::new() };

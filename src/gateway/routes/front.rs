@@ -38,8 +38,8 @@ pub(super) fn router() -> Router<Arc<Shared>> {
     responses((status = 200, description = "A page for browsers.", body = String, content_type = "text/html")),
 )]
 pub(super) async fn front(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
-    let demo = shared.node.channel().genesis().single_org_demo;
-    let page = page(&standing(&shared).await?.body, demo);
+    let node = shared.host.first();
+    let page = page(&standing(node).await?.body, node.channel().founding().single_org_demo);
     let style = STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!("default-src 'none'; style-src 'sha256-{style}'; frame-ancestors 'none'");
     let headers =

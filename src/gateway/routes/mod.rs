@@ -11,6 +11,7 @@
 
 mod answer;
 mod audit;
+mod charters;
 mod custodians;
 mod documentation;
 mod events;
@@ -20,6 +21,7 @@ mod network;
 #[cfg(test)]
 mod page;
 pub(crate) mod payloads;
+mod proposals;
 mod query;
 mod records;
 mod releases;
@@ -40,6 +42,8 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .merge(front::router())
         .merge(network::router())
+        .merge(charters::router())
+        .merge(proposals::router())
         .merge(transactions::router())
         .merge(records::router())
         .merge(requests::router())

@@ -1,4 +1,4 @@
-//! The network as it stands: its channel, how that stands, its nodes and people.
+//! The network as it stands: its channels, how one stands, its nodes and people.
 
 use super::{
     answer::{At, Items, Listing, OnChannel, Paging, now, page_error, read},
@@ -6,8 +6,8 @@ use super::{
     schema::{Hex, Peer, PersonRole},
 };
 use crate::gateway::{
-    Shared,
-    auth::Caller,
+    RealNode, Shared,
+    auth::{Caller, MaybeCaller},
     error::ApiError,
     json::{StrictPath, StrictQuery},
 };
@@ -52,22 +52,27 @@ pub(super) struct Channels {
 pub(super) struct ChannelName {
     /// What people call it.
     #[schema(example = "main")]
-    name: String,
+    pub(super) name: String,
     /// Its id.
     #[schema(value_type = Hex)]
-    id: ChannelId,
+    pub(super) id: ChannelId,
 }
 
-/// The channels that this gateway serves.
+/// The channels of this gateway that the caller is enrolled in, and the network's first one, which everybody knows of.
 #[utoipa::path(get, path = "/v1/channels", tag = "network", security(()),
     responses((status = 200, description = "The channels.", body = Channels)))]
-pub(super) async fn channels(State(shared): State<Arc<Shared>>) -> Json<Channels> {
-    let channel = shared.node.channel();
-    let name = channel.genesis().channel.name.to_string();
-    Json(Channels {
-        network: channel.domain().network,
-        items: vec![ChannelName { name, id: channel.domain().channel }],
-    })
+pub(super) async fn channels(
+    caller: MaybeCaller,
+    State(shared): State<Arc<Shared>>,
+) -> Result<Json<Channels>, ApiError> {
+    let mut items = Vec::new();
+    for node in shared.host.nodes() {
+        if shared.may_know_of(&node, caller.0.as_ref().map(|caller| caller.key))? {
+            let founding = node.channel().founding();
+            items.push(ChannelName { name: founding.channel.name.to_string(), id: founding.domain.channel });
+        }
+    }
+    Ok(Json(Channels { network: shared.network, items }))
 }
 
 /// A channel as this node has executed it.
@@ -116,20 +121,20 @@ pub(super) struct Status {
 /// How the channel stands.
 #[utoipa::path(get, path = "/v1/channels/{c}/status", tag = "network", security(()),
     responses((status = 200, description = "The channel.", body = Status)))]
-pub(super) async fn status(_: OnChannel, State(shared): State<Arc<Shared>>) -> Result<At<Status>, ApiError> {
-    standing(&shared).await
+pub(super) async fn status(OnChannel(node): OnChannel) -> Result<At<Status>, ApiError> {
+    standing(&node).await
 }
 
 /// How the channel stands by this node's ledger.
-pub(super) async fn standing(shared: &Arc<Shared>) -> Result<At<Status>, ApiError> {
-    let node = Arc::clone(&shared.node);
-    let mut at = read(shared, move |reading| {
-        let (channel, tip) = (node.channel(), reading.tip());
+pub(super) async fn standing(node: &RealNode) -> Result<At<Status>, ApiError> {
+    let own = Arc::clone(node);
+    let mut at = read(node, move |reading| {
+        let (channel, tip) = (own.channel(), reading.tip());
         let config = epoch(reading)?;
         Ok(Status {
             network: tip.domain.network,
-            single_org_demo: channel.genesis().single_org_demo,
-            name: channel.genesis().channel.name.to_string(),
+            single_org_demo: channel.founding().single_org_demo,
+            name: channel.founding().channel.name.to_string(),
             id: tip.domain.channel,
             height: tip.height.get(),
             block: tip.block,
@@ -139,14 +144,14 @@ pub(super) async fn standing(shared: &Arc<Shared>) -> Result<At<Status>, ApiErro
             primary: None,
             qualified: config.qualified.clone(),
             reputation: reputation::scores(reading, &config)?,
-            peers: config.members.iter().filter(|member| member.node != node.id()).map(Peer::from).collect(),
+            peers: config.members.iter().filter(|member| member.node != own.id()).map(Peer::from).collect(),
             log_size: tip.size,
             time: tip.time,
         })
     })
     .await?;
     if at.height > Height::new(0)
-        && let Some(chain) = shared.node.chain()
+        && let Some(chain) = node.chain()
         && let Some(block) = chain.block(at.height).await
     {
         at.body.view = Some(block.header().view.get());
@@ -175,18 +180,15 @@ pub(super) struct MemberShown {
 /// The nodes of the channel.
 #[utoipa::path(get, path = "/v1/channels/{c}/members", tag = "network", security(()),
     responses((status = 200, description = "The nodes.", body = Items<MemberShown>)))]
-pub(super) async fn members(
-    _: OnChannel,
-    State(shared): State<Arc<Shared>>,
-) -> Result<At<Items<MemberShown>>, ApiError> {
-    let config = shared.node.channel().config()?;
+pub(super) async fn members(OnChannel(node): OnChannel) -> Result<At<Items<MemberShown>>, ApiError> {
+    let config = node.channel().config()?;
     let shown = |member: &dmdl_types::genesis::Member| MemberShown {
         node: member.node,
         org: member.org.clone(),
         roles: member.roles.names().collect(),
         cosigning_key: member.cosigning_key,
     };
-    Ok(now(&shared, Items { items: config.members.iter().map(shown).collect() }))
+    Ok(now(&node, Items { items: config.members.iter().map(shown).collect() }))
 }
 
 pub(super) fn epoch(reading: &Reading<'_, RocksStore>) -> Result<EpochConfig, ApiError> {
@@ -251,12 +253,11 @@ enum MayAct {
         (status = 200, description = "The person.", body = PersonShown),
         (status = 404, description = "`unknown_person`: nobody is enrolled with this key.")))]
 pub(super) async fn person(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     _: Caller,
     StrictPath(path): StrictPath<PersonPath>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<PersonShown>, ApiError> {
-    read(&shared, move |reading| {
+    read(&node, move |reading| {
         let unknown = || ApiError::new(404, "unknown_person", "nobody is enrolled with this key");
         Ok(PersonShown::from(reading.row::<PersonRow>(&path.key)?.ok_or_else(unknown)?))
     })
@@ -285,14 +286,13 @@ pub(super) struct PersonsQuery {
 #[utoipa::path(get, path = "/v1/channels/{c}/persons", tag = "network", params(PersonsQuery),
     responses((status = 200, description = "The people.", body = Listing<PersonShown>)))]
 pub(super) async fn persons(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     _: Caller,
     StrictQuery(query): StrictQuery<PersonsQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Listing<PersonShown>>, ApiError> {
     let paging = Paging::new(query.limit.as_deref(), query.cursor.as_deref())?;
     let filter = PersonFilter { org: query.org, role: query.role };
-    read(&shared, move |reading| {
+    read(&node, move |reading| {
         let page = reading.people(&filter, paging.cursor(), paging.limit).map_err(page_error)?;
         Listing::of(page, reading.tip().height, |row| Ok(PersonShown::from(row)))
     })

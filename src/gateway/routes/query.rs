@@ -6,7 +6,7 @@ use super::{
     schema::Hex,
 };
 use crate::gateway::{Shared, auth::Caller, error::ApiError, json::StrictJson};
-use axum::{Router, extract::State, routing::post};
+use axum::{Router, routing::post};
 use dmdl_audit_ledger::channel::RecordFilter;
 use dmdl_types::{id::RecordId, sign::PublicKey};
 use serde::{Deserialize, Serialize};
@@ -68,21 +68,20 @@ pub(super) enum Answered {
         (status = 400, description = "`bad_args`: the function takes other arguments."),
         (status = 404, description = "`unknown_function`, `unknown_record`.")))]
 pub(super) async fn query(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
-    State(shared): State<Arc<Shared>>,
     StrictJson(question): StrictJson<Question>,
 ) -> Result<At<Answered>, ApiError> {
     let Question { contract, function, args } = question;
     let limit = args.limit.map(|limit| limit.to_string());
     let paging = Paging::new(limit.as_deref(), args.cursor.as_deref())?;
     let paged = limit.is_some() || args.cursor.is_some();
-    let gateway = Arc::clone(&shared);
+    let gateway = Arc::clone(&node);
     let bad = |takes| ApiError::new(400, "bad_args", format_args!("the function takes {takes}"));
     match (contract.as_str(), function.as_str()) {
         ("medical", "readMedical") => {
             let (Some(id), None, false) = (args.record, args.owner, paged) else { return Err(bad("a `record`")) };
-            read(&shared, move |reading| {
+            read(&node, move |reading| {
                 let row = reading.visible_record(&caller.person, id)?.ok_or_else(unknown_record)?;
                 Ok(Answered::Record(Box::new(shown(&gateway, reading, id, row)?)))
             })
@@ -90,15 +89,13 @@ pub(super) async fn query(
         }
         ("medical", "getHistory") => {
             let (Some(id), None) = (args.record, args.owner) else { return Err(bad("a `record`, and a page")) };
-            read(&shared, move |reading| Ok(Answered::History(story(reading, &caller, id, &paging)?))).await
+            read(&node, move |reading| Ok(Answered::History(story(reading, &caller, id, &paging)?))).await
         }
         ("medical", "queryByOwner") => {
             let (None, Some(owner)) = (args.record, args.owner) else { return Err(bad("an `owner`, and a page")) };
             let filter = RecordFilter { owner: Some(owner), ..RecordFilter::default() };
-            read(&shared, move |reading| {
-                Ok(Answered::Records(catalogue(&gateway, reading, &caller, &filter, &paging)?))
-            })
-            .await
+            read(&node, move |reading| Ok(Answered::Records(catalogue(&gateway, reading, &caller, &filter, &paging)?)))
+                .await
         }
         _ => Err(ApiError::new(404, "unknown_function", "the channel has no such contract, or it no such question")),
     }

@@ -5,12 +5,12 @@ use super::{
     schema::{Base64, Duo, Hex, PermissionShown, ReceiptText},
 };
 use crate::gateway::{
-    Shared,
+    RealNode, Shared,
     auth::Caller,
     error::ApiError,
     json::{StrictPath, StrictQuery},
 };
-use axum::{Router, extract::State, routing::get};
+use axum::{Router, routing::get};
 use dmdl_audit_ledger::{
     channel::{Reading, RecordFilter},
     store::RocksStore,
@@ -123,12 +123,12 @@ pub(super) struct PayloadShown {
 
 /// A record as it is shown.
 pub(super) fn shown(
-    shared: &Shared,
+    node: &RealNode,
     reading: &Reading<'_, RocksStore>,
     id: RecordId,
     row: RecordRow,
 ) -> Result<Record, ApiError> {
-    let title = shared.node.title(id, row.owner).filter(|_| !row.is_erased());
+    let title = node.title(id, row.owner).filter(|_| !row.is_erased());
     let current = if row.active_version > RecordVersion::new(0) { row.active_version } else { row.last_version };
     let version: Option<VersionRow> = reading.row(&(id, current))?;
     let permission = reading.permission(&row)?.map(Into::into);
@@ -218,27 +218,26 @@ impl RecordsQuery {
         (status = 200, description = "The records.", body = Listing<Record>),
         (status = 422, description = "`too_long`: a parameter is longer than it may be.")))]
 pub(super) async fn records(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictQuery(query): StrictQuery<RecordsQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Listing<Record>>, ApiError> {
     let paging = Paging::new(query.limit.as_deref(), query.cursor.as_deref())?;
     let filter = query.filter()?;
-    let gateway = Arc::clone(&shared);
-    read(&shared, move |reading| catalogue(&gateway, reading, &caller, &filter, &paging)).await
+    let gateway = Arc::clone(&node);
+    read(&node, move |reading| catalogue(&gateway, reading, &caller, &filter, &paging)).await
 }
 
 /// One page of the catalogue.
 pub(super) fn catalogue(
-    shared: &Shared,
+    node: &RealNode,
     reading: &Reading<'_, RocksStore>,
     caller: &Caller,
     filter: &RecordFilter,
     paging: &Paging,
 ) -> Result<Listing<Record>, ApiError> {
     let page = reading.records(&caller.person, filter, paging.cursor(), paging.limit).map_err(page_error)?;
-    Listing::of(page, reading.tip().height, |view| shown(shared, reading, view.id, view.row))
+    Listing::of(page, reading.tip().height, |view| shown(node, reading, view.id, view.row))
 }
 
 /// A record's id.
@@ -256,13 +255,12 @@ pub(super) struct RecordPath {
         (status = 200, description = "The record.", body = Record),
         (status = 404, description = "`unknown_record`: none, or none that the caller may know of.")))]
 pub(super) async fn record(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<RecordPath>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Record>, ApiError> {
-    let gateway = Arc::clone(&shared);
-    read(&shared, move |reading| {
+    let gateway = Arc::clone(&node);
+    read(&node, move |reading| {
         let row = reading.visible_record(&caller.person, path.id)?.ok_or_else(unknown_record)?;
         shown(&gateway, reading, path.id, row)
     })
@@ -332,14 +330,13 @@ pub(super) struct PageQuery {
         (status = 200, description = "Its history.", body = Listing<HistoryEntry>),
         (status = 404, description = "`unknown_record`: none, or none that the caller may know of.")))]
 pub(super) async fn history(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<RecordPath>,
     StrictQuery(query): StrictQuery<PageQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Listing<HistoryEntry>>, ApiError> {
     let paging = Paging::new(query.limit.as_deref(), query.cursor.as_deref())?;
-    read(&shared, move |reading| story(reading, &caller, path.id, &paging)).await
+    read(&node, move |reading| story(reading, &caller, path.id, &paging)).await
 }
 
 /// One page of a record's history.
@@ -405,21 +402,20 @@ pub(super) struct Custody {
         (status = 404, description = "`unknown_record`: none, none that the caller may know of, or no such version."),
         (status = 504, description = "`not_final`: registered, and not yet cosigned.")))]
 pub(super) async fn custody(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<RecordPath>,
     StrictQuery(query): StrictQuery<CustodyQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Custody>, ApiError> {
-    let version = read(&shared, move |reading| {
+    let version = read(&node, move |reading| {
         let row = reading.visible_record(&caller.person, path.id)?.ok_or_else(unknown_record)?;
         let version = query.version.unwrap_or(row.last_version);
         // What is not there is not waited for.
         reading.row::<VersionRow>(&(path.id, version))?.map(|_| version).ok_or_else(unknown_record)
     });
     let version = version.await?.body;
-    let proof = shared.node.custody(path.id, version, patience(query.wait)).await?.ok_or_else(unknown_record)?;
-    let state = shared.node.channel().version(path.id, version)?.map(|row| row.state);
+    let proof = node.custody(path.id, version, patience(query.wait)).await?.ok_or_else(unknown_record)?;
+    let state = node.channel().version(path.id, version)?.map(|row| row.state);
     let custody = Custody {
         version: version.get(),
         state: match state {
@@ -431,7 +427,7 @@ pub(super) async fn custody(
         receipt: proof.receipt.to_text(),
         acknowledgements: proof.acknowledgements.iter().map(|receipt| receipt.to_text()).collect(),
     };
-    Ok(now(&shared, custody))
+    Ok(now(&node, custody))
 }
 
 /// What decides about requests for a record.
@@ -452,12 +448,11 @@ pub(super) struct Policy {
         (status = 200, description = "Its policy.", body = Policy),
         (status = 404, description = "`unknown_record`: none, or none that the caller may know of.")))]
 pub(super) async fn policy(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<RecordPath>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Policy>, ApiError> {
-    read(&shared, move |reading| {
+    read(&node, move |reading| {
         let row = reading.visible_record(&caller.person, path.id)?.ok_or_else(unknown_record)?;
         let document = row.policy.map_or(Ok(None), |policy| reading.row::<PolicyDocument>(&policy))?;
         let (permission, rules) = document.map(|document| (document.permission.into(), document.rules)).unzip();

@@ -7,14 +7,14 @@ use super::{
 };
 use crate::{
     gateway::{
-        Shared,
+        RealNode, Shared,
         auth::Caller,
         error::ApiError,
         json::{StrictPath, StrictQuery},
     },
     problem::Problem,
 };
-use axum::{Router, extract::State, routing::get};
+use axum::{Router, routing::get};
 use dmdl_audit_ledger::world::{DecryptionRow, VersionRow};
 use dmdl_types::{
     event::Action,
@@ -94,23 +94,22 @@ struct Missing {
         (status = 403, description = "`reader_mismatch`: somebody else's; `denied`; `not_final`: not executed here."),
         (status = 404, description = "`unknown_custodian`: none of this record's version.")))]
 pub(super) async fn releases(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<ReleasePath>,
     StrictQuery(query): StrictQuery<ReleaseQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Releases>, ApiError> {
     if let Some(custodian) = query.custodian {
-        check_custodian(&shared, custodian)?;
+        check_custodian(&node, custodian)?;
     }
-    let custodians = allowed(&shared, caller.key, path.tx).await?;
+    let custodians = allowed(&node, caller.key, path.tx).await?;
     let asked: Vec<NodeId> = match query.custodian {
         None => custodians,
         Some(custodian) if custodians.contains(&custodian) => vec![custodian],
         Some(_) => return Err(ApiError::new(404, "unknown_custodian", "it keeps no share of this version")),
     };
     let ask = |custodian| {
-        let node = &shared.node;
+        let node = &node;
         async move { (custodian, node.release(custodian, path.tx).await) }
     };
     let mut answers: FuturesUnordered<_> = asked.into_iter().map(ask).collect();
@@ -124,13 +123,13 @@ pub(super) async fn releases(
             }
         }
     }
-    Ok(now(&shared, releases))
+    Ok(now(&node, releases))
 }
 
 /// The custodians of a decryption that was allowed to this key.
-async fn allowed(shared: &Arc<Shared>, key: PublicKey, id: TransactionId) -> Result<Vec<NodeId>, ApiError> {
-    let channel = shared.node.channel();
-    let executed = shared.node.when(EXECUTION_PATIENCE, || channel.event_of(id)).await?;
+async fn allowed(node: &RealNode, key: PublicKey, id: TransactionId) -> Result<Vec<NodeId>, ApiError> {
+    let channel = node.channel();
+    let executed = node.when(EXECUTION_PATIENCE, || channel.event_of(id)).await?;
     let Some((_, event)) = executed else {
         return Err(ApiError::new(403, "not_final", "no such decryption is executed here yet"));
     };
@@ -141,7 +140,7 @@ async fn allowed(shared: &Arc<Shared>, key: PublicKey, id: TransactionId) -> Res
             "shares are released to the requester of a decryption alone",
         ));
     }
-    let custodians = read(shared, move |reading| {
+    let custodians = read(node, move |reading| {
         let denied = || ApiError::new(403, "denied", "the decryption was denied");
         let row: DecryptionRow = reading.row(&id)?.ok_or_else(denied)?;
         let version: Option<VersionRow> = reading.row(&(row.record, row.version))?;

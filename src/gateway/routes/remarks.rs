@@ -21,7 +21,6 @@ use crate::{
 };
 use axum::{
     Router,
-    extract::State,
     routing::{get, put},
 };
 use dmdl_types::{
@@ -109,14 +108,13 @@ pub(super) struct PartiesShown {
         (status = 404, description = "`unknown_record`: none, or none that the caller may know of."),
         (status = 504, description = "`not_final`: what made somebody a party is not yet cosigned.")))]
 pub(super) async fn parties(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<RecordPath>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<PartiesShown>, ApiError> {
-    read(&shared, move |reading| reading.visible_record(&caller.person, path.id)?.map(drop).ok_or_else(unknown_record))
+    read(&node, move |reading| reading.visible_record(&caller.person, path.id)?.map(drop).ok_or_else(unknown_record))
         .await?;
-    let parties = apart(&shared, move |node| async move { node.parties(path.id).await }).await?;
+    let parties = apart(&node, move |node| async move { node.parties(path.id).await }).await?;
     let parties = parties.ok_or_else(unknown_record)?;
     let shown = |Party { person, active, enrolment }: Party| PartyShown {
         person,
@@ -124,7 +122,7 @@ pub(super) async fn parties(
         enrolment: enrolment.as_ref().map(DeedShown::from),
     };
     let people = parties.people.into_iter().map(shown).collect();
-    Ok(now(&shared, PartiesShown { acquired: DeedShown::from(&parties.acquired), people }))
+    Ok(now(&node, PartiesShown { acquired: DeedShown::from(&parties.acquired), people }))
 }
 
 /// A request or its review, with the remark on it.
@@ -153,14 +151,13 @@ impl From<RemarkShown> for Remark {
         (status = 200, description = "The request, and its review once there is one.", body = Items<Remark>),
         (status = 404, description = "`unknown_request`: none, or none that the caller may know of.")))]
 pub(super) async fn remarks(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<RequestPath>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Items<Remark>>, ApiError> {
-    check_request(&shared, &caller, path.id).await?;
-    let shown = apart(&shared, move |node| async move { node.remarks_of(path.id).await }).await?;
-    Ok(now(&shared, Items { items: shown.into_iter().map(Remark::from).collect() }))
+    check_request(&node, &caller, path.id).await?;
+    let shown = apart(&node, move |node| async move { node.remarks_of(path.id).await }).await?;
+    Ok(now(&node, Items { items: shown.into_iter().map(Remark::from).collect() }))
 }
 
 /// A remark.
@@ -187,21 +184,20 @@ pub(super) struct RemarkGiven {
             `commitment_mismatch`: not the one that the request commits to. `too_long`."),
         (status = 503, description = "`incomplete`: taken back here; some nodes may still have it.")))]
 pub(super) async fn keep_remark(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<RequestPath>,
-    State(shared): State<Arc<Shared>>,
     StrictJson(given): StrictJson<RemarkGiven>,
 ) -> Result<StatusCode, ApiError> {
-    check_request(&shared, &caller, path.id).await?;
+    check_request(&node, &caller, path.id).await?;
     let remark: SealedRemark = decode(&given.remark, REMARK_BYTES_MAX)?;
-    let signed = remark.verify(&shared.node.channel().domain());
+    let signed = remark.verify(&node.channel().domain());
     let signed = signed.map_err(|error| ApiError::new(422, "remark_invalid", error))?;
     if signed.author() != caller.key {
         return Err(ApiError::new(403, "not_author", "only who made a transaction remarks on it"));
     }
     let (of, remark) = (signed.transaction(), signed.remark().clone());
-    let handed_in = apart(&shared, move |node| async move {
+    let handed_in = apart(&node, move |node| async move {
         Ok(if node.takes_remark(path.id, of)? { Some(node.hand_in_remark(remark).await?) } else { None })
     });
     let missed = handed_in.await?;
@@ -209,20 +205,20 @@ pub(super) async fn keep_remark(
 }
 
 /// Has the node do what reads much of the ledger or writes files on a thread that is there for it.
-async fn apart<T, F>(shared: &Arc<Shared>, work: impl FnOnce(RealNode) -> F + Send + 'static) -> Result<T, ApiError>
+async fn apart<T, F>(node: &RealNode, work: impl FnOnce(RealNode) -> F + Send + 'static) -> Result<T, ApiError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, GatewayError>>,
 {
-    let (node, runtime) = (Arc::clone(&shared.node), Handle::current());
+    let (node, runtime) = (Arc::clone(node), Handle::current());
     Ok(blocking(move || runtime.block_on(work(node))).await??)
 }
 
 /// Finds out whether the caller may know of a request.
-async fn check_request(shared: &Arc<Shared>, caller: &Caller, id: TransactionId) -> Result<(), ApiError> {
+async fn check_request(node: &RealNode, caller: &Caller, id: TransactionId) -> Result<(), ApiError> {
     let person = caller.person.clone();
     let unknown = || ApiError::new(404, "unknown_request", "there is no such request, or none that you may know of");
-    let visible = read(shared, move |reading| Ok(reading.visible_request(&person, id)?.is_some())).await?.body;
+    let visible = read(node, move |reading| Ok(reading.visible_request(&person, id)?.is_some())).await?.body;
     if visible { Ok(()) } else { Err(unknown()) }
 }
 
@@ -248,20 +244,19 @@ pub(super) struct TitleGiven {
             of a time more than a day ahead."),
         (status = 503, description = "`incomplete`: taken back here; some nodes may still have it.")))]
 pub(super) async fn keep_title(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<RecordPath>,
-    State(shared): State<Arc<Shared>>,
     StrictJson(given): StrictJson<TitleGiven>,
 ) -> Result<StatusCode, ApiError> {
     let person = caller.person.clone();
-    let row = read(&shared, move |reading| reading.visible_record(&person, path.id)?.ok_or_else(unknown_record));
+    let row = read(&node, move |reading| reading.visible_record(&person, path.id)?.ok_or_else(unknown_record));
     if row.await?.body.owner != caller.key {
         return Err(ApiError::new(403, "role", "only a record's owner gives it a title"));
     }
     let title: Title = decode(&given.title, TITLE_READ_MAX)?;
     check_named(title.record(), path.id)?;
-    complete(&apart(&shared, move |node| async move { node.hand_in_title(title).await }).await?)
+    complete(&apart(&node, move |node| async move { node.hand_in_title(title).await }).await?)
 }
 
 fn check_named(named: RecordId, asked: RecordId) -> Result<(), ApiError> {

@@ -5,8 +5,7 @@ use super::{
     network::epoch,
     schema::Hex,
 };
-use crate::gateway::{Shared, error::ApiError};
-use axum::extract::State;
+use crate::gateway::error::ApiError;
 use dmdl_audit_ledger::{
     channel::Reading,
     reputation::{Count, Line, Tally, table},
@@ -18,7 +17,6 @@ use dmdl_types::{
     mdca::PerDuty,
 };
 use serde::Serialize;
-use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// How an orderer stands: the standing of its organisation after the last epoch that ended, in parts per million.
@@ -98,11 +96,8 @@ struct Faults {
 /// How the orderers stand, and on what counts.
 #[utoipa::path(get, path = "/v1/channels/{c}/reputation", tag = "network", security(()),
     responses((status = 200, description = "The orderers.", body = Items<Standing>)))]
-pub(super) async fn reputation(
-    _: OnChannel,
-    State(shared): State<Arc<Shared>>,
-) -> Result<At<Items<Standing>>, ApiError> {
-    read(&shared, |reading| Ok(Items { items: scores(reading, &epoch(reading)?)? })).await
+pub(super) async fn reputation(OnChannel(node): OnChannel) -> Result<At<Items<Standing>>, ApiError> {
+    read(&node, |reading| Ok(Items { items: scores(reading, &epoch(reading)?)? })).await
 }
 
 pub(super) fn scores(reading: &Reading<'_, RocksStore>, config: &EpochConfig) -> Result<Vec<Standing>, ApiError> {

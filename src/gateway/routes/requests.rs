@@ -14,7 +14,7 @@ use crate::{
     },
     node::{Final, GatewayError},
 };
-use axum::{Router, extract::State, routing::get};
+use axum::{Router, routing::get};
 use dmdl_audit_ledger::{
     channel::{Reading, RequestFilter, RequestView},
     store::RocksStore,
@@ -144,10 +144,9 @@ pub(super) struct RequestsQuery {
 #[utoipa::path(get, path = "/v1/channels/{c}/requests", tag = "requests", params(RequestsQuery),
     responses((status = 200, description = "The requests.", body = Listing<Request>)))]
 pub(super) async fn requests(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictQuery(query): StrictQuery<RequestsQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Listing<Request>>, ApiError> {
     let paging = Paging::new(query.limit.as_deref(), query.cursor.as_deref())?;
     let state = query.state.map(|state| match state {
@@ -156,7 +155,7 @@ pub(super) async fn requests(
         Standing::Denied => RequestState::Denied,
     });
     let filter = RequestFilter { record: query.record, requester: query.requester, state };
-    read(&shared, move |reading| {
+    read(&node, move |reading| {
         let page = reading.requests(&caller.person, &filter, paging.cursor(), paging.limit).map_err(page_error)?;
         Listing::of(page, reading.tip().height, |view| Request::of(reading, view))
     })
@@ -178,25 +177,23 @@ pub(super) struct RequestPath {
         (status = 200, description = "The request.", body = Request),
         (status = 404, description = "`unknown_request`: none, or none that the caller may know of.")))]
 pub(super) async fn request(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<RequestPath>,
     StrictQuery(query): StrictQuery<WaitQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<Request>, ApiError> {
-    let node = &shared.node;
     let person = caller.person;
     // What is not there, or not to be seen, is not waited for: both are answered at once.
     let visible = {
         let person = person.clone();
-        read(&shared, move |reading| Ok(reading.visible_request(&person, path.id)?.is_some()))
+        read(&node, move |reading| Ok(reading.visible_request(&person, path.id)?.is_some()))
     };
     if visible.await?.body {
         let decided =
             || Ok::<_, ApiError>(node.channel().request(path.id)?.filter(|row| row.state != RequestState::Pending));
         node.when(patience(query.wait), decided).await?;
     }
-    let found = read(&shared, move |reading| {
+    let found = read(&node, move |reading| {
         let unknown =
             || ApiError::new(404, "unknown_request", "there is no such request, or none that you may know of");
         let view = reading.visible_request(&person, path.id)?.ok_or_else(unknown)?;
@@ -212,5 +209,5 @@ pub(super) async fn request(
             Err(error) => return Err(error.into()),
         };
     }
-    Ok(now(&shared, request))
+    Ok(now(&node, request))
 }

@@ -27,6 +27,12 @@ pub(super) struct Hex(String);
 #[expect(dead_code, reason = "a schema")]
 pub(super) struct Base64(String);
 
+/// An object whose members docs/spec has.
+#[derive(ToSchema)]
+#[schema(value_type = Object)]
+#[expect(dead_code, reason = "a schema")]
+pub(super) struct Described(String);
+
 /// Bytes as they are.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]

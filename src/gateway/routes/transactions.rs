@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     gateway::{
-        Shared,
+        RealNode, Shared,
         auth::Caller,
         error::ApiError,
         json::{StrictJson, StrictPath, StrictQuery},
@@ -17,12 +17,14 @@ use crate::{
 };
 use axum::{
     Router,
-    extract::State,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use commonware_runtime::Clock as _;
-use dmdl_audit_ledger::{endorse, world::RecordRow};
+use dmdl_audit_ledger::{
+    endorse,
+    world::{ProposalRow, RecordRow},
+};
 use dmdl_types::{
     codec::{self, DecodeError},
     event::Verdict,
@@ -122,12 +124,10 @@ pub(super) struct Done {
         (status = 422, description = "The code of what is wrong with the call."),
         (status = 504, description = "`not_final`: it is not final yet; the member `transaction` has its id.")))]
 pub(super) async fn submit(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     StrictQuery(query): StrictQuery<SubmitQuery>,
-    State(shared): State<Arc<Shared>>,
     StrictJson(body): StrictJson<Submission>,
 ) -> Result<Response, ApiError> {
-    let node = &shared.node;
     let transaction = decode(&blob(&body.transaction, endorse::TRANSACTION_BYTES_MAX)?)?;
     // Looked at here, so that nobody has other nodes work for a signature that anyone can see is none.
     let channel = node.channel();
@@ -141,11 +141,11 @@ pub(super) async fn submit(
         Ok(done) if waits => done,
         Err(GatewayError::NotFinal(_)) if waits => return Err(not_final(id)),
         Ok(_) | Err(GatewayError::NotFinal(_)) => {
-            return Ok((StatusCode::ACCEPTED, now(&shared, Taken { transaction: id })).into_response());
+            return Ok((StatusCode::ACCEPTED, now(&node, Taken { transaction: id })).into_response());
         }
         Err(error) => return Err(error.into()),
     };
-    let receipt = receipt(&shared, &done).await?;
+    let receipt = receipt(&node, &done).await?;
     let outcome = &done.event.outcome;
     if !matches!(outcome.verdict, Verdict::Deny | Verdict::Rejected) {
         let done = Done {
@@ -155,7 +155,7 @@ pub(super) async fn submit(
             verdict: outcome.verdict,
             receipt,
         };
-        return Ok(now(&shared, done).into_response());
+        return Ok(now(&node, done).into_response());
     }
     let reasons = serde_json::to_value(reasons(&outcome.reasons)).unwrap_or_default();
     let problem = ApiError::from(Problem::of_outcome(outcome))
@@ -164,7 +164,7 @@ pub(super) async fn submit(
         .with("position", done.position)
         .with("receipt", receipt)
         .with("reasons", reasons);
-    Err(problem.with_header(HEIGHT, HeaderValue::from(shared.node.channel().tip().height.get())))
+    Err(problem.with_header(HEIGHT, HeaderValue::from(node.channel().tip().height.get())))
 }
 
 fn decode(bytes: &[u8]) -> Result<Transaction, ApiError> {
@@ -179,8 +179,8 @@ fn not_final(id: TransactionId) -> ApiError {
 }
 
 /// The receipt of an executed transaction, as text.
-async fn receipt(shared: &Shared, done: &Final) -> Result<String, ApiError> {
-    match shared.node.receipt(done, RECEIPT_PATIENCE).await {
+async fn receipt(node: &RealNode, done: &Final) -> Result<String, ApiError> {
+    match node.receipt(done, RECEIPT_PATIENCE).await {
         Ok(receipt) => Ok(receipt.to_text()),
         Err(GatewayError::NotFinal(id)) => Err(not_final(id)),
         Err(error) => Err(error.into()),
@@ -223,7 +223,8 @@ pub(super) struct TransactionShown {
     body: Option<String>,
 }
 
-/// A transaction with its receipt: for its authors, the owner of its record, and officers.
+/// A transaction with its receipt: for its authors, the owner of its record, and officers; a proposal for everybody
+/// enrolled, who must see what is to be approved.
 #[utoipa::path(get, path = "/v1/channels/{c}/transactions/{id}", tag = "transactions",
     params(TransactionPath, WaitQuery),
     responses(
@@ -231,13 +232,11 @@ pub(super) struct TransactionShown {
         (status = 404, description = "`unknown_transaction`: none, or none that the caller may see."),
         (status = 504, description = "`not_final`: executed, and not yet cosigned.")))]
 pub(super) async fn transaction(
-    _: OnChannel,
+    OnChannel(node): OnChannel,
     caller: Caller,
     StrictPath(path): StrictPath<TransactionPath>,
     StrictQuery(query): StrictQuery<WaitQuery>,
-    State(shared): State<Arc<Shared>>,
 ) -> Result<At<TransactionShown>, ApiError> {
-    let node = &shared.node;
     let unknown =
         || ApiError::new(404, "unknown_transaction", "there is no such transaction, or none that you may see");
     let over = node.runtime().sleep(patience(query.wait));
@@ -250,18 +249,18 @@ pub(super) async fn transaction(
     let is_author = done.event.actor == caller.key
         || body.as_ref().is_some_and(|transaction| transaction.body.authors.contains(&caller.key));
     let (key, record) = (caller.key, done.event.record);
-    let owns = read(&shared, move |reading| {
-        let Some(record) = record else { return Ok(false) };
+    let concerned = read(&node, move |reading| {
+        let Some(record) = record else { return Ok(reading.row::<ProposalRow>(&path.id)?.is_some()) };
         Ok(reading.row::<RecordRow>(&record)?.is_some_and(|row| row.owner == key))
     });
-    if !is_author && caller.person.person.role != Role::Officer && !owns.await?.body {
+    if !is_author && caller.person.person.role != Role::Officer && !concerned.await?.body {
         // Answered when one that does not exist would be.
         over.await;
         return Err(unknown());
     }
-    let receipt = receipt(&shared, &done).await?;
+    let receipt = receipt(&node, &done).await?;
     Ok(now(
-        &shared,
+        &node,
         TransactionShown {
             transaction: done.transaction,
             height: done.event.height.get(),

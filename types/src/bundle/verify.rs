@@ -6,7 +6,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointError},
     codec::{self, DecodeError},
     event::Event,
-    genesis::{EpochConfig, Genesis, GenesisError},
+    genesis::{EpochConfig, Founding, GenesisError},
     id::{Epoch, NodeId},
     index_proof::{Head, HeadKey, HeadProof, HeadProofError},
     limits,
@@ -68,7 +68,8 @@ pub struct Report {
     pub signers: Vec<PublicKey>,
 }
 
-/// Verifies a bundle file against the pinned genesis: needs nothing else, and no network.
+/// Verifies a bundle file against what the pinned genesis, or a charter verified from it, decides: needs nothing
+/// else, and no network.
 ///
 /// # Errors
 /// [`BundleError`] names the first thing that is wrong; any changed byte leads to one.
@@ -77,10 +78,10 @@ pub struct Report {
 /// Committees of past epochs are believed as their successors certified them. Against orderers that
 /// are corrupted *after* their epoch has ended, compare the report's checkpoint with one that was
 /// kept elsewhere.
-pub fn verify(bytes: &[u8], pinned: &Genesis) -> Result<Report, BundleError> {
+pub fn verify(bytes: &[u8], pinned: &Founding) -> Result<Report, BundleError> {
     pinned.check()?;
     let bundle = Bundle::from_bytes(bytes)?;
-    let domain = pinned.domain();
+    let domain = pinned.domain;
     if bundle.domain != domain {
         return Err(BundleError::OtherLedger);
     }
@@ -101,7 +102,7 @@ pub fn verify(bytes: &[u8], pinned: &Genesis) -> Result<Report, BundleError> {
 }
 
 /// The configuration of the anchor's epoch, certified step by step from genesis.
-fn walk_epochs(bundle: &Bundle, pinned: &Genesis, domain: &Domain) -> Result<EpochConfig, BundleError> {
+fn walk_epochs(bundle: &Bundle, pinned: &Founding, domain: &Domain) -> Result<EpochConfig, BundleError> {
     let target = bundle.anchor.header.epoch;
     let mut config = pinned.epoch_config(Epoch::new(target.get().min(1)));
     for EpochStep { announced, config: next } in &bundle.epochs {

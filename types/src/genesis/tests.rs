@@ -92,6 +92,6 @@ fn the_example_of_the_pages_is_this_genesis() {
         assert!(page.contains(&line), "{line}");
     }
     assert!(page.contains(&format!("{} bytes:", crate::codec::encode(&example).len())));
-    let digest = format!("digest  {}", crate::block::Block::genesis(&example).digest());
+    let digest = format!("digest  {}", crate::block::Block::genesis(&example.founding()).digest());
     assert!(include_str!("../../../docs/spec/block.md").contains(&digest), "{digest}");
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    genesis::{Role, tests::genesis},
+    genesis::tests::genesis,
     id::{DisplayName, Epoch},
     secret::Secret32,
     sign::SigningKey,
@@ -75,6 +75,8 @@ fn what_cannot_be_changed_is_refused_with_its_reason() {
     };
     let addressed =
         |address: &str| vec![Change::AddNode { member: member(5, NodeRoles::ALL), address: address.to_owned() }];
+    let name = DisplayName::new("owner").unwrap();
+    let owner = Change::AddPerson { person: Person { key: key(200), org: org(1), name, role: Role::Owner } };
     let custodian = NodeRoles { committer: false, ..NodeRoles::ALL };
     let weak = Member { node: NodeId::new([0; 32]), ..member(5, NodeRoles::ALL) };
     let cases = [
@@ -85,6 +87,7 @@ fn what_cannot_be_changed_is_refused_with_its_reason() {
         (vec![Change::SetRoles { node: node(9), roles: NodeRoles::ALL }], ChangeError::NotMember(node(9))),
         (vec![Change::RemoveOrg { org: org(9) }], ChangeError::NoSuchOrg(org(9))),
         (vec![admin(200, 9)], ChangeError::NoSuchOrg(org(9))),
+        (vec![owner], ChangeError::NotAdmin(key(200))),
         (vec![add(Member { cosigning_key: key(101), ..member(5, NodeRoles::ALL) })], ChangeError::KeyReuse(key(101))),
         (
             vec![add(weak.clone())],

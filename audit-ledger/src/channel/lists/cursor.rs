@@ -22,6 +22,7 @@ pub(super) enum List {
     Events,
     History,
     People,
+    Proposals,
 }
 
 /// What a cursor belongs to: one list of one channel, with its filters.

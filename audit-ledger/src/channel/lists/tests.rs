@@ -10,8 +10,10 @@ use crate::{
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     access::Purpose,
+    genesis::{ChannelConfig, EpochConfig, Founding},
+    governance::{Change, Governance},
     id::RecordVersion,
-    invocation::{Access, Authority, Medical},
+    invocation::{Access, Authority, Invocation, Medical},
     sign::SigningKey,
 };
 use std::collections::BTreeSet;
@@ -54,11 +56,15 @@ fn story() -> Story {
 }
 
 fn open<S: Store>(store: S) -> Channel<(), S> {
+    open_with(store, genesis().founding())
+}
+
+fn open_with<S: Store>(store: S, founding: Founding) -> Channel<(), S> {
     Channel::open(
         (),
         stopped_clock(),
         store,
-        genesis(),
+        founding,
         (crate::testing::node_id(1), Standing::Votes),
         judge,
         Pace::default(),
@@ -200,6 +206,49 @@ fn people_are_listed_by_organisation_and_role() {
 }
 
 #[test]
+fn proposals_are_listed_and_change_what_was_decided_last() {
+    const EPOCH_BLOCKS: u64 = 8;
+    let mut genesis = genesis();
+    genesis.channel.epoch_blocks = EPOCH_BLOCKS;
+    let mut ledger = Ledger::of(genesis.clone());
+    let call = |ledger: &mut Ledger, org: u8, call: Governance| {
+        let event = ledger.call(&person(org, Role::Admin), Invocation::Governance(call));
+        assert_eq!(event.outcome.verdict, Verdict::Applied);
+        event.transaction
+    };
+    let rules = |endorsements: u8| ChannelConfig { endorsements, ..genesis.channel.clone() };
+    let propose =
+        |endorsements: u8| Governance::Propose { changes: vec![Change::SetRules { rules: rules(endorsements) }] };
+    let [accepted, taken_back, waiting] = [3, 4, 3].map(|endorsements| call(&mut ledger, 1, propose(endorsements)));
+    call(&mut ledger, 1, Governance::Withdraw { proposal: taken_back });
+    for org in [2, 3] {
+        call(&mut ledger, org, Governance::Approve { proposal: accepted });
+    }
+    let decided = |ledger: &Ledger| {
+        let channel = open_with(ledger.store.clone(), genesis.founding());
+        let EpochConfig { epoch, channel: rules, .. } = channel.reading().unwrap().decided().unwrap();
+        (epoch.get(), rules.endorsements)
+    };
+    assert_eq!(decided(&ledger), (2, 3), "it holds from the epoch after the next, and is what the next one changes");
+    while ledger.height().get() < EPOCH_BLOCKS - 1 {
+        ledger.empty();
+    }
+    assert_eq!(decided(&ledger), (2, 3), "after the last block of the epoch");
+    ledger.empty();
+    assert_eq!(decided(&ledger), (2, 3), "in the next one");
+
+    let channel = open_with(ledger.store.clone(), genesis.founding());
+    let reading = channel.reading().unwrap();
+    let list = |open: bool| -> Vec<TransactionId> {
+        let listed = all(|cursor| reading.proposals(ProposalFilter { open }, cursor, 1));
+        listed.into_iter().map(|(id, _)| id).collect()
+    };
+    let mut every = vec![accepted, taken_back, waiting];
+    every.sort();
+    assert_eq!((list(false), list(true)), (every, vec![waiting]));
+}
+
+#[test]
 fn a_cursor_is_of_one_list_and_its_filters_and_of_nothing_else() {
     let Story { ledger, listed, foreign, .. } = story();
     let channel = open(ledger.store.clone());
@@ -234,7 +283,7 @@ fn a_cursor_is_of_one_list_and_its_filters_and_of_nothing_else() {
         (),
         stopped_clock(),
         MemoryStore::new(),
-        elsewhere,
+        elsewhere.founding(),
         (crate::testing::node_id(1), Standing::Votes),
         judge,
         Pace::default(),

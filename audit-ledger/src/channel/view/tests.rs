@@ -39,7 +39,7 @@ fn view(ledger: &Ledger, custodian: u8, id: TransactionId) -> ReleaseView {
         (),
         stopped_clock(),
         ledger.store.clone(),
-        genesis(),
+        genesis().founding(),
         (node_id(1), Standing::Votes),
         judge,
         Pace::default(),

@@ -96,7 +96,7 @@ fn what_a_quorum_of_organisations_approves_holds_from_the_epoch_after_the_next()
 fn two_proposals_of_one_epoch_hold_together() {
     let mut ledger = ledger();
     let first = propose(&mut ledger, joining());
-    let rules = dmdl_types::genesis::ChannelConfig { endorsements: 3, ..ledger.executor.genesis().channel.clone() };
+    let rules = dmdl_types::genesis::ChannelConfig { endorsements: 3, ..ledger.executor.founding().channel.clone() };
     let second = propose(&mut ledger, vec![Change::SetRules { rules }]);
     for org in [2, 3] {
         approve(&mut ledger, org, first);

@@ -210,8 +210,7 @@ impl Town {
 
     /// Another node that executes the same blocks comes to the same, and so to the same primaries.
     pub(super) fn assert_alike(&self) {
-        let genesis = self.ledger.executor.genesis().clone();
-        let mut other = Ledger::of(genesis);
+        let mut other = Ledger::founded(self.ledger.executor.founding().clone());
         for block in &self.ledger.blocks[1..] {
             other.try_push(block.clone()).unwrap();
         }
