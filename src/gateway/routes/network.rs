@@ -2,7 +2,7 @@
 
 use super::{
     answer::{At, Items, Listing, OnChannel, Paging, now, page_error, read},
-    reputation::{self, Standing},
+    reputation::{self, Reputation},
     schema::{Hex, Peer, PersonRole},
 };
 use crate::gateway::{
@@ -108,7 +108,7 @@ pub(super) struct Status {
     #[schema(value_type = Vec<Hex>)]
     qualified: Vec<NodeId>,
     /// How each orderer stands, the one that is first in turn first.
-    reputation: Vec<Standing>,
+    reputation: Vec<Reputation>,
     /// The other nodes of the channel.
     pub(super) peers: Vec<Peer>,
     /// How many events the audit log has.

@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 /// How an orderer stands: the standing of its organisation after the last epoch that ended, in parts per million.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Standing {
+pub(super) struct Reputation {
     /// The orderer.
     #[schema(value_type = Hex)]
     node: NodeId,
@@ -95,18 +95,18 @@ struct Faults {
 
 /// How the orderers stand, and on what counts.
 #[utoipa::path(get, path = "/v1/channels/{c}/reputation", tag = "network", security(()),
-    responses((status = 200, description = "The orderers.", body = Items<Standing>)))]
-pub(super) async fn reputation(OnChannel(node): OnChannel) -> Result<At<Items<Standing>>, ApiError> {
+    responses((status = 200, description = "The orderers.", body = Items<Reputation>)))]
+pub(super) async fn reputation(OnChannel(node): OnChannel) -> Result<At<Items<Reputation>>, ApiError> {
     read(&node, |reading| Ok(Items { items: scores(reading, &epoch(reading)?)? })).await
 }
 
-pub(super) fn scores(reading: &Reading<'_, RocksStore>, config: &EpochConfig) -> Result<Vec<Standing>, ApiError> {
+pub(super) fn scores(reading: &Reading<'_, RocksStore>, config: &EpochConfig) -> Result<Vec<Reputation>, ApiError> {
     let next = reading.row::<EpochConfig>(&config.epoch.next())?;
     let of = |line: Line| {
         let Line { place, org, standing, ended, current } = line;
         let below = place.below.zip(PerDuty { endorsing: "endorsing", committing: "committing", ordering: "ordering" });
         let below = below.into_array().into_iter().filter(|(below, _)| *below).map(|(_, duty)| duty).collect();
-        Standing {
+        Reputation {
             node: place.node,
             org,
             endorsing: standing.endorsing,
