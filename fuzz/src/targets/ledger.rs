@@ -248,6 +248,9 @@ pub(super) fn blocks() -> Vec<(String, Block)> {
 /// Holds signed things to the keys: whatever verifies is one of the fixtures, or its signer's key has small
 /// order, which no channel enrols.
 pub(super) fn check_signed(domain: &Domain, transactions: &[EndorsedTransaction], system: &[SystemTransaction]) {
+    if is_of_another_network(domain) {
+        return;
+    }
     for endorsed in transactions.iter().take(4) {
         check_transaction(domain, &endorsed.transaction);
         if endorsed.verify(domain).is_err() {
@@ -265,12 +268,20 @@ pub(super) fn check_signed(domain: &Domain, transactions: &[EndorsedTransaction]
 
 /// The same for one transaction.
 pub(super) fn check_transaction(domain: &Domain, transaction: &Transaction) {
+    if is_of_another_network(domain) {
+        return;
+    }
     if let Ok(id) = transaction.verify(domain) {
         assert_eq!(id, transaction.body.id());
         let known = BODY.transactions.iter().any(|it| codec::encode(&it.transaction) == codec::encode(transaction));
         let weak = transaction.body.authors.iter().all(|author| is_weak(*author));
         assert!(known || weak, "a transaction by nobody");
     }
+}
+
+/// A corpus outlives the fixtures: what was signed for the network of earlier ones is genuine, and none of them.
+fn is_of_another_network(domain: &Domain) -> bool {
+    *domain != NETWORK.domain
 }
 
 fn is_weak(key: PublicKey) -> bool {
