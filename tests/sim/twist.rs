@@ -59,9 +59,18 @@ impl Twist {
         }
     }
 
-    /// Whether another node may be faulty beside it: nobody may lie or forget while somebody else is away.
+    /// Whether no other node may be faulty beside it: nobody may lie or forget while somebody else is away, and who
+    /// comes is as good as away until it votes.
     pub(crate) const fn stands_alone(&self) -> bool {
-        matches!(self, Self::Liar(..) | Self::Wiped(_))
+        !matches!(self, Self::None)
+    }
+
+    /// Whether the network has been seen to stand still after it: docs/simulator.md says under which seeds.
+    pub(crate) const fn may_stand_still(&self) -> bool {
+        matches!(
+            self,
+            Self::Liar(_, Episode { fault: Lie::Twins, .. }) | Self::Change(_, Move::Replaces(_) | Move::Swaps(_))
+        )
     }
 
     /// A node of which faults can be proved.
