@@ -5,7 +5,7 @@
 
 use crate::{
     spec::{RoleName, channel_roles},
-    text_file::{TextFile, TextFileError},
+    text_file::{self, TextFile, TextFileError},
 };
 use dmdl_types::{
     charter::{Approval, Charter, SignedCharter},
@@ -15,12 +15,7 @@ use dmdl_types::{
     mdca::{MdcaConfig, Scenario},
 };
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{collections::BTreeSet, io, path::Path};
 use toml::Spanned;
 
 /// Largest such file: a charter is about three times as long in text.
@@ -128,12 +123,6 @@ impl CharterFile {
 
     /// Writes the file, in the place of one that is there; on return it is on disk, whole.
     pub(crate) fn save(charter: &SignedCharter, path: &Path) -> io::Result<()> {
-        let text = Self::text(charter).map_err(io::Error::other)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut new = tempfile::NamedTempFile::new_in(folder)?;
-        new.write_all(text.as_bytes())?;
-        new.as_file().sync_all()?;
-        new.persist(path).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
+        text_file::replace(path, &Self::text(charter).map_err(io::Error::other)?)
     }
 }

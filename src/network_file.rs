@@ -3,17 +3,13 @@
 //! # Source
 //! docs/spec/genesis.md
 
-use crate::text_file::{TextFile, TextFileError};
+use crate::text_file::{self, TextFile, TextFileError};
 use dmdl_types::{
     genesis::{Genesis, GenesisError},
     id::NetworkId,
 };
 use serde::{Deserialize, Serialize};
-use std::{
-    fs::File,
-    io::{self, Write as _},
-    path::Path,
-};
+use std::{io, path::Path};
 
 /// Largest network file.
 const FILE_BYTES: u64 = 10 * 1024 * 1024;
@@ -120,13 +116,7 @@ impl NetworkFile {
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let text = self.to_text().map_err(io::Error::other)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut new = tempfile::NamedTempFile::new_in(folder)?;
-        new.write_all(text.as_bytes())?;
-        new.as_file().sync_all()?;
-        new.persist(path).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
+        text_file::replace(path, &self.to_text().map_err(io::Error::other)?)
     }
 
     /// Reads a network file and checks that the document is the pinned one and keeps the rules.

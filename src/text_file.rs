@@ -1,9 +1,10 @@
-//! Text files that people write: read whole and bounded, and refused by the line that is wrong.
+//! Text files that people write and hand on: read whole and bounded, refused by the line that is wrong, and written
+//! whole.
 
 use serde::de::DeserializeOwned;
 use std::{
     fs::{self, File},
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -71,6 +72,16 @@ impl TextFile {
         let reason = reason.chars().take(MESSAGE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
         TextFileError::Flaw { path: self.path.clone(), line, reason }
     }
+}
+
+/// Writes a text in the place of a file that is there; on return it is on disk, whole.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().sync_all()?;
+    new.persist(path).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

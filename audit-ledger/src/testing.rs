@@ -4,13 +4,14 @@
 #![expect(clippy::cast_possible_truncation, reason = "tests count to small numbers")]
 
 use crate::{
+    channel::{Channel, Pace, Standing},
     clock::WallClock,
     commitment::state::StateHash,
     contract::Judgement,
     execute::{ExecuteError, Executed, Executor},
     finalized::Finalized,
     log,
-    store::{Entry, MemoryStore, Reader, Space},
+    store::{Entry, MemoryStore, Reader, Space, Store},
     world::{RecordRow, Row, Seen, TurnCounters, VersionRow, VoiceRow},
 };
 use commonware_codec::{Copying, DecodeExt as _, Encode as _};
@@ -211,6 +212,12 @@ impl Default for Deal {
     fn default() -> Self {
         Self { k: 2, custodians: vec![1, 2, 3, 4], min_acks: 3, metadata: metadata(), policy: None }
     }
+}
+
+/// A channel over a store, of a node that has its votes: for reading.
+pub(crate) fn channel_over<S: Store>(store: S, founding: Founding) -> Channel<(), S> {
+    let node = (node_id(1), Standing::Votes);
+    Channel::open((), stopped_clock(), store, founding, node, judge, Pace::default()).unwrap().0
 }
 
 /// One node's ledger, and the clock and the primary that make its blocks.

@@ -14,7 +14,6 @@ use crate::{
     exit::{Exit, Failure},
     local::{os_rng, wall_clock},
     spec::ChannelSpec,
-    text_file::TextFileError,
 };
 use clap::Subcommand;
 use dmdl_types::{
@@ -119,7 +118,7 @@ pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failur
 
 fn create(file: &Path, out: Option<&Path>, globals: &Globals) -> Result<Report, Failure> {
     let genesis = globals.pin()?.genesis;
-    let described = ChannelFile::read(file, &genesis).map_err(|error| bad_file(&error))?;
+    let described = ChannelFile::read(file, &genesis).map_err(|error| failure::text_file(&error, "bad_charter"))?;
     let out = out.map_or_else(|| PathBuf::from(format!("{}.charter", described.name)), Path::to_owned);
     let new = output::NewFile::create(&out)?;
     let ChannelFile { name, epoch_blocks, endorsements, custody_threshold, mdca, members, people } = described;
@@ -138,7 +137,7 @@ fn create(file: &Path, out: Option<&Path>, globals: &Globals) -> Result<Report, 
 
 fn approve(path: &Path, globals: &Globals) -> Result<Report, Failure> {
     let genesis = globals.pin()?.genesis;
-    let mut charter = CharterFile::read(path).map_err(|error| bad_file(&error))?;
+    let mut charter = CharterFile::read(path).map_err(|error| failure::text_file(&error, "bad_charter"))?;
     let missing = sign(&mut charter, &genesis, globals)?;
     CharterFile::save(&charter, path).map_err(|error| storage(path, &error))?;
     Ok(told(&charter, &missing, path, globals.quiet))
@@ -155,7 +154,7 @@ fn sign(charter: &mut SignedCharter, genesis: &Genesis, globals: &Globals) -> Re
 
 fn found(path: &Path, globals: &Globals) -> Result<Report, Failure> {
     let genesis = globals.pin()?.genesis;
-    let charter = CharterFile::read(path).map_err(|error| bad_file(&error))?;
+    let charter = CharterFile::read(path).map_err(|error| failure::text_file(&error, "bad_charter"))?;
     charter.verify(&genesis).map_err(|error| refused(&error))?;
     let desk = globals.desk()?;
     desk.run(desk.gateway.found(&charter)).map_err(|error| failure::gateway(&error))?;
@@ -234,13 +233,6 @@ fn told(charter: &SignedCharter, missing: &[OrgId], file: &Path, quiet: bool) ->
         "channel": id, "name": channel.name, "organisations": orgs, "missing": missing, "file": file.to_string_lossy(),
     });
     Report { text: shown, json, exit: Exit::Ok }
-}
-
-fn bad_file(error: &TextFileError) -> Failure {
-    match error {
-        TextFileError::Read { .. } => Failure::new(Exit::NotFound, "unreadable", error),
-        TextFileError::Flaw { .. } => Failure::new(Exit::Configuration, "bad_charter", error),
-    }
 }
 
 fn refused(error: &CharterError) -> Failure {

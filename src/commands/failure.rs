@@ -5,6 +5,7 @@ use crate::{
     exit::{Exit, Failure},
     keyfile::KeyFileError,
     problem::Problem,
+    text_file::TextFileError,
 };
 use dmdl_types::title::TitleError;
 use dmdl_vault::{payload, remark::TextError};
@@ -60,6 +61,14 @@ pub(super) fn unproved(error: &Unproved) -> Failure {
         _ => (Exit::Integrity, "unproved"),
     };
     Failure::new(exit, code, error)
+}
+
+/// A file that people wrote and that cannot be used; a flaw in it has a code of its own.
+pub(super) fn text_file(error: &TextFileError, flaw: &'static str) -> Failure {
+    match error {
+        TextFileError::Read { .. } => Failure::new(Exit::NotFound, "unreadable", error),
+        TextFileError::Flaw { .. } => Failure::new(Exit::Configuration, flaw, error),
+    }
 }
 
 /// A call that came to nothing.

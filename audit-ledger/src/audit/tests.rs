@@ -1,12 +1,7 @@
 //! Bundles and receipts, made from an executed chain and verified as a stranger would.
 
 use super::{export, receipt};
-use crate::{
-    channel::{Channel, Pace, Standing},
-    commitment::index,
-    log,
-    testing::*,
-};
+use crate::{commitment::index, log, testing::*};
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     block::Header,
@@ -408,32 +403,14 @@ fn a_node_exports_what_is_under_its_anchor() {
     let expected = bundle(&ledger, None).content;
     let anchor = ledger.executor.tip().anchor.unwrap();
     ledger.access(&owner(1), Access::Erase { record });
-    let (channel, _notices) = Channel::open(
-        (),
-        stopped_clock(),
-        ledger.store.clone(),
-        genesis().founding(),
-        (node_id(1), Standing::Votes),
-        judge,
-        Pace::default(),
-    )
-    .unwrap();
+    let channel = channel_over(ledger.store.clone(), genesis().founding());
     assert_eq!(export::content(&channel, None).unwrap(), (anchor, expected));
     // What leads back to the anchor is in memory, and this node has just started.
     let of_record = export::content(&channel, Some(HeadKey::Record(record)));
     assert!(matches!(of_record, Err(export::ExportError::NoHistory)));
 
     let fresh = crate::store::MemoryStore::new();
-    let (channel, _notices) = Channel::open(
-        (),
-        stopped_clock(),
-        fresh,
-        genesis().founding(),
-        (node_id(1), Standing::Votes),
-        judge,
-        Pace::default(),
-    )
-    .unwrap();
+    let channel = channel_over(fresh, genesis().founding());
     for filter in [None, Some(HeadKey::Record(record))] {
         assert!(matches!(export::content(&channel, filter), Err(export::ExportError::NothingFinal)));
     }

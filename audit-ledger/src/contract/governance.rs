@@ -94,8 +94,8 @@ fn outcome_of<R: Reader>(call: &Call<'_, R>, changes: &[Change]) -> Result<Epoch
     let decided = call.world.get::<EpochConfig>(&next)?;
     let mut base =
         decided.ok_or_else(|| StoreError::Corrupt(format!("the configuration of epoch {next} is missing")))?;
-    if let Some(PendingRow { members, channel }) = call.world.get(&())? {
-        base = EpochConfig { members, channel, ..base };
+    if let Some(pending) = call.world.get::<PendingRow>(&())? {
+        base = pending.onto(base);
     }
     let outcome = apply(&base, changes, call.ctx.single_org_demo).map_err(|_| ReasonCode::ProposalUnfit)?;
     for change in changes {

@@ -5,7 +5,7 @@
 
 use super::ExecuteError;
 use crate::{
-    reputation::{schedule, score, standing, tally},
+    reputation::{schedule, score, standing, tallies},
     store::{Reader, Space, StoreError},
     world::{FaultSeen, FaultsRow, PendingRow, ReportsRow, Row, StandingRow, TurnCounters, VoiceRow, World},
 };
@@ -16,7 +16,7 @@ use dmdl_types::{
     id::{Epoch, OrgId},
     mdca::PerDuty,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Epochs whose counters stay readable after they ended.
 const COUNTERS_KEPT: u64 = 2;
@@ -36,8 +36,8 @@ pub(super) fn close<R: Reader>(
     let next = config.epoch.next();
     let mut decided: EpochConfig = world.get(&next)?.ok_or(ExecuteError::NoConfiguration(next))?;
     decided.epoch = next.next();
-    if let Some(PendingRow { members, channel }) = world.get(&())? {
-        decided = EpochConfig { members, channel, ..decided };
+    if let Some(pending) = world.get::<PendingRow>(&())? {
+        decided = pending.onto(decided);
         world.remove::<PendingRow>(&());
     }
     let standing = weigh(world, config)?;
@@ -50,11 +50,10 @@ pub(super) fn close<R: Reader>(
 
 /// The standing of each organisation after an epoch (rule 10), kept for the next one.
 fn weigh<R: Reader>(world: &mut World<R>, config: &EpochConfig) -> Result<BTreeMap<OrgId, PerDuty<i64>>, StoreError> {
-    let orgs: BTreeSet<&OrgId> = config.members.iter().map(|member| &member.org).collect();
     let before = config.epoch.get().checked_sub(1).map(Epoch::new);
     let mut all = BTreeMap::new();
-    for org in orgs {
-        let scores = score(&tally(world.overlay(), config.epoch, config, org)?, &config.channel.mdca);
+    for (org, tally) in tallies(world.overlay(), config.epoch, config)? {
+        let scores = score(&tally, &config.channel.mdca);
         let earlier: StandingRow = match before {
             Some(before) => world.get(&(before, org.clone()))?.unwrap_or_default(),
             None => StandingRow::default(),
@@ -62,7 +61,7 @@ fn weigh<R: Reader>(world: &mut World<R>, config: &EpochConfig) -> Result<BTreeM
         let decay = config.channel.mdca.decay;
         let standing = earlier.standing.zip(scores).map(|(before, score)| standing(before, &score, decay));
         world.put(&(config.epoch, org.clone()), &StandingRow { standing });
-        all.insert(org.clone(), standing);
+        all.insert(org, standing);
     }
     Ok(all)
 }

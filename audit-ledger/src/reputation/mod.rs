@@ -16,7 +16,7 @@ mod tally;
 pub use schedule::{Place, schedule};
 pub use score::{Score, score, standing};
 pub use table::{Line, table};
-pub use tally::{Conduct, Count, Tally, tally};
+pub use tally::{Conduct, Count, Tally, tallies};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The table that people see: who stands where, on what counts, and why somebody is out.
 
-use super::{Place, Tally, schedule, tally};
+use super::{Place, Tally, schedule, tallies};
 use crate::{
     store::{Reader, StoreError},
     world::{self, StandingRow},
@@ -33,25 +33,20 @@ pub struct Line {
 /// [`StoreError`] when a row cannot be read.
 pub fn table(reader: &impl Reader, config: &EpochConfig) -> Result<Vec<Line>, StoreError> {
     let before = config.epoch.get().checked_sub(1).map(Epoch::new);
-    let mut orgs = BTreeMap::new();
-    for member in &config.members {
-        if orgs.contains_key(&member.org) {
-            continue;
+    let current = tallies(reader, config.epoch, config)?;
+    let (mut ended, mut standings) = (BTreeMap::new(), BTreeMap::new());
+    if let Some(before) = before {
+        ended = tallies(reader, before, config)?;
+        for org in current.keys() {
+            let row: Option<StandingRow> = world::read(reader, &(before, org.clone()))?;
+            standings.insert(org.clone(), row.unwrap_or_default().standing);
         }
-        let current = tally(reader, config.epoch, config, &member.org)?;
-        let (standing, ended) = match before {
-            None => Default::default(),
-            Some(before) => {
-                let row: Option<StandingRow> = world::read(reader, &(before, member.org.clone()))?;
-                (row.unwrap_or_default().standing, tally(reader, before, config, &member.org)?)
-            }
-        };
-        orgs.insert(member.org.clone(), (standing, ended, current));
     }
-    let standings = orgs.iter().map(|(org, (standing, ..))| (org.clone(), *standing)).collect();
     let line = |place: Place| {
         let org = config.member(place.node)?.org.clone();
-        let (standing, ended, current) = orgs.get(&org).copied()?;
+        let standing = standings.get(&org).copied().unwrap_or_default();
+        let ended = ended.get(&org).copied().unwrap_or_default();
+        let current = *current.get(&org)?;
         Some(Line { place, org, standing, ended, current })
     };
     Ok(schedule(config, &standings).into_iter().filter_map(line).collect())

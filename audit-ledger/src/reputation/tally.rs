@@ -9,7 +9,7 @@ use dmdl_types::{
     id::{Epoch, OrgId},
     mdca::PerDuty,
 };
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// An organisation sees another's vote in at least one of so many of its blocks, or says that it was silent.
 /// A quorum's certificate lacks up to a third of the votes each time; a node that is well is not missed in three
@@ -91,11 +91,28 @@ impl Tally {
     }
 }
 
-/// Counts what an epoch's rows say of one organisation's nodes (rules 3 to 6).
+/// Counts what an epoch's rows say of each organisation (rules 3 to 6).
 ///
 /// # Errors
 /// [`StoreError`] when a row cannot be read.
-pub fn tally(reader: &impl Reader, epoch: Epoch, config: &EpochConfig, org: &OrgId) -> Result<Tally, StoreError> {
+pub fn tallies(reader: &impl Reader, epoch: Epoch, config: &EpochConfig) -> Result<BTreeMap<OrgId, Tally>, StoreError> {
+    let mut voices: BTreeMap<&OrgId, VoiceRow> = BTreeMap::new();
+    for member in &config.members {
+        if !voices.contains_key(&member.org) {
+            voices.insert(&member.org, world::read(reader, &(epoch, member.org.clone()))?.unwrap_or_default());
+        }
+    }
+    voices.keys().map(|org| Ok(((*org).clone(), tally(reader, epoch, config, org, &voices)?))).collect()
+}
+
+/// Counts for one organisation what its own rows and the voices of the others say.
+fn tally(
+    reader: &impl Reader,
+    epoch: Epoch,
+    config: &EpochConfig,
+    org: &OrgId,
+    voices: &BTreeMap<&OrgId, VoiceRow>,
+) -> Result<Tally, StoreError> {
     let mut tally = Tally::default();
     let nodes: Vec<&Member> = config.members.iter().filter(|member| member.org == *org).collect();
     for member in &nodes {
@@ -106,11 +123,7 @@ pub fn tally(reader: &impl Reader, epoch: Epoch, config: &EpochConfig, org: &Org
         tally.faults = tally.faults.zip(proved.faults).map(|(a, b)| a.saturating_add(b));
     }
     // Nobody speaks for themselves.
-    let others: BTreeSet<&OrgId> = config.members.iter().map(|member| &member.org).filter(|o| *o != org).collect();
-    for other in others {
-        let Some(voice) = world::read::<VoiceRow>(reader, &(epoch, other.clone()))? else { continue };
-        tally.hear(&voice, &nodes);
-    }
+    voices.iter().filter(|(other, _)| **other != org).for_each(|(_, voice)| tally.hear(voice, &nodes));
     let believed = u64::try_from(config.cosigners_needed()).unwrap_or(u64::MAX);
     for count in
         [&mut tally.endorsement_rate, &mut tally.endorsement_failures, &mut tally.committing_rate, &mut tally.votes]

@@ -316,6 +316,14 @@ pub struct PendingRow {
     pub channel: ChannelConfig,
 }
 
+impl PendingRow {
+    /// What becomes of a configuration with it.
+    #[must_use]
+    pub fn onto(self, config: EpochConfig) -> EpochConfig {
+        EpochConfig { members: self.members, channel: self.channel, ..config }
+    }
+}
+
 /// Where a node is dialled that came after the channel was founded, `HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct AddressRow(pub String);

@@ -11,7 +11,6 @@ use crate::{
     client::AskGatewayError,
     exit::{Exit, Failure},
     node::Final,
-    text_file::TextFileError,
 };
 use dmdl_types::{
     genesis::{ChannelConfig, EpochConfig, Member},
@@ -28,7 +27,7 @@ const SHOWN_MAX: usize = 100;
 
 /// Proposes what a file describes.
 pub(super) fn update(name: &ChannelName, file: &Path, globals: &Globals) -> Result<Report, Failure> {
-    let described = ChangesFile::read(file).map_err(|error| bad_file(&error))?;
+    let described = ChangesFile::read(file).map_err(|error| failure::text_file(&error, "bad_changes"))?;
     let session = globals.on(name).connect()?;
     let decided = decided(&session)?;
     let changes = described.upon(&decided.channel);
@@ -163,11 +162,4 @@ const fn changes_nodes(change: &Change) -> bool {
         change,
         Change::AddNode { .. } | Change::RemoveNode { .. } | Change::SetRoles { .. } | Change::RemoveOrg { .. }
     )
-}
-
-fn bad_file(error: &TextFileError) -> Failure {
-    match error {
-        TextFileError::Read { .. } => Failure::new(Exit::NotFound, "unreadable", error),
-        TextFileError::Flaw { .. } => Failure::new(Exit::Configuration, "bad_changes", error),
-    }
 }

@@ -62,7 +62,9 @@ impl<S: Store> Reading<'_, S> {
         };
         let missing = || StoreError::Corrupt(format!("the configuration of epoch {next} is missing"));
         let decided = newest.ok_or_else(missing)?;
-        let Some(PendingRow { members, channel }) = self.row(&())? else { return Ok(decided) };
-        Ok(EpochConfig { epoch: decided.epoch.next(), members, channel, ..decided })
+        Ok(match self.row::<PendingRow>(&())? {
+            Some(pending) => EpochConfig { epoch: decided.epoch.next(), ..pending.onto(decided) },
+            None => decided,
+        })
     }
 }

@@ -1,16 +1,15 @@
 use super::*;
 use crate::{
-    channel::{Pace, Standing},
     store::{Batch, MemoryBudget, MemoryStore, Reader as _, RocksStore, Space},
     testing::{
-        BLOCK_MS, Deal, Ledger, committee, genesis, judge, metadata, owner, permission, person, policy, researcher,
-        rules, stopped_clock, terms,
+        BLOCK_MS, Deal, Ledger, channel_over, committee, genesis, metadata, owner, permission, person, policy,
+        researcher, rules, terms,
     },
 };
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     access::Purpose,
-    genesis::{ChannelConfig, EpochConfig, Founding},
+    genesis::{ChannelConfig, EpochConfig},
     governance::{Change, Governance},
     id::RecordVersion,
     invocation::{Access, Authority, Invocation, Medical},
@@ -56,21 +55,7 @@ fn story() -> Story {
 }
 
 fn open<S: Store>(store: S) -> Channel<(), S> {
-    open_with(store, genesis().founding())
-}
-
-fn open_with<S: Store>(store: S, founding: Founding) -> Channel<(), S> {
-    Channel::open(
-        (),
-        stopped_clock(),
-        store,
-        founding,
-        (crate::testing::node_id(1), Standing::Votes),
-        judge,
-        Pace::default(),
-    )
-    .unwrap()
-    .0
+    channel_over(store, genesis().founding())
 }
 
 impl Ledger {
@@ -225,7 +210,7 @@ fn proposals_are_listed_and_change_what_was_decided_last() {
         call(&mut ledger, org, Governance::Approve { proposal: accepted });
     }
     let decided = |ledger: &Ledger| {
-        let channel = open_with(ledger.store.clone(), genesis.founding());
+        let channel = channel_over(ledger.store.clone(), genesis.founding());
         let EpochConfig { epoch, channel: rules, .. } = channel.reading().unwrap().decided().unwrap();
         (epoch.get(), rules.endorsements)
     };
@@ -237,7 +222,7 @@ fn proposals_are_listed_and_change_what_was_decided_last() {
     ledger.empty();
     assert_eq!(decided(&ledger), (2, 3), "in the next one");
 
-    let channel = open_with(ledger.store.clone(), genesis.founding());
+    let channel = channel_over(ledger.store.clone(), genesis.founding());
     let reading = channel.reading().unwrap();
     let list = |open: bool| -> Vec<TransactionId> {
         let listed = all(|cursor| reading.proposals(ProposalFilter { open }, cursor, 1));
@@ -279,17 +264,7 @@ fn a_cursor_is_of_one_list_and_its_filters_and_of_nothing_else() {
     refused(reading.history(foreign, Some(&cursor), 1).map(drop));
 
     let elsewhere = dmdl_types::genesis::Genesis { seed: [8; 32], ..genesis() };
-    let elsewhere = Channel::open(
-        (),
-        stopped_clock(),
-        MemoryStore::new(),
-        elsewhere.founding(),
-        (crate::testing::node_id(1), Standing::Votes),
-        judge,
-        Pace::default(),
-    )
-    .unwrap()
-    .0;
+    let elsewhere = channel_over(MemoryStore::new(), elsewhere.founding());
     refused(elsewhere.reading().unwrap().history(listed, Some(&cursor), 1).map(drop));
 }
 

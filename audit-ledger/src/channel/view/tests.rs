@@ -1,10 +1,7 @@
 //! What a custodian is told by its own node, and nothing else decides a release.
 
 use super::*;
-use crate::{
-    channel::{Pace, Standing},
-    testing::*,
-};
+use crate::testing::*;
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     event::Verdict,
@@ -35,16 +32,7 @@ fn opened(custodians: Vec<u8>) -> Opened {
 }
 
 fn view(ledger: &Ledger, custodian: u8, id: TransactionId) -> ReleaseView {
-    let (channel, _notices) = Channel::open(
-        (),
-        stopped_clock(),
-        ledger.store.clone(),
-        genesis().founding(),
-        (node_id(1), Standing::Votes),
-        judge,
-        Pace::default(),
-    )
-    .unwrap();
+    let channel = channel_over(ledger.store.clone(), genesis().founding());
     channel.release_view(node_id(custodian), id).unwrap()
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     endorse,
-    reputation::{schedule, tally},
+    reputation::{schedule, tallies},
     store::{MemoryStore, Reader as _, Space},
     testing::*,
     world::{self, FaultSeen, FaultsRow, ReportsRow, Row as _, StandingRow, TurnCounters, VoiceRow},
@@ -247,12 +247,13 @@ impl Town {
             })
             .collect();
         let mut text = format!("epoch {ended}: organisation, standing in endorsing, committing, ordering, turns\n");
+        let counted = tallies(&self.ledger.store, Epoch::new(ended), &config).unwrap();
         for place in schedule(&config, &standing) {
             let org = org_id(self.org_of(place.node));
             let PerDuty { endorsing, committing, ordering } = standing[&org];
-            let counted = tally(&self.ledger.store, Epoch::new(ended), &config, &org).unwrap();
             let mark = if place.qualified { "" } else { " out" };
-            let _ = writeln!(text, "  {org} {endorsing:>8} {committing:>8} {ordering:>8} {:?}{mark}", counted.turns);
+            let _ =
+                writeln!(text, "  {org} {endorsing:>8} {committing:>8} {ordering:>8} {:?}{mark}", counted[&org].turns);
         }
         text
     }
