@@ -56,8 +56,9 @@ use std::{
 
 /// When simulated time begins.
 const BEGIN: Duration = Duration::from_secs(1_800_000_000);
-/// Seeds under which the network once stood still, with a clock that had been far ahead and was set back.
-const FAILED_ONCE: [u64; 1] = [100_578_058];
+/// Seeds under which the network once stood still: a clock that had been far ahead was set back; a block that one node
+/// had not been shown could not be had from the others; a transaction waited whose endorser had left.
+const FAILED_ONCE: [u64; 3] = [100_578_058, 148_660_783, 148_660_795];
 /// A run that takes longer than this hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(3_600);
 

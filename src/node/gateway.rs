@@ -22,7 +22,7 @@ use dmdl_types::{
     custody::{DealingKey, SealedBytes},
     event::Event,
     genesis::EpochConfig,
-    id::{NodeId, OrgId, RecordId, RecordVersion, TransactionDigest, TransactionId},
+    id::{Epoch, NodeId, OrgId, RecordId, RecordVersion, TransactionDigest, TransactionId},
     index_proof::HeadKey,
     sign::PublicKey,
     transaction::{EndorsedTransaction, Endorsement, Transaction},
@@ -33,6 +33,9 @@ use std::{collections::BTreeSet, pin::pin, time::Duration};
 
 /// An endorser that has not answered after this long is slow: the next one is asked beside it.
 const SLOW_AFTER: Duration = Duration::from_millis(250);
+
+/// How often the others are told of what is not ordered yet: gossip can be lost, and this node need not propose.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Why a gateway could not help.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +93,13 @@ pub struct Final {
     pub event: Event,
 }
 
+/// What became of a transaction that waits to be ordered.
+enum Ordered {
+    Final(Final),
+    /// Its endorsers have left the channel, or endorse no more: others must.
+    Outdated,
+}
+
 impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// Has a transaction endorsed and ordered, and waits until it is executed here.
     ///
@@ -108,22 +118,62 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 format!("the transaction has {got} bytes; at most {} are allowed", endorse::TRANSACTION_BYTES_MAX);
             return Err(GatewayError::Refused(Refused::new("too_long", detail)));
         }
-        // Who asks two gateways may be late at one of them: what became of it counts, not who ordered it.
-        let endorsed = match self.endorsed(transaction).await {
-            Err(GatewayError::Refused(refused)) if refused.code == EXECUTED => {
-                return self.wait_final(id, patience).await;
-            }
-            endorsed => endorsed?,
-        };
-        let config = self.channel.config()?;
-        match self.channel.submit(endorsed.clone()) {
-            Err(SubmitError::Executed) => {}
-            taken => {
-                taken?;
-                self.broadcast(&config, &Message::Transaction(Box::new(endorsed))).await;
+        loop {
+            let epoch = self.channel.current_epoch();
+            // Who asks two gateways may be late at one of them: what became of it counts, not who ordered it.
+            let endorsed = match self.endorsed(transaction.clone()).await {
+                Err(GatewayError::Refused(refused)) if refused.code == EXECUTED => {
+                    return self.wait_final(id, patience).await;
+                }
+                endorsed => endorsed?,
+            };
+            match self.channel.submit(endorsed.clone()) {
+                // An endorser has left meanwhile.
+                Err(SubmitError::NotEndorsed) if self.channel.current_epoch() != epoch => continue,
+                Err(SubmitError::Executed) => return self.wait_final(id, patience).await,
+                taken => taken?,
+            };
+            match self.ordered(id, endorsed, epoch, patience).await? {
+                Some(Ordered::Final(done)) => return Ok(done),
+                Some(Ordered::Outdated) => {}
+                None => return Err(GatewayError::NotFinal(id)),
             }
         }
-        self.wait_final(id, patience).await
+    }
+
+    /// Tells the others of a transaction that was endorsed in `epoch`, until it is executed here or needs other
+    /// endorsers; none when neither happens in time.
+    async fn ordered(
+        &self,
+        id: TransactionId,
+        endorsed: EndorsedTransaction,
+        mut epoch: Epoch,
+        patience: Duration,
+    ) -> Result<Option<Ordered>, StoreError> {
+        let message = Message::Transaction(Box::new(endorsed.clone()));
+        let mut look = || {
+            if let Some(done) = self.find(id)? {
+                return Ok(Some(Ordered::Final(done)));
+            }
+            let now = self.channel.current_epoch();
+            if now == epoch {
+                return Ok(None);
+            }
+            epoch = now;
+            // The pools have let go of what endorsers of before have endorsed.
+            let outdated = !endorse::satisfied(&self.channel.config()?, &endorsed.endorsements);
+            Ok(outdated.then_some(Ordered::Outdated))
+        };
+        let mut left = patience;
+        while !left.is_zero() {
+            self.broadcast(&self.channel.config()?, &message).await;
+            let slice = left.min(SAY_AGAIN_AFTER);
+            if let Some(ordered) = self.when(slice, &mut look).await? {
+                return Ok(Some(ordered));
+            }
+            left -= slice;
+        }
+        Ok(None)
     }
 
     /// Waits until a transaction is executed here.

@@ -125,9 +125,6 @@ impl Plan {
             record_len_bytes: std::array::from_fn(|_| draw.index(200_000)),
             twist: Twist::draw(&mut draw),
         };
-        if plan.twist.may_stand_still() && std::env::var_os("DMDL_SIM_ALL").is_none() {
-            plan.twist = Twist::None;
-        }
         if plan.twist.stands_alone() {
             plan.crashes.clear();
             plan.cuts.clear();

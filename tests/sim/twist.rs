@@ -65,14 +65,6 @@ impl Twist {
         !matches!(self, Self::None)
     }
 
-    /// Whether the network has been seen to stand still after it: docs/simulator.md says under which seeds.
-    pub(crate) const fn may_stand_still(&self) -> bool {
-        matches!(
-            self,
-            Self::Liar(_, Episode { fault: Lie::Twins, .. }) | Self::Change(_, Move::Replaces(_) | Move::Swaps(_))
-        )
-    }
-
     /// A node of which faults can be proved.
     pub(crate) fn culprit(&self) -> Option<usize> {
         match self {

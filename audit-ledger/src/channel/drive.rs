@@ -23,15 +23,15 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
     }
 
     async fn propose(&mut self, turn: Turn, parent: EngineBlock) -> Option<EngineBlock> {
-        self.wait_for_work(&parent).await;
-        let executed = self.tip().height;
         let (config, next) = self.configurations(turn.epoch)?;
+        self.wait_for_work(&parent, &config).await;
+        let executed = self.tip().height;
         // Only news is worth its bytes; whether it is news, the chain that this block extends knows.
         let anchored = self.tip().anchor.map(|anchor| anchor.checkpoint.size);
         let carried = parent.header().checkpoint.as_ref().map(|c| c.checkpoint().size);
         let (body, checkpoint, parent_signers) = {
             let waiting = self.waiting();
-            let body = waiting.pool.body(turn.parent, turn.height, executed);
+            let body = waiting.pool.body(turn.parent, turn.height, executed, &config);
             let checkpoint = waiting.cosignatures.to_carry(anchored.max(carried), &config);
             let voted = (turn.epoch, turn.parent_view);
             let signers = match turn.parent_view {
@@ -74,7 +74,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
     }
 
     async fn finalized(&mut self, block: EngineBlock, _certificate: Option<Vec<u8>>) -> Result<(), Halt> {
-        let epoch = block.header().epoch;
+        let (epoch, height) = (block.header().epoch, block.header().height);
         let executed = {
             let mut executor = self.executor();
             let done = executor.execute(&Finalized::delivered(block.block().clone()));
@@ -94,6 +94,10 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
             }
         }
         self.shared.tip.set(executed.tip);
+        if self.epoch_after(height) != epoch {
+            let begins = self.config().map_err(|error| Halt { reason: error.to_string() })?;
+            self.waiting().pool.begin(&begins);
+        }
         // A node that has stopped listening is shutting down; the block is durable all the same.
         let _ = self.shared.notices.send(Notice::Executed(Arc::new(executed))).await;
         Ok(())
@@ -143,12 +147,12 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
 
 impl<E: Clock, S: Store> Channel<E, S> {
     /// Waits until there is a transaction to order and others had time to join it, or for a heartbeat.
-    async fn wait_for_work(&self, parent: &EngineBlock) {
+    async fn wait_for_work(&self, parent: &EngineBlock, config: &EpochConfig) {
         let clock = &self.shared.runtime;
         let mut heartbeat = pin!(clock.sleep(self.shared.pace.heartbeat));
         loop {
             let arrived = self.shared.arrived.notified();
-            if self.waiting().pool.is_ready(parent.block_digest(), self.tip().height) {
+            if self.waiting().pool.is_ready(parent.block_digest(), self.tip().height, config) {
                 clock.sleep(self.shared.pace.batching).await;
                 return;
             }

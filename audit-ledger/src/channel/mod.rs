@@ -32,7 +32,7 @@ use dmdl_types::{
     codec,
     evidence::Evidence,
     genesis::{EpochConfig, Founding},
-    id::{Epoch, NodeId, TransactionId},
+    id::{Epoch, Height, NodeId, TransactionId},
     limits,
     sign::Domain,
     transaction::{EndorsedTransaction, SystemTransaction, TransactionError},
@@ -240,14 +240,23 @@ impl<E, S: Store> Channel<E, S> {
         crate::world::read(&self.shared.store, &epoch)
     }
 
+    /// The epoch of the next block.
+    #[must_use]
+    pub fn current_epoch(&self) -> Epoch {
+        self.epoch_after(self.tip().height)
+    }
+
+    fn epoch_after(&self, height: Height) -> Epoch {
+        Epoch::new(height.next().get() / self.shared.founding.channel.epoch_blocks.max(1))
+    }
+
     /// The configuration that the next block has.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be read.
     pub fn config(&self) -> Result<EpochConfig, StoreError> {
-        let blocks = self.shared.founding.channel.epoch_blocks.max(1);
-        let epoch = Epoch::new(self.tip().height.next().get() / blocks);
-        self.epoch_config(epoch)?.ok_or_else(|| StoreError::Corrupt("the current configuration is missing".into()))
+        self.epoch_config(self.current_epoch())?
+            .ok_or_else(|| StoreError::Corrupt("the current configuration is missing".into()))
     }
 
     /// Takes an endorsed transaction into the pool; `false` when it was there already.
@@ -257,9 +266,6 @@ impl<E, S: Store> Channel<E, S> {
     pub fn submit(&self, endorsed: EndorsedTransaction) -> Result<bool, SubmitError> {
         let checked = self.shared.checked.transaction(&endorsed, &self.shared.domain);
         let id = checked.inspect_err(|_| self.accuse_endorsers(&endorsed))?;
-        if !crate::endorse::satisfied(&self.config()?, &endorsed.endorsements) {
-            return Err(SubmitError::NotEndorsed);
-        }
         // What no block can hold any more, or not for long, must not wait in the pool's place.
         if !crate::order::may_be_at(endorsed.transaction.body.expires, self.tip().height.next()) {
             return Err(SubmitError::Expiry);
@@ -267,7 +273,15 @@ impl<E, S: Store> Channel<E, S> {
         if crate::log::position(&self.shared.store, id, 0)?.is_some() {
             return Err(SubmitError::Executed);
         }
-        let news = self.waiting().pool.insert(id, endorsed)?;
+        let news = {
+            let mut waiting = self.waiting();
+            // Under the lock: an epoch that begins lets go of whatever its committee would refuse, and must not
+            // miss this one.
+            if !crate::endorse::satisfied(&self.config()?, &endorsed.endorsements) {
+                return Err(SubmitError::NotEndorsed);
+            }
+            waiting.pool.insert(id, endorsed)?
+        };
         if news {
             self.shared.arrived.notify_waiters();
         }
@@ -287,10 +301,12 @@ impl<E, S: Store> Channel<E, S> {
     /// [`SubmitError`] when it does not verify or the state cannot be read.
     pub fn submit_system(&self, system: SystemTransaction) -> Result<bool, SubmitError> {
         let id = self.shared.checked.system(&system, &self.shared.domain)?;
-        if self.config()?.member(system.body.node).is_none() || self.is_executed(id)? {
+        if self.is_executed(id)? {
             return Ok(false);
         }
-        Ok(self.waiting().pool.insert_system(id, system))
+        let mut waiting = self.waiting();
+        let is_member = self.config()?.member(system.body.node).is_some();
+        Ok(is_member && waiting.pool.insert_system(id, system))
     }
 
     /// Adds a committer's cosignature; one that contradicts what this node has executed accuses its committer.

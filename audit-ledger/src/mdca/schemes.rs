@@ -46,10 +46,26 @@ impl Provider for Schemes {
     type Scheme = Scheme;
 
     fn scoped(&self, epoch: Epoch) -> Option<Scoped<Scheme>> {
-        self.known.lock().get(&epoch.get()).cloned().map(Scoped::verifier)
+        // Called a full one, although none of these signs: with less the archive verifies what is final, and takes no
+        // block from others that is only notarized. A node that was not shown such a block would wait for it for ever.
+        self.known.lock().get(&epoch.get()).cloned().map(Scoped::scheme)
     }
 }
 
 fn committee(config: &EpochConfig) -> Set<commonware_cryptography::ed25519::PublicKey> {
     Set::from_iter_dedup(config.orderers().iter().filter_map(|node| engine_key(&node.key())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{mdca::keys::engine_signer, testing};
+
+    #[test]
+    fn a_block_that_is_only_notarized_can_be_had_from_others() {
+        let schemes = Schemes::new(b"any".to_vec(), engine_signer(&testing::node(1)));
+        assert!(schemes.scheme(Epoch::new(0)).is_none());
+        schemes.insert(&testing::config());
+        assert!(schemes.scheme(Epoch::new(0)).is_some());
+    }
 }

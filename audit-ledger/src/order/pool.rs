@@ -5,9 +5,11 @@
 //! while the block that has it is still on its way.
 
 use super::rules::may_be_at;
+use crate::endorse;
 use dmdl_types::{
     block::{Block, Body},
     codec,
+    genesis::EpochConfig,
     id::{BlockDigest, Height, NodeId, TransactionId},
     limits,
     transaction::{EndorsedTransaction, SystemTransaction},
@@ -53,9 +55,10 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Whether a block of this height may hold it: one that may not would make the block invalid.
-    const fn may_be_at(&self, height: Height) -> bool {
+    /// Whether a block of this height and configuration may hold it: one that may not would make the block invalid.
+    fn may_be_at(&self, height: Height, config: &EpochConfig) -> bool {
         may_be_at(self.endorsed.transaction.body.expires, height)
+            && endorse::satisfied(config, &self.endorsed.endorsements)
     }
 }
 
@@ -103,21 +106,21 @@ impl Pool {
     ///
     /// System transactions do not count: they wait for the next block and never cause one.
     #[must_use]
-    pub fn is_ready(&self, parent: BlockDigest, executed: Height) -> bool {
+    pub fn is_ready(&self, parent: BlockDigest, executed: Height, config: &EpochConfig) -> bool {
         let taken = self.on_the_way(parent, executed);
         let height = self.candidates.get(&parent).map_or(executed, |parent| parent.height.max(executed)).next();
-        self.waiting.iter().any(|(id, waiting)| waiting.may_be_at(height) && !taken.contains(id))
+        self.waiting.iter().any(|(id, waiting)| !taken.contains(id) && waiting.may_be_at(height, config))
     }
 
-    /// What a block after `parent` is made of: the oldest that fit, without what is on its way.
+    /// What a block of an epoch, after `parent`, is made of: the oldest that fit, without what is on its way.
     #[must_use]
-    pub fn body(&self, parent: BlockDigest, height: Height, executed: Height) -> Body {
+    pub fn body(&self, parent: BlockDigest, height: Height, executed: Height, config: &EpochConfig) -> Body {
         let taken = self.on_the_way(parent, executed);
         let mut body = Body::default();
         let mut left = limits::BLOCK_TRANSACTIONS_BYTES - 4;
         for id in self.by_arrival.values().filter(|id| !taken.contains(id)) {
             let Some(waiting) = self.waiting.get(id) else { continue };
-            if !waiting.may_be_at(height) {
+            if !waiting.may_be_at(height, config) {
                 continue;
             }
             let Some(rest) = left.checked_sub(waiting.len) else { break };
@@ -127,7 +130,8 @@ impl Pool {
         let mut left = limits::BLOCK_SYSTEM_BYTES - 4;
         let mut nodes = BTreeSet::new();
         for ((node, _), (id, system)) in &self.system {
-            if taken.contains(id) || nodes.contains(node) || !may_be_at(system.body.expires, height) {
+            let may_be_there = config.member(*node).is_some() && may_be_at(system.body.expires, height);
+            if taken.contains(id) || nodes.contains(node) || !may_be_there {
                 continue;
             }
             let Some(rest) = left.checked_sub(codec::encode(system).len()) else { continue };
@@ -136,6 +140,14 @@ impl Pool {
             body.system.push(system.clone());
         }
         body
+    }
+
+    /// Lets go of what no block of an epoch that begins may hold: its endorsers or its node have left. Whoever
+    /// ordered it has it endorsed anew.
+    pub fn begin(&mut self, config: &EpochConfig) {
+        let outdated = |w: &Waiting| !endorse::satisfied(config, &w.endorsed.endorsements);
+        self.drop_waiting(outdated);
+        self.drop_system(|system| config.member(system.body.node).is_none());
     }
 
     /// Remembers a candidate block that this node proposed or verified.
@@ -155,19 +167,8 @@ impl Pool {
         }
         let height = block.header.height;
         self.candidates.retain(|_, candidate| candidate.height > height);
-        let expired = |w: &Waiting| w.endorsed.transaction.body.expires <= height;
-        let gone: Vec<TransactionId> = self.waiting.iter().filter(|(_, w)| expired(w)).map(|(id, _)| *id).collect();
-        for id in gone {
-            self.remove(id);
-        }
-        let Self { system, system_ids, .. } = self;
-        system.retain(|_, (id, s)| {
-            let waits = s.body.expires > height && system_ids.contains(id);
-            if !waits {
-                system_ids.remove(id);
-            }
-            waits
-        });
+        self.drop_waiting(|w| w.endorsed.transaction.body.expires <= height);
+        self.drop_system(|system| system.body.expires <= height);
     }
 
     /// How many of people's transactions wait.
@@ -191,6 +192,25 @@ impl Pool {
             digest = candidate.parent;
         }
         ids
+    }
+
+    fn drop_waiting(&mut self, goes: impl Fn(&Waiting) -> bool) {
+        let gone: Vec<TransactionId> = self.waiting.iter().filter(|(_, w)| goes(w)).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.remove(id);
+        }
+    }
+
+    /// Drops system transactions, and those whose ids were removed.
+    fn drop_system(&mut self, goes: impl Fn(&SystemTransaction) -> bool) {
+        let Self { system, system_ids, .. } = self;
+        system.retain(|_, (id, system)| {
+            let stays = !goes(system) && system_ids.contains(id);
+            if !stays {
+                system_ids.remove(id);
+            }
+            stays
+        });
     }
 
     fn remove(&mut self, id: TransactionId) {

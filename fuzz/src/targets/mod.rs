@@ -5,6 +5,7 @@
 mod block;
 mod bundle;
 mod certificate;
+mod charter;
 mod codec;
 mod draw;
 mod fixtures;
@@ -32,10 +33,11 @@ pub struct Target {
 }
 
 /// All targets.
-pub const ALL: [Target; 9] = [
+pub const ALL: [Target; 10] = [
     Target { name: "block", run: block::run, seeds: block::seeds },
     Target { name: "bundle", run: bundle::run, seeds: bundle::seeds },
     Target { name: "certificate", run: certificate::run, seeds: certificate::seeds },
+    Target { name: "charter", run: charter::run, seeds: charter::seeds },
     Target { name: "codec", run: codec::run, seeds: codec::seeds },
     Target { name: "http_signature", run: http_signature::run, seeds: http_signature::seeds },
     Target { name: "payload", run: payload::run, seeds: payload::seeds },

@@ -25,7 +25,7 @@ fn the_oldest_come_first_and_each_once() {
     let (mut pool, transactions) = filled(&mut ledger, 5);
     assert_eq!(pool.insert(id(&transactions[2]), transactions[2].clone()), Ok(false));
     assert_eq!(pool.len(), 5);
-    let body = pool.body(parent(), Height::new(1), Height::new(0));
+    let body = pool.body(parent(), Height::new(1), Height::new(0), &config());
     assert_eq!(body.transactions, transactions);
 }
 
@@ -41,7 +41,7 @@ fn a_block_of_the_pool_is_valid_whatever_was_put_in() {
             pool.insert_system(system.id(), system);
         }
     }
-    let body = pool.body(parent(), Height::new(1), Height::new(0));
+    let body = pool.body(parent(), Height::new(1), Height::new(0), &config());
     assert_eq!((body.transactions.len(), body.system.len()), (3, 2));
     let block = ledger.block(body.transactions, body.system);
     verdict(&ledger, &block).unwrap();
@@ -98,16 +98,16 @@ fn what_an_ancestor_has_is_not_proposed_again_and_what_a_fork_has_is() {
         pool.observe(block.digest(), block);
     }
     let executed = Height::new(0);
-    let after = |pool: &Pool, parent: &Block| ids(&pool.body(parent.digest(), Height::new(2), executed));
+    let after = |pool: &Pool, parent: &Block| ids(&pool.body(parent.digest(), Height::new(2), executed, &config()));
     assert_eq!(after(&pool, &left), [b, c]);
     assert_eq!(after(&pool, &right), [a, c]);
     assert_eq!(after(&pool, &child), [b]);
-    assert!(pool.is_ready(child.digest(), executed));
+    assert!(pool.is_ready(child.digest(), executed, &config()));
     // The left one becomes final: what only the fork had still waits.
     pool.settle(&left);
     assert_eq!(pool.len(), 2);
-    assert_eq!(ids(&pool.body(child.digest(), Height::new(3), Height::new(1))), [b]);
-    assert_eq!(ids(&pool.body(left.digest(), Height::new(2), Height::new(1))), [b, c]);
+    assert_eq!(ids(&pool.body(child.digest(), Height::new(3), Height::new(1), &config())), [b]);
+    assert_eq!(ids(&pool.body(left.digest(), Height::new(2), Height::new(1), &config())), [b, c]);
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn an_ancestor_that_is_executed_holds_nothing_back() {
     let (mut pool, transactions) = filled(&mut ledger, 1);
     let block = ledger.block(transactions.clone(), vec![]);
     pool.observe(block.digest(), &block);
-    assert!(!pool.is_ready(block.digest(), Height::new(0)));
-    assert!(pool.is_ready(block.digest(), Height::new(1)));
+    assert!(!pool.is_ready(block.digest(), Height::new(0), &config()));
+    assert!(pool.is_ready(block.digest(), Height::new(1), &config()));
 }
 
 #[test]
@@ -130,9 +130,9 @@ fn only_what_the_next_block_may_hold_makes_a_proposer_hurry() {
     }
     let system = ledger.system(1, vec![evidence(1)]);
     pool.insert_system(system.id(), system);
-    assert!(pool.is_ready(parent(), Height::new(2)));
-    assert!(!pool.is_ready(parent(), Height::new(3)));
-    assert!(pool.body(parent(), Height::new(4), Height::new(3)).transactions.is_empty());
+    assert!(pool.is_ready(parent(), Height::new(2), &config()));
+    assert!(!pool.is_ready(parent(), Height::new(3), &config()));
+    assert!(pool.body(parent(), Height::new(4), Height::new(3), &config()).transactions.is_empty());
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn what_was_executed_or_has_expired_is_let_go() {
     }
     assert!(!pool.insert_system(done.id(), done.clone()));
     pool.settle(&ledger.block(vec![transactions[0].clone()], vec![done.clone()]));
-    let body = pool.body(parent(), Height::new(2), Height::new(1));
+    let body = pool.body(parent(), Height::new(2), Height::new(1), &config());
     assert_eq!((body.transactions, body.system), (vec![transactions[1].clone()], vec![waits]));
     assert_eq!(pool.len(), 1);
     assert!(!pool.is_empty());
@@ -168,7 +168,7 @@ fn a_block_has_one_system_transaction_of_a_node_and_a_node_takes_no_more_than_it
         let more = ledger.system(1, vec![evidence(1)]);
         assert_eq!(pool.insert_system(more.id(), more), n <= 64, "{n}");
     }
-    let body = pool.body(parent(), Height::new(1), Height::new(0));
+    let body = pool.body(parent(), Height::new(1), Height::new(0), &config());
     assert_eq!(body.system.len(), 2);
     assert!(body.system.contains(&first) && body.system.contains(&of_another), "the oldest of each");
 }
@@ -187,9 +187,43 @@ fn a_block_of_a_full_pool_fits_its_limits() {
         let system = ledger.system(org, vec![evidence(65_000)]);
         pool.insert_system(system.id(), system);
     }
-    let body = pool.body(parent(), Height::new(1), Height::new(0));
+    let body = pool.body(parent(), Height::new(1), Height::new(0), &config());
     assert_eq!((body.transactions.len(), body.system.len()), (12, 4));
     let block = ledger.block(body.transactions, body.system);
     verdict(&ledger, &block).unwrap();
     assert!(dmdl_types::codec::encode(&block).len() <= limits::BLOCK_BYTES);
+}
+
+/// The configuration without an organisation's node.
+fn without(org: u8) -> EpochConfig {
+    let mut config = config();
+    config.members.retain(|member| member.node != node_id(org));
+    config
+}
+
+#[test]
+fn what_those_who_have_left_endorsed_or_said_is_in_no_block_and_is_let_go_as_the_epoch_begins() {
+    let mut ledger = Ledger::new();
+    let (mut pool, transactions) = filled(&mut ledger, 1);
+    let endorser = transactions[0].endorsements[0].endorser;
+    let org = (1..=4).find(|org| node_id(*org) == endorser).unwrap();
+    let (leaves, stays) = (ledger.system(org, vec![evidence(1)]), ledger.system(org % 4 + 1, vec![evidence(1)]));
+    for system in [&leaves, &stays] {
+        assert!(pool.insert_system(system.id(), system.clone()));
+    }
+    let left = without(org);
+    let begins = |pool: &Pool| {
+        assert!(!pool.is_ready(parent(), Height::new(0), &left));
+        let body = pool.body(parent(), Height::new(1), Height::new(0), &left);
+        assert_eq!((body.transactions, body.system), (vec![], vec![stays.clone()]));
+    };
+    begins(&pool);
+    pool.begin(&config());
+    assert_eq!(pool.len(), 1, "nobody has left");
+    pool.begin(&left);
+    begins(&pool);
+    assert!(pool.is_empty());
+    // Endorsed anew, it has a place.
+    assert_eq!(pool.insert(id(&transactions[0]), transactions[0].clone()), Ok(true));
+    assert!(pool.insert_system(leaves.id(), leaves));
 }
