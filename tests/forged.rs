@@ -4,7 +4,8 @@
 //! shown to whoever verifies it. Each table begins with the original, which is accepted.
 //!
 //! # Source
-//! docs/spec/block.md, certificate.md, checkpoint.md, receipt.md, bundle.md, log.md, index.md
+//! docs/spec/block.md, certificate.md, checkpoint.md, receipt.md, lineage.md, bundle.md, log.md,
+//! index.md
 
 #![expect(
     clippy::unwrap_used,
@@ -50,7 +51,8 @@ fn every_forged_or_stale_variant_is_refused_for_its_own_reason() {
     tables.extend([executor::table(&scene), candidate::table(&scene), checkpoints::table(&scene)]);
     tables.extend(receipts::tables(&scene));
     tables.extend(bundles::tables(&scene));
-    tables.extend([custody::table(&scene), trust::table(&scene), custodians::table(&scene)]);
+    tables.extend([custody::table(&scene), trust::table(&scene), trust::lineages(&scene), trust::kept(&scene)]);
+    tables.push(custodians::table(&scene));
     // Last, because what they accept changes the ledger.
     tables.extend(transactions::tables(&scene));
 

@@ -15,8 +15,9 @@ use dmdl_types::{
     codec,
     custody::{DealingKey, SealedBytes},
     custody_proof::CustodyProof,
-    id::{Height, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
+    id::{Epoch, Height, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
     invocation::PayloadInfo,
+    lineage::EpochStep,
     merkle::ConsistencyProof,
     receipt::Receipt,
     sign::PublicKey,
@@ -107,6 +108,9 @@ pub trait Gateway: Send + Sync {
     fn consistency(&self, old: u64, new: u64)
     -> impl Future<Output = Result<ConsistencyProof, AskGatewayError>> + Send;
 
+    /// Shows how the configurations after an epoch follow from its own: the first steps, and none after the last.
+    fn steps_after(&self, epoch: Epoch) -> impl Future<Output = Result<Vec<EpochStep>, AskGatewayError>> + Send;
+
     /// Shows the registration of a version and its acknowledgements, after waiting for enough of them
     /// no longer than `patience`; none for a record that is not there or not to be seen.
     fn custody(
@@ -189,6 +193,10 @@ impl<E: Clock + CryptoRng, S: Store> Gateway for SharedNode<E, S> {
 
     async fn consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, AskGatewayError> {
         Ok((**self).consistency(old, new).map_err(Problem::from)?)
+    }
+
+    async fn steps_after(&self, epoch: Epoch) -> Result<Vec<EpochStep>, AskGatewayError> {
+        Ok((**self).steps_after(epoch).await.map_err(Problem::from)?)
     }
 
     async fn custody(

@@ -32,9 +32,10 @@ use dmdl_types::{
     custody::{DealingKey, SealedBytes},
     custody_proof::CustodyProof,
     genesis::Founding,
-    id::{ChannelName, Height, NetworkId, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
+    id::{ChannelName, Epoch, Height, NetworkId, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
     invocation::PayloadInfo,
     limits,
+    lineage::EpochStep,
     merkle::ConsistencyProof,
     receipt::Receipt,
     secret::Secret32,
@@ -379,6 +380,15 @@ impl Gateway for HttpGateway {
         let hashes = proof.hashes.iter().map(hash).collect::<Result<_, _>>();
         let hashes = hashes.map_err(|error| AskGatewayError::Nonsense(error.to_string()))?;
         Ok(ConsistencyProof { old_size: proof.old, new_size: proof.new, hashes })
+    }
+
+    async fn steps_after(&self, epoch: Epoch) -> Result<Vec<EpochStep>, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Shown {
+            steps: Vec<String>,
+        }
+        let shown: Shown = self.get_as(&format!("configurations?after={epoch}"), Duration::ZERO).await?;
+        shown.steps.iter().map(|step| decode(&blob(step)?, limits::EPOCH_STEP_BYTES)).collect()
     }
 
     async fn custody(

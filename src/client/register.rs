@@ -7,6 +7,7 @@ use dmdl_types::{
     context::DataContext,
     custody::{Dealing, DealingKey, DealtShare, SealedBytes},
     event::Verdict,
+    genesis::EpochConfig,
     id::{NodeId, RecordId, RecordVersion, ShareEpoch},
     invocation::{Access, Invocation, Metadata, PayloadInfo, Registration},
 };
@@ -51,8 +52,8 @@ pub enum RegisterError {
         /// In whose name others came.
         forged: Vec<NodeId>,
     },
-    /// The pinned network has no such custodian.
-    #[error("`{0}` is no custodian of the pinned network")]
+    /// The channel has no such custodian.
+    #[error("`{0}` is no custodian of the channel")]
     UnknownCustodian(NodeId),
     /// The threshold does not fit the custodians.
     #[error(transparent)]
@@ -154,8 +155,9 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         draft: Draft,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<Registered, RegisterError> {
-        let k = draft.threshold.unwrap_or(self.founding().channel.custody_threshold);
-        let asked = self.custodians(&draft.custodians)?;
+        let config = self.trust.newest(&self.gateway).await.map_err(CallError::from)?;
+        let k = draft.threshold.unwrap_or(config.channel.custody_threshold);
+        let asked = custodians(&config, &draft.custodians)?;
         // Before anybody is asked: no answer makes up for custodians that there are not.
         Threshold::new(k, small(asked.len()))?;
         // Of 2k - 1 custodians, k - 1 may be lost. Whoever is named must be among them.
@@ -214,18 +216,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         Ok(self.custody(record, version, patience).await?.is_some_and(|custody| custody.is_active()))
     }
 
-    /// The custodians of the pinned genesis that are wanted; all of them, if none is named.
-    fn custodians(&self, wanted: &[NodeId]) -> Result<Vec<NodeId>, RegisterError> {
-        let config = self.founding().epoch_config(dmdl_types::id::Epoch::new(0));
-        let mut custodians: Vec<NodeId> = config.custodians().map(|member| member.node).collect();
-        if let Some(unknown) = wanted.iter().find(|node| !custodians.contains(node)) {
-            return Err(RegisterError::UnknownCustodian(*unknown));
-        }
-        custodians.retain(|node| wanted.is_empty() || wanted.contains(node));
-        Ok(custodians)
-    }
-
-    /// One dealing key of each custodian that answers, verified against the pinned genesis.
+    /// One dealing key of each custodian that answers, verified by its own signature.
     async fn dealing_keys(&self, needed: usize, custodians: &[NodeId]) -> Result<Vec<DealingKey>, RegisterError> {
         let (domain, dealer) = (self.founding().domain, self.id());
         let asked = custodians.iter().map(|node| async {
@@ -292,6 +283,16 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         });
         futures::future::join_all(deliveries).await;
     }
+}
+
+/// The custodians of the channel that are wanted; all of them, if none is named.
+fn custodians(config: &EpochConfig, wanted: &[NodeId]) -> Result<Vec<NodeId>, RegisterError> {
+    let mut custodians: Vec<NodeId> = config.custodians().map(|member| member.node).collect();
+    if let Some(unknown) = wanted.iter().find(|node| !custodians.contains(node)) {
+        return Err(RegisterError::UnknownCustodian(*unknown));
+    }
+    custodians.retain(|node| wanted.is_empty() || wanted.contains(node));
+    Ok(custodians)
 }
 
 fn small(number: usize) -> u8 {

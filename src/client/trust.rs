@@ -1,7 +1,10 @@
 //! What a client believes: nothing that does not follow from the pinned genesis.
 //!
-//! A client remembers the newest checkpoint that it has verified. Every later one must contain it:
-//! a gateway that shows another past, or an older state, is caught.
+//! A client follows the channel's configurations from the pin, and believes the committers of each epoch about that
+//! epoch and what was before. It remembers the newest checkpoint that it has verified. Every later one must contain
+//! it: a gateway that shows another past, or an older state, is caught.
+
+mod memory;
 
 use super::{AskGatewayError, Gateway};
 use crate::node::Deed;
@@ -11,22 +14,20 @@ use dmdl_types::{
     codec,
     custody_proof::{CustodyProof, CustodyProofError, VerifiedCustody},
     event::Event,
-    genesis::Founding,
-    id::{ChannelName, Epoch, RecordId, RecordVersion, TransactionId},
+    genesis::{EpochConfig, Founding},
+    id::{ChannelName, Epoch, Height, RecordId, RecordVersion, TransactionId},
     limits,
+    lineage::{Lineage, LineageError, VouchError},
     merkle::{Hash, ProofError},
-    receipt::{Receipt, ReceiptError},
+    receipt::{Receipt, ReceiptError, VerifiedLeaf},
 };
+use memory::Memory;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs, io,
-    io::Write as _,
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
 };
-
-/// Largest file of what was seen.
-const FILE_BYTES: u64 = 4096;
 
 /// Why what a gateway shows is not believed.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,18 @@ pub enum Unproved {
         /// How many the shown one has.
         shown: u64,
     },
+    /// A step from one configuration to the next does not verify.
+    #[error("the gateway shows members of the channel that are not to be believed: {0}")]
+    Lineage(#[from] LineageError),
+    /// Nothing shows who may cosign in an epoch.
+    #[error("it is cosigned in epoch {0}, whose configuration the gateway does not show")]
+    NoConfiguration(Epoch),
+    /// Who may cosign in an epoch is not known, and nobody is asked.
+    #[error(
+        "it is cosigned in epoch {0}, whose configuration is not known here yet; `dmdl audit receipt` asks a gateway \
+         for it"
+    )]
+    NotKnown(Epoch),
     /// A charter founds nothing that could be believed.
     #[error("the channel's charter is not to be believed: {0}")]
     Charter(#[from] CharterError),
@@ -70,7 +83,7 @@ pub enum Unproved {
     #[error("the charter that is shown is not that of the channel that is known as `{0}`: one of them is not meant")]
     OtherCharter(ChannelName),
     /// What was verified cannot be remembered.
-    #[error("the last verified checkpoint cannot be kept in `{path}`: {source}")]
+    #[error("what was verified cannot be kept in `{path}`: {source}")]
     Memory {
         /// The file.
         path: String,
@@ -92,10 +105,9 @@ struct Seen {
 #[derive(Debug)]
 pub struct Trust {
     founding: Founding,
-    committers: Vec<Committer>,
-    needed_orgs: usize,
+    lineage: Mutex<Arc<Lineage>>,
     seen: Mutex<Option<Seen>>,
-    file: Option<PathBuf>,
+    memory: Option<Memory>,
 }
 
 impl Trust {
@@ -103,30 +115,52 @@ impl Trust {
     /// process ends.
     #[must_use]
     pub fn new(founding: Founding) -> Self {
-        let config = founding.epoch_config(Epoch::new(0));
-        let (committers, needed_orgs) = (config.cosigners(), config.cosigners_needed());
-        Self { founding, committers, needed_orgs, seen: Mutex::new(None), file: None }
+        let lineage = Mutex::new(Arc::new(Lineage::new(&founding)));
+        Self { founding, lineage, seen: Mutex::new(None), memory: None }
     }
 
-    /// The same, and remembers what was seen in a folder.
+    /// The same, beginning with what was verified before and is remembered in a folder. Nothing is written.
     ///
     /// # Errors
-    /// [`Unproved::Memory`] when the folder cannot be used, or what is in it is none of ours.
+    /// [`Unproved::Memory`] when what is there cannot be read, or what was seen is none of ours.
+    pub fn recalling(founding: Founding, folder: &Path) -> Result<Self, Unproved> {
+        let memory = Memory::of(&founding, folder);
+        let lineage = Mutex::new(Arc::new(memory.lineage(&founding)?));
+        Ok(Self { founding, lineage, seen: Mutex::new(memory.seen()?), memory: None })
+    }
+
+    /// The same, and remembers in the folder what is verified from now on.
+    ///
+    /// # Errors
+    /// The same, and [`Unproved::Memory`] when the folder cannot be made.
     pub fn remembering(founding: Founding, folder: &Path) -> Result<Self, Unproved> {
-        let mut trust = Self::new(founding);
-        let folder = folder.join(trust.founding.domain.network.to_string());
-        let path = folder.join(format!("{}.seen", trust.founding.channel.name));
-        let failed = |source| Unproved::Memory { path: path.display().to_string(), source };
-        fs::create_dir_all(&folder).map_err(failed)?;
-        trust.seen = Mutex::new(read(&path).map_err(failed)?);
-        trust.file = Some(path);
-        Ok(trust)
+        let memory = Memory::of(&founding, folder);
+        memory.make_folder()?;
+        Ok(Self { memory: Some(memory), ..Self::recalling(founding, folder)? })
     }
 
     /// What the channel began with.
     #[must_use]
     pub const fn founding(&self) -> &Founding {
         &self.founding
+    }
+
+    /// The configuration of the last epoch that is known: what was verified up to now, whatever came after it.
+    #[must_use]
+    pub fn known(&self) -> EpochConfig {
+        self.lineage().newest().clone()
+    }
+
+    /// The configuration of the last epoch that a gateway shows, verified.
+    ///
+    /// # Errors
+    /// [`Unproved`], inside of [`BelieveError`], or the gateway's failure to show it.
+    pub async fn newest(&self, gateway: &impl Gateway) -> Result<EpochConfig, BelieveError> {
+        let mut known = self.lineage();
+        while self.follow(&known, gateway).await? {
+            known = self.lineage();
+        }
+        Ok(known.newest().clone())
     }
 
     /// How many events the newest verified log has.
@@ -140,10 +174,23 @@ impl Trust {
     /// # Errors
     /// [`Unproved`], inside of [`BelieveError`], or the gateway's failure to show the rest.
     pub async fn event(&self, receipt: &Receipt, gateway: &impl Gateway) -> Result<(u64, Event), BelieveError> {
-        let leaf = receipt.verify(&self.founding.domain, &self.committers, self.needed_orgs).map_err(Unproved::from)?;
+        let verify = |committers: &[Committer], needed| receipt.verify(&self.founding.domain, committers, needed);
+        let leaf = self.vouched(receipt.checkpoint.checkpoint().height, gateway, verify).await?;
         self.grow(leaf.checkpoint(), gateway).await?;
-        let event = codec::decode(leaf.bytes(), limits::EVENT_BYTES).map_err(|_| Unproved::OtherEvent)?;
-        Ok((leaf.index(), event))
+        Ok(event(&leaf)?)
+    }
+
+    /// The event that a receipt proves, with its position, by what is known here alone.
+    ///
+    /// # Errors
+    /// [`Unproved`], with [`Unproved::NotKnown`] when it is of an epoch that nobody has shown yet.
+    pub fn event_offline(&self, receipt: &Receipt) -> Result<(u64, Event), Unproved> {
+        let verify = |committers: &[Committer], needed| receipt.verify(&self.founding.domain, committers, needed);
+        match self.lineage().vouch(receipt.checkpoint.checkpoint().height, verify) {
+            Ok(leaf) => event(&leaf),
+            Err(VouchError::Unknown(epoch)) => Err(Unproved::NotKnown(epoch)),
+            Err(VouchError::Refused(error)) => Err(error.into()),
+        }
     }
 
     /// The event of one transaction, as [`Trust::event`].
@@ -191,12 +238,48 @@ impl Trust {
         proof: &CustodyProof,
         gateway: &impl Gateway,
     ) -> Result<VerifiedCustody, BelieveError> {
-        let custody =
-            proof.verify(of, &self.founding.domain, &self.committers, self.needed_orgs).map_err(Unproved::from)?;
+        let verify = |committers: &[Committer], needed| proof.verify(of, &self.founding.domain, committers, needed);
+        let custody = self.vouched(proof.height(), gateway, verify).await?;
         for checkpoint in custody.checkpoints() {
             self.grow(checkpoint, gateway).await?;
         }
         Ok(custody)
+    }
+
+    /// What verifies under committers that may cosign a checkpoint of this height. While those that are known will not
+    /// do, the gateway is asked for the ones after them.
+    async fn vouched<T, E>(
+        &self,
+        checkpoint: Height,
+        gateway: &impl Gateway,
+        verify: impl Fn(&[Committer], usize) -> Result<T, E>,
+    ) -> Result<T, BelieveError>
+    where
+        Unproved: From<E>,
+    {
+        loop {
+            let known = self.lineage();
+            let refused = match known.vouch(checkpoint, &verify) {
+                Ok(verified) => return Ok(verified),
+                Err(VouchError::Unknown(epoch)) => Unproved::NoConfiguration(epoch),
+                Err(VouchError::Refused(error)) => error.into(),
+            };
+            if !self.follow(&known, gateway).await? {
+                return Err(refused.into());
+            }
+        }
+    }
+
+    /// Asks a gateway for the configurations after those that are known; false when it shows none.
+    async fn follow(&self, known: &Lineage, gateway: &impl Gateway) -> Result<bool, BelieveError> {
+        let steps = gateway.steps_after(known.newest().epoch).await?;
+        if steps.is_empty() {
+            return Ok(false);
+        }
+        let mut grown = known.clone();
+        grown.follow(&steps).map_err(Unproved::from)?;
+        self.remember_lineage(grown)?;
+        Ok(true)
     }
 
     /// Takes note of a verified checkpoint: it must be of the log that was seen before.
@@ -227,6 +310,20 @@ impl Trust {
         if size > seen.size { Ok(self.remember(Seen { size, root })?) } else { Ok(()) }
     }
 
+    fn lineage(&self) -> Arc<Lineage> {
+        Arc::clone(&self.lineage.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn remember_lineage(&self, grown: Lineage) -> Result<(), Unproved> {
+        let mut lineage = self.lineage.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have followed further meanwhile.
+        if lineage.newest().epoch >= grown.newest().epoch {
+            return Ok(());
+        }
+        *lineage = Arc::new(grown);
+        self.memory.as_ref().map_or(Ok(()), |memory| memory.keep_lineage(&lineage))
+    }
+
     fn seen(&self) -> Option<Seen> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -237,8 +334,7 @@ impl Trust {
             return Ok(());
         }
         *seen = Some(new);
-        let Some(path) = &self.file else { return Ok(()) };
-        write(path, new).map_err(|source| Unproved::Memory { path: path.display().to_string(), source })
+        self.memory.as_ref().map_or(Ok(()), |memory| memory.keep_seen(new))
     }
 }
 
@@ -254,24 +350,8 @@ pub enum BelieveError {
     Gateway(#[from] AskGatewayError),
 }
 
-fn read(path: &Path) -> io::Result<Option<Seen>> {
-    use io::Read as _;
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut text = String::new();
-    file.take(FILE_BYTES).read_to_string(&mut text)?;
-    toml::from_str(&text).map(Some).map_err(io::Error::other)
-}
-
-fn write(path: &Path, seen: Seen) -> io::Result<()> {
-    let text = toml::to_string(&seen).map_err(io::Error::other)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+/// The event of a verified leaf, with its position.
+fn event(leaf: &VerifiedLeaf) -> Result<(u64, Event), Unproved> {
+    let event = codec::decode(leaf.bytes(), limits::EVENT_BYTES).map_err(|_| Unproved::OtherEvent)?;
+    Ok((leaf.index(), event))
 }

@@ -2,15 +2,13 @@
 
 mod export;
 mod filter;
+mod receipt;
 mod tail;
 
 pub(super) use export::proved;
 
 use super::{Report, failure, output, session::Globals, text};
-use crate::{
-    client::{CallError, Gateway as _},
-    exit::{Exit, Failure},
-};
+use crate::exit::{Exit, Failure};
 use clap::{Args as ClapArgs, Subcommand};
 use dmdl_types::{bundle, id::TransactionId, index_proof::HeadKey, limits};
 use filter::Filter;
@@ -43,12 +41,15 @@ pub(super) enum Command {
   dmdl --as owner.key audit export --record RECORD --out record.bundle
   dmdl --as officer.key audit export --format csv --outcome deny --out denials.csv")]
     Export(export::Export),
-    /// Verifies an exported bundle offline: needs the pinned network and nothing else.
+    /// Verifies an exported bundle, or a receipt, offline: needs the pinned network and nothing else.
     ///
-    /// Ends with 0 when every event is proved, with 5 when anything is not as it should be.
-    #[command(after_help = "Example:\n  dmdl audit verify trail.bundle --network network.toml")]
+    /// Ends with 0 when every event is proved, with 5 when anything is not as it should be. A bundle says itself who the
+    /// committers became, and proves it; of a receipt this client must have verified that before.
+    #[command(after_help = "Examples:
+  dmdl audit verify trail.bundle --network network.toml
+  dmdl audit verify decision.tlog-proof --network network.toml")]
     Verify {
-        /// The bundle.
+        /// The bundle or receipt.
         file: PathBuf,
     },
 }
@@ -69,7 +70,7 @@ pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failur
     match command {
         Command::Tail(filter) => tail::run(filter, globals),
         Command::Query(args) => query(args, globals),
-        Command::Receipt { transaction, out } => receipt(*transaction, out, globals),
+        Command::Receipt { transaction, out } => receipt::fetch(*transaction, out, globals),
         Command::Export(args) => export::run(args, globals),
         Command::Verify { file } => verify(file, globals),
     }
@@ -117,40 +118,15 @@ fn columns(item: &Value) -> Vec<String> {
     ]
 }
 
-fn receipt(id: TransactionId, out: &Path, globals: &Globals) -> Result<Report, Failure> {
-    let session = globals.connect()?;
-    let file = output::NewFile::create(out)?;
-    let (client, gateway) = (&session.client, session.client.gateway());
-    let proved = session.run(async {
-        let Some(receipt) = gateway.receipt(id, session.patience).await? else { return Ok(None) };
-        let (position, event) = client.trust().event_of(id, &receipt, gateway).await?;
-        Ok::<_, CallError>(Some((receipt, position, event)))
-    });
-    let (receipt, position, event) = proved.map_err(|error| failure::call(&error))?.ok_or_else(|| {
-        Failure::new(Exit::NotFound, "unknown_transaction", format!("there is no transaction {id}, or not yet"))
-    })?;
-    file.whole(receipt.to_text().as_bytes())?;
-    let root = hex::encode(receipt.checkpoint.checkpoint().root);
-    let verdict = json!(event.outcome.verdict);
-    let text = format!(
-        "{}: {} at position {position} of the trail, {}",
-        text::path(out),
-        json!(event.action).as_str().unwrap_or_default(),
-        verdict.as_str().unwrap_or_default(),
-    );
-    let json = json!({
-        "file": out.to_string_lossy(), "transaction": id, "position": position, "height": event.height, "verdict": verdict,
-        "size": receipt.checkpoint.checkpoint().size, "root": root,
-    });
-    Ok(Report { text, json, exit: Exit::Ok })
-}
-
 fn verify(file: &Path, globals: &Globals) -> Result<Report, Failure> {
     let founding = globals.founding()?;
     let bytes = output::read(file, limits::BUNDLE_BYTES)?;
+    if receipt::is_one(&bytes) {
+        return receipt::verify(&bytes, globals);
+    }
     Ok(match bundle::verify(&bytes, &founding) {
         Ok(report) => accepted(&report),
-        Err(error) => refused(&error),
+        Err(error) => refused("bundle_invalid", &error),
     })
 }
 
@@ -182,14 +158,14 @@ fn accepted(report: &bundle::Report) -> Report {
     Report { text, json, exit: Exit::Ok }
 }
 
-fn refused(error: &bundle::BundleError) -> Report {
+fn refused(code: &'static str, error: &dyn std::fmt::Display) -> Report {
     let json = json!({
         "valid": false,
         "events": 0,
         "complete": null,
         "root": null,
         "signers": [],
-        "problems": [{ "code": "bundle_invalid", "detail": error.to_string() }],
+        "problems": [{ "code": code, "detail": error.to_string() }],
     });
     Report { text: format!("INVALID: {error}"), json, exit: Exit::Integrity }
 }

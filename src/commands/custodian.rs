@@ -3,12 +3,13 @@
 use super::{Report, session::Globals, text};
 use crate::exit::{Exit, Failure};
 use clap::Subcommand;
-use dmdl_types::id::Epoch;
 use serde_json::{Value, json};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Lists the custodians of the channel, by the ids that `record register --custodian` takes.
+    ///
+    /// Nobody is asked: these are the custodians of the last epoch that this client has verified.
     #[command(after_help = "Example:\n  dmdl custodian list --network network.toml")]
     List,
 }
@@ -20,7 +21,7 @@ pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failur
 }
 
 fn list(globals: &Globals) -> Result<Report, Failure> {
-    let config = globals.founding()?.epoch_config(Epoch::new(0));
+    let config = globals.recalled()?.known();
     let rows = config.custodians().map(|member| vec![member.node.to_string(), member.org.to_string()]);
     let threshold = config.channel.custody_threshold;
     let text = format!(

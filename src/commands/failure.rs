@@ -57,6 +57,7 @@ pub(super) fn unproved(error: &Unproved) -> Failure {
     let (exit, code) = match error {
         Unproved::Fork { .. } => (Exit::Integrity, "fork"),
         Unproved::Behind { .. } => (Exit::Unavailable, "gateway_behind"),
+        Unproved::NotKnown(_) => (Exit::NotFound, "unknown_configuration"),
         Unproved::Memory { .. } => (Exit::Storage, "storage"),
         _ => (Exit::Integrity, "unproved"),
     };

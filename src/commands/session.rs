@@ -169,7 +169,12 @@ impl Globals {
         }
     }
 
-    /// The same, but a charter is asked for in any case, as this person: it must be the one that is known.
+    /// What this client has verified of the channel up to now, without asking anybody.
+    pub(super) fn recalled(&self) -> Result<Trust, Failure> {
+        Trust::recalling(self.founding()?, &home()?).map_err(|error| failure::unproved(&error))
+    }
+
+    /// What the channel began with, but a charter is asked for in any case, as this person: it must be the one that is known.
     pub(super) fn founding_shown(&self, insider: Option<&Identity>) -> Result<Founding, Failure> {
         let pin = self.pin_of_gateway()?;
         if self.is_first_of(&pin) {

@@ -3,7 +3,7 @@
 use super::{Final, GatewayError, Node};
 use commonware_runtime::Clock;
 use dmdl_audit_ledger::{
-    audit,
+    audit::{self, ExportError},
     log::{self, LogError},
     store::{Store, StoreError},
     world::{RequestState, VersionRow, VersionState},
@@ -12,8 +12,9 @@ use dmdl_types::{
     checkpoint::CosignedCheckpoint,
     custody_proof::CustodyProof,
     event::{Action, Event, Verdict},
-    id::{RecordId, RecordVersion, TransactionId},
+    id::{Epoch, RecordId, RecordVersion, TransactionId},
     index_proof::HeadKey,
+    lineage::EpochStep,
     merkle::ConsistencyProof,
     receipt::Receipt,
     transaction::Transaction,
@@ -199,5 +200,18 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// [`LogError::Proof`] when there are no such logs.
     pub fn consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, LogError> {
         log::prove_consistency(self.channel.store(), old, new)
+    }
+
+    /// Shows how the configurations after an epoch follow from its own: the first steps, and none after the last.
+    ///
+    /// # Errors
+    /// [`GatewayError::Export`] when they cannot be read.
+    pub async fn steps_after(&self, epoch: Epoch) -> Result<Vec<EpochStep>, GatewayError> {
+        // What a node that has just started can say, too.
+        if self.channel.config()?.epoch <= epoch {
+            return Ok(Vec::new());
+        }
+        let chain = self.chain.get().ok_or(ExportError::NothingFinal)?;
+        Ok(audit::steps_after(&self.channel, chain, epoch).await?)
     }
 }

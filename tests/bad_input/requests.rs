@@ -53,6 +53,8 @@ fn names_that_are_none_or_of_nothing_here() {
     get("a range that goes back", "/v1/channels/main/audit/proof?old=2&new=1", (400, "range"));
     get("a height below nothing", "/v1/channels/main/audit/proof?old=-1&new=1", (400, "bad_query"));
     get("a height of 2^64", "/v1/channels/main/audit/proof?old=1&new=18446744073709551616", (400, "bad_query"));
+    get("an epoch below nothing", "/v1/channels/main/configurations?after=-1", (400, "bad_query"));
+    get("an epoch of 2^64", "/v1/channels/main/configurations?after=18446744073709551616", (400, "bad_query"));
     get("a page of 10^9", &format!("{RECORDS}?limit=1000000000"), (400, "bad_limit"));
     get("a cursor of another list", &format!("{RECORDS}?cursor=AAAA"), (400, "bad_cursor"));
     let many = (0..200).fold(String::new(), |mut query, number| {

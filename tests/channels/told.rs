@@ -13,13 +13,14 @@ use serde_json::Value;
 use std::net::SocketAddr;
 
 /// Routes of a channel: for anybody, for its people, and for officers.
-const ROUTES: [&str; 13] = [
+const ROUTES: [&str; 14] = [
     "status",
     "members",
     "reputation",
     "charter",
     "persons",
     "configuration",
+    "configurations?after=0",
     "proposals",
     "records",
     "requests",

@@ -138,6 +138,17 @@ fn the_trail_is_asked_for_proved_and_written_as_people_need_it() {
     let receipt = up.ok("researcher", &["audit", "receipt", transaction, "--out", str(&out("allowed.tlog-proof"))]);
     assert_eq!((&receipt["verdict"], &receipt["height"]), (&Value::from("allow"), &allowed["height"]));
     assert!(fs::read_to_string(out("allowed.tlog-proof")).unwrap().starts_with("c2sp.org/tlog-proof@v1\n"));
+    let verify = |name| up.run("researcher", &["audit", "verify", str(&out(name)), "--json"]);
+    let verified = verify("allowed.tlog-proof");
+    let said: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!((verified.status.code(), &said["transaction"]), (Some(0), &allowed["transaction"]));
+    assert_eq!((&said["valid"], &said["verdict"]), (&Value::from(true), &Value::from("allow")));
+    let elsewhere = fs::read_to_string(out("allowed.tlog-proof")).unwrap().replacen("\nindex ", "\nindex 1", 1);
+    fs::write(out("elsewhere.tlog-proof"), elsewhere).unwrap();
+    let refuted = verify("elsewhere.tlog-proof");
+    let said: Value = serde_json::from_slice(&refuted.stdout).unwrap();
+    assert_eq!((refuted.status.code(), &said["valid"]), (Some(5), &Value::from(false)));
+    assert_eq!(said["problems"][0]["code"], "receipt_invalid");
     let nothing = out("none");
     let none = ["audit", "receipt", &record, "--timeout", "1", "--out", str(&nothing)];
     assert_eq!(refused(&up, "researcher", &none, 4), "unknown_transaction");

@@ -80,6 +80,16 @@ fn whoever_approves_is_shown_what_changes() {
 }
 
 #[test]
+fn changes_of_nodes_are_proposed_like_others() {
+    let up = Up::shared();
+    let node = up.ok("owner", &["custodian", "list"])["items"][0]["custodian"].as_str().unwrap().to_owned();
+    let change = format!("[[change]]\nset-roles = {{ node = \"{node}\", roles = [\"orderer\", \"committer\"] }}\n");
+    let proposal = proposed(&up, "roles.toml", &change);
+    assert_eq!((&proposal["state"], &proposal["changes"][0]["node"]), (&json!("open"), &json!(node)));
+    up.ok("admin", &["channel", "withdraw", id(&proposal)]);
+}
+
+#[test]
 fn changes_that_make_no_sense_are_refused_before_they_are_proposed() {
     let up = Up::shared();
     let node = "01".repeat(32);

@@ -8,7 +8,7 @@ use super::{
 use dmdl::network_file::NetworkFile;
 use dmdl_types::{
     block::Header,
-    bundle::{self, Bundle, BundleError, Content, EpochStep, FinalHeader},
+    bundle::{self, Bundle, BundleError, Content},
     certificate::CertificateError,
     checkpoint::{Checkpoint, CheckpointError, CosignedCheckpoint},
     codec::DecodeError,
@@ -16,6 +16,7 @@ use dmdl_types::{
     genesis::{Genesis, GenesisError},
     id::{BlockDigest, ChannelId, ConfigDigest, Epoch, Height, NodeId, RecordId},
     index_proof::{Head, HeadKey, HeadProof, HeadProofError, Terminal},
+    lineage::{EpochStep, FinalHeader},
 };
 use serde_json::Value;
 use std::{fs, process::Command};
@@ -135,7 +136,7 @@ fn origins(auditor: &Auditor<'_>) -> Tally {
 }
 
 /// Lets real keys of three members make a header final by itself, whatever it says.
-fn finalize(scene: &Scene, anchor: &mut FinalHeader) {
+pub(crate) fn finalize(scene: &Scene, anchor: &mut FinalHeader) {
     anchor.links.clear();
     anchor.certificate = scene.certificate(&anchor.header, &[0, 1, 2]);
 }

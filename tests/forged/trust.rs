@@ -1,8 +1,11 @@
 //! What a client believes of a gateway that shows old, contradicting or unproved logs.
 
 use super::{
+    bundles::finalize,
+    network::EPOCH_BLOCKS,
     scene::Scene,
     table::{Table, Tally},
+    votes::{FINALIZE, Proposal},
 };
 use dmdl::{
     client::{AskGatewayError, BelieveError, Ciphertext, Gateway, Trust, Unproved},
@@ -11,11 +14,13 @@ use dmdl::{
 };
 use dmdl_audit_ledger::{process::Steady, store::RocksStore};
 use dmdl_types::{
+    certificate::CertificateError,
     checkpoint::CheckpointError,
     custody::{DealingKey, SealedBytes},
     custody_proof::CustodyProof,
-    id::{Height, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
+    id::{ChannelId, Epoch, Height, NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
     invocation::PayloadInfo,
+    lineage::{EpochStep, Lineage, LineageError, cosigning_epoch},
     merkle::{ConsistencyProof, ProofError},
     receipt::{Receipt, ReceiptError},
     sign::PublicKey,
@@ -24,6 +29,7 @@ use dmdl_types::{
 };
 use dmdl_vault::remark::Remark;
 use std::{
+    fs,
     io::{Read, Seek},
     time::Duration,
 };
@@ -35,11 +41,20 @@ type Answer = fn(ConsistencyProof) -> Result<ConsistencyProof, AskGatewayError>;
 struct Liar<'a> {
     honest: &'a SharedNode<Steady, RocksStore>,
     answer: Answer,
+    /// The steps that it shows instead of the real ones.
+    steps: Option<&'a [EpochStep]>,
 }
 
 impl Gateway for Liar<'_> {
     async fn consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, AskGatewayError> {
         (self.answer)(Gateway::consistency(self.honest, old, new).await?)
+    }
+
+    async fn steps_after(&self, epoch: Epoch) -> Result<Vec<EpochStep>, AskGatewayError> {
+        match self.steps {
+            Some(steps) => Ok(steps.iter().filter(|step| step.config.epoch > epoch).cloned().collect()),
+            None => Gateway::steps_after(self.honest, epoch).await,
+        }
     }
 
     async fn height(&self) -> Result<Height, AskGatewayError> {
@@ -127,6 +142,7 @@ struct Shown {
     then: Receipt,
     of: TransactionId,
     answer: Answer,
+    steps: Option<Vec<EpochStep>>,
 }
 
 /// It has never heard of such a log.
@@ -144,6 +160,7 @@ pub(crate) fn table(scene: &Scene) -> Tally {
         then: scene.receipt(story.allowed.position, &story.late),
         of: allowed,
         answer: Ok,
+        steps: None,
     };
     let accepts = |shown: &Shown| -> Result<(), BelieveError> {
         let trust = Trust::new(scene.genesis().founding());
@@ -153,7 +170,8 @@ pub(crate) fn table(scene: &Scene) -> Tally {
                 trust.event(before, honest).await.expect("what was seen before was honest");
             }
             let seen = trust.seen_size();
-            let believed = trust.event_of(shown.of, &shown.then, &Liar { honest, answer: shown.answer }).await;
+            let liar = Liar { honest, answer: shown.answer, steps: shown.steps.as_deref() };
+            let believed = trust.event_of(shown.of, &shown.then, &liar).await;
             // A good checkpoint is news, even over an event that was not asked for.
             let news = matches!(believed, Ok(_) | Err(BelieveError::Unproved(Unproved::OtherEvent)));
             assert!(news || trust.seen_size() == seen, "a log that is refused is not remembered");
@@ -252,6 +270,126 @@ pub(crate) fn table(scene: &Scene) -> Tally {
         unproved(Unproved::Receipt(ReceiptError::Checkpoint(CheckpointError::TooFewOrgs { got: 1, needed: 2 }))),
     );
     table.tally()
+}
+
+/// How a gateway shows who may have cosigned what a client is shown.
+pub(crate) fn lineages(scene: &Scene) -> Tally {
+    let story = &scene.story;
+    let allowed = story.allowed.transaction;
+    let steps = steps(scene);
+    let original = (scene.receipt(story.allowed.position, &story.late), Some(steps.clone()));
+    let accepts = |(receipt, steps): &(Receipt, Option<Vec<EpochStep>>)| -> Result<(), BelieveError> {
+        let trust = Trust::new(scene.genesis().founding());
+        let liar = Liar { honest: scene.network.node(2), answer: Ok, steps: steps.as_deref() };
+        scene.network.run(trust.event_of(allowed, receipt, &liar)).map(drop)
+    };
+    let domain = scene.domain();
+    let needed = epoch_of(story.late.checkpoint().height);
+    let not_shown = |epoch| BelieveError::Unproved(Unproved::NoConfiguration(epoch));
+    let lineage = |error| BelieveError::Unproved(Unproved::Lineage(error));
+    let second = || lineage(LineageError::Configuration(Epoch::new(2)));
+
+    let mut table = Table::new("clients, the epochs", original, accepts);
+    table.also_accepts("no more steps than it takes", |(_, s)| {
+        s.as_mut().unwrap().retain(|step| step.config.epoch <= needed);
+    });
+    table.also_accepts("the steps as the gateway has them", |(_, s)| *s = None);
+    table.row("no steps", |(_, s)| *s = Some(Vec::new()), not_shown(needed));
+    let mut row = |name, expected, change: &dyn Fn(&mut Vec<EpochStep>)| {
+        table.row(name, |(_, s)| change(s.as_mut().unwrap()), expected);
+    };
+    row("steps that end too early", not_shown(needed), &|s| s.retain(|step| step.config.epoch < needed));
+    row("the first step missing", second(), &|s| drop(s.remove(0)));
+    row("two steps exchanged", second(), &|s| s.swap(0, 1));
+    row("a committer less", second(), &|s| drop(s[0].config.members.pop()));
+    row("a committer with another key", second(), &|s| {
+        s[0].config.members[0].cosigning_key = super::scene::stranger(9).public();
+    });
+    row("announced by a header that was changed", lineage(LineageError::Links), &|s| {
+        s[0].config.channel.endorsements = 1;
+        s[0].announced.header.next_config = s[0].config.digest();
+    });
+    row("announced by two of four", lineage(CertificateError::NoQuorum { got: 2, needed: 3 }.into()), &|s| {
+        s[0].config.members[0].cosigning_key = super::scene::stranger(9).public();
+        s[0].announced.header.next_config = s[0].config.digest();
+        s[0].announced.links.clear();
+        s[0].announced.certificate = scene.certificate(&s[0].announced.header, &[0, 1]);
+    });
+    row("announced by its own epoch", lineage(LineageError::Links), &|s| {
+        s[0].announced.header.epoch = Epoch::new(2);
+        finalize(scene, &mut s[0].announced);
+    });
+    row("announced under the certificate of the epoch after", lineage(LineageError::Links), &|s| {
+        let on = Proposal { epoch: 2, ..Proposal::of(&s[0].announced.header) };
+        s[0].announced.links.clear();
+        s[0].announced.certificate = scene.votes(on, &domain, FINALIZE, &[0, 1, 2]).encode();
+    });
+    row("announced on another channel", lineage(LineageError::Links), &|s| {
+        s[0].announced.header.domain.channel = ChannelId::new([1; 32]);
+        finalize(scene, &mut s[0].announced);
+    });
+    table.row(
+        "a checkpoint of an epoch that is yet to come",
+        |(receipt, s)| {
+            let far = dmdl_types::checkpoint::Checkpoint { height: Height::new(u64::MAX), ..*story.late.checkpoint() };
+            (receipt.checkpoint, *s) = (scene.cosigned(far, &[0, 1]), None);
+        },
+        not_shown(epoch_of(Height::new(u64::MAX))),
+    );
+    table.tally()
+}
+
+/// What a client keeps of the epochs, and reads again: whatever became of the file, it believes nothing more.
+pub(crate) fn kept(scene: &Scene) -> Tally {
+    let story = &scene.story;
+    let late = scene.receipt(story.allowed.position, &story.late);
+    let founding = scene.genesis().founding();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(founding.domain.network.to_string()).join("main.lineage");
+    let trust = Trust::remembering(founding.clone(), folder.path()).unwrap();
+    scene.network.run(trust.event(&late, scene.network.node(1))).expect("it is honest");
+    let original = Some(fs::read(&file).unwrap());
+
+    let not_known = || Unproved::NotKnown(epoch_of(story.late.checkpoint().height));
+    let accepts = |kept: &Option<Vec<u8>>| -> Result<(), Unproved> {
+        match kept {
+            Some(kept) => fs::write(&file, kept).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let trust = Trust::remembering(founding.clone(), folder.path())?;
+        trust.event_offline(&late).map(drop)
+    };
+    let mut table = Table::new("clients, what is kept", original, accepts);
+    table.row("nothing", |kept| *kept = None, not_known());
+    let mut row = |name, change: &dyn Fn(&mut Vec<u8>)| {
+        table.row(name, |kept| change(kept.as_mut().unwrap()), not_known());
+    };
+    row("an empty file", &Vec::clear);
+    row("a byte changed", &|kept| kept[40] ^= 1);
+    row("a byte less", &|kept| _ = kept.pop());
+    row("a byte more", &|kept| kept.push(0));
+    row("what the beginning was", &|kept| *kept = Lineage::new(&founding).to_bytes());
+    row("another network's", &|kept| {
+        let mut other = founding.clone();
+        other.members[0].cosigning_key = super::scene::stranger(9).public();
+        *kept = Lineage::new(&other).to_bytes();
+    });
+    table.tally()
+}
+
+/// All steps that there are.
+fn steps(scene: &Scene) -> Vec<EpochStep> {
+    let (mut steps, mut after) = (Vec::new(), Epoch::new(1));
+    loop {
+        let page = scene.network.run(Gateway::steps_after(scene.network.node(0), after)).expect("it is honest");
+        let Some(last) = page.last() else { return steps };
+        after = last.config.epoch;
+        steps.extend(page);
+    }
+}
+
+fn epoch_of(checkpoint: Height) -> Epoch {
+    cosigning_epoch(checkpoint, EPOCH_BLOCKS)
 }
 
 fn altered(mut proof: ConsistencyProof) -> ConsistencyProof {

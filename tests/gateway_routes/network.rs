@@ -164,6 +164,19 @@ fn checkpoints_and_proofs_follow_from_the_genesis() {
 }
 
 #[test]
+fn configurations_are_shown_as_far_as_they_are_decided() {
+    let world = World::shared();
+    // This network is in the first of its long epochs; that later ones are followed, others show.
+    for after in ["0", "1", "18446744073709551615"] {
+        let answer = world.get(None, &format!("configurations?after={after}"));
+        assert_eq!((answer.status, answer.json()), (200, json!({ "steps": [] })), "{after}");
+    }
+    for bad in ["", "after=", "after=-1", "after=18446744073709551616", "after=1&after=2", "after=1&limit=2"] {
+        world.get(None, &format!("configurations?{bad}")).problem(400, "bad_query");
+    }
+}
+
+#[test]
 fn people_are_known_to_each_other() {
     let world = World::shared();
     for (name, who) in world.everybody() {

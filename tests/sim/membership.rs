@@ -20,9 +20,9 @@ use std::time::Duration;
 
 /// The organisation that comes.
 const FIFTH_ORG: &str = "fifth-hospital";
-/// What the node that comes does. Clients believe the committers of the genesis document and no others, and share
-/// keys among its custodians.
-const ROLES: NodeRoles = NodeRoles { endorser: true, orderer: true, committer: false, custodian: false };
+/// What the node that comes does: clients follow the members, and believe what it cosigns. It keeps no shares, which
+/// those who go would have to leave to it.
+const ROLES: NodeRoles = NodeRoles { endorser: true, orderer: true, committer: true, custodian: false };
 /// Blocks within which a call of an organisation is ordered, or void.
 const EXPIRES_AFTER: u64 = 5_000;
 

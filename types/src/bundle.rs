@@ -16,39 +16,16 @@ mod tests;
 pub use verify::{BundleError, Report, verify};
 
 use crate::{
-    block::Header,
     codec::{self, DecodeError},
-    genesis::EpochConfig,
     index_proof::{HeadKey, HeadProof},
     limits,
+    lineage::{EpochStep, FinalHeader},
     sign::Domain,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// The first bytes of every bundle file.
 pub const MAGIC: &[u8; 16] = b"dmdl/bundle/v1\n\0";
-
-/// A header with the certificate that makes it final: its own, or that of a descendant in the same
-/// epoch with the headers between.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct FinalHeader {
-    /// The header.
-    pub header: Header,
-    /// The headers after it, up to the one that the certificate names.
-    pub links: Vec<Header>,
-    /// The certificate, in the engine's encoding.
-    pub certificate: Vec<u8>,
-}
-
-/// One step from an epoch to the next: a final header of the epoch before, and the configuration
-/// that it announces.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct EpochStep {
-    /// A final header of the epoch before.
-    pub announced: FinalHeader,
-    /// The configuration whose digest it carries as the next one.
-    pub config: EpochConfig,
-}
 
 /// What a bundle covers, with the events.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]

@@ -12,7 +12,7 @@ use crate::{
     checkpoint::{Committer, VerifiedCheckpoint},
     codec,
     event::{Action, Event, Verdict},
-    id::{NodeId, RecordId, RecordVersion, TransactionId},
+    id::{Height, NodeId, RecordId, RecordVersion, TransactionId},
     invocation::{Access, Invocation, Registration},
     limits,
     receipt::{Receipt, ReceiptError},
@@ -74,13 +74,21 @@ pub struct VerifiedCustody {
 }
 
 impl CustodyProof {
+    /// The height of the newest checkpoint under one of its receipts, as yet unverified.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        let later = self.acknowledgements.iter().map(|receipt| receipt.checkpoint.checkpoint().height);
+        later.fold(self.receipt.checkpoint.checkpoint().height, Height::max)
+    }
+
     /// Verifies that a version of a record was registered, and who acknowledged its shares.
     ///
     /// # Errors
     /// [`CustodyProofError`] says what is not proved.
     ///
     /// # Security
-    /// `committers` come from a pinned genesis, as for [`Receipt::verify`].
+    /// `committers` come from a pinned genesis, as for [`Receipt::verify`], and may cosign at the height of
+    /// [`CustodyProof::height`].
     pub fn verify(
         &self,
         (record, version): (RecordId, RecordVersion),

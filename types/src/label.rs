@@ -45,6 +45,8 @@ labels! {
     BLOCK_HASH = "block-hash";
     /// Digest of an epoch's configuration.
     CONFIGURATION = "epoch-config";
+    /// Digest of what a client keeps of verified configurations.
+    LINEAGE = "lineage";
     /// The namespace of consensus votes and certificates.
     VOTE = "vote";
     /// The namespace of connections between nodes.

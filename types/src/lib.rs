@@ -24,6 +24,7 @@ pub mod index_proof;
 pub mod invocation;
 pub mod label;
 pub mod limits;
+pub mod lineage;
 pub mod mdca;
 pub mod merkle;
 pub mod note;

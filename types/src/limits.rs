@@ -22,6 +22,14 @@ pub const POLICY_BYTES: usize = 16 * 1024;
 pub const EVENT_BYTES: usize = 8 * 1024;
 /// Largest bundle that is read into memory at once.
 pub const BUNDLE_BYTES: usize = 2 * 1024 * 1024 * 1024 - 1;
+/// Largest encoded step from one epoch's configuration to the next.
+pub const EPOCH_STEP_BYTES: usize = 1024 * 1024;
+/// Most steps that a gateway shows at once.
+pub const EPOCH_STEPS: usize = 32;
+/// Most bytes of steps that a gateway shows at once, beyond the first one.
+pub const EPOCH_STEPS_BYTES: usize = 1024 * 1024;
+/// Largest encoded lineage that a client keeps.
+pub const LINEAGE_BYTES: usize = 16 * 1024 * 1024;
 /// Most authors of one transaction.
 pub const AUTHORS: usize = 16;
 /// Most endorsements of one transaction.

@@ -22,7 +22,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 pub const RECEIPT_LEN_BYTES_MAX: usize = 4_000_000;
 
 /// The first line of every receipt.
-const HEADER: &str = "c2sp.org/tlog-proof@v1";
+pub const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
 /// Why bytes are not a receipt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,10 +9,13 @@ use crate::{
     store::{Store, StoreError},
 };
 use dmdl_types::{
-    bundle::{Bundle, Content, EpochStep, FinalHeader},
+    bundle::{Bundle, Content},
     checkpoint::CosignedCheckpoint,
+    codec,
     id::{Epoch, Height},
     index_proof::HeadKey,
+    limits,
+    lineage::{EpochStep, FinalHeader},
     receipt::Receipt,
 };
 
@@ -138,14 +141,47 @@ async fn epochs<E: Send + Sync, S: Store>(
     chain: &Chain,
     last: Epoch,
 ) -> Result<Vec<EpochStep>, ExportError> {
-    let blocks = channel.founding().channel.epoch_blocks;
     let mut steps = Vec::new();
     for epoch in 2..=last.get() {
-        // The last block of the epoch before: it has a certificate of its own.
-        let announced = final_header(chain, Height::new(epoch * blocks - 1)).await?;
-        let config = channel.epoch_config(Epoch::new(epoch))?;
-        let missing = || StoreError::Corrupt("the configuration of an epoch is missing".into());
-        steps.push(EpochStep { announced, config: config.ok_or_else(missing)? });
+        steps.push(step(channel, chain, Epoch::new(epoch)).await?);
     }
     Ok(steps)
+}
+
+/// The first steps that lead on from an epoch's configuration, up to that of the next block: as many as are shown at
+/// once, and none after the last.
+///
+/// # Errors
+/// [`ExportError`] when the chain or the state cannot be read.
+pub async fn steps_after<E: Send + Sync, S: Store>(
+    channel: &Channel<E, S>,
+    chain: &Chain,
+    epoch: Epoch,
+) -> Result<Vec<EpochStep>, ExportError> {
+    let newest = channel.config()?.epoch;
+    let (mut steps, mut bytes, mut at) = (Vec::new(), 0, epoch);
+    while at < newest && steps.len() < limits::EPOCH_STEPS {
+        at = at.next();
+        let step = step(channel, chain, at).await?;
+        bytes += codec::encode(&step).len();
+        if bytes > limits::EPOCH_STEPS_BYTES && !steps.is_empty() {
+            break;
+        }
+        steps.push(step);
+    }
+    Ok(steps)
+}
+
+/// The step to an epoch's configuration.
+async fn step<E: Send + Sync, S: Store>(
+    channel: &Channel<E, S>,
+    chain: &Chain,
+    epoch: Epoch,
+) -> Result<EpochStep, ExportError> {
+    let blocks = channel.founding().channel.epoch_blocks;
+    // The last block of the epoch before: it has a certificate of its own.
+    let announced = final_header(chain, Height::new((epoch.get() * blocks).saturating_sub(1))).await?;
+    let config = channel.epoch_config(epoch)?;
+    let missing = || StoreError::Corrupt("the configuration of an epoch is missing".into());
+    Ok(EpochStep { announced, config: config.ok_or_else(missing)? })
 }

@@ -5,7 +5,7 @@
 
 mod export;
 
-pub use export::{ExportError, export, receipt};
+pub use export::{ExportError, export, receipt, steps_after};
 
 #[cfg(test)]
 mod tests;

@@ -5,13 +5,14 @@ use crate::{commitment::index, log, testing::*};
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     block::Header,
-    bundle::{Bundle, BundleError, Content, EpochStep, FinalHeader, MAGIC, Report, verify},
+    bundle::{Bundle, BundleError, Content, MAGIC, Report, verify},
     certificate::CertificateError,
     checkpoint::{Checkpoint, CheckpointError},
     genesis::Genesis,
     id::{Epoch, RecordId, SubjectId},
     index_proof::HeadKey,
     invocation::{Access, Authority},
+    lineage::{EpochStep, FinalHeader},
 };
 
 /// A ledger with some events, whose last header but one carries a checkpoint of all of them.

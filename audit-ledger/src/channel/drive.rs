@@ -74,13 +74,13 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
     }
 
     async fn finalized(&mut self, block: EngineBlock, _certificate: Option<Vec<u8>>) -> Result<(), Halt> {
-        let (epoch, height) = (block.header().epoch, block.header().height);
+        let epoch = block.header().epoch;
         let executed = {
             let mut executor = self.executor();
             let done = executor.execute(&Finalized::delivered(block.block().clone()));
             done.map_err(|error| Halt { reason: error.to_string() })?
         };
-        let config = self.epoch_config(epoch).map_err(|error| Halt { reason: error.to_string() })?;
+        let config = self.config_after(executed.tip.height).map_err(|error| Halt { reason: error.to_string() })?;
         {
             let mut waiting = self.waiting();
             waiting.pool.settle(block.block());
@@ -94,8 +94,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
             }
         }
         self.shared.tip.set(executed.tip);
-        if self.epoch_after(height) != epoch {
-            let begins = self.config().map_err(|error| Halt { reason: error.to_string() })?;
+        if let Some(begins) = config.filter(|config| config.epoch != epoch) {
             self.waiting().pool.begin(&begins);
         }
         // A node that has stopped listening is shutting down; the block is durable all the same.

@@ -34,6 +34,7 @@ use dmdl_types::{
     genesis::{EpochConfig, Founding},
     id::{Epoch, Height, NodeId, TransactionId},
     limits,
+    lineage::cosigning_epoch,
     sign::Domain,
     transaction::{EndorsedTransaction, SystemTransaction, TransactionError},
 };
@@ -243,11 +244,7 @@ impl<E, S: Store> Channel<E, S> {
     /// The epoch of the next block.
     #[must_use]
     pub fn current_epoch(&self) -> Epoch {
-        self.epoch_after(self.tip().height)
-    }
-
-    fn epoch_after(&self, height: Height) -> Epoch {
-        Epoch::new(height.next().get() / self.shared.founding.channel.epoch_blocks.max(1))
+        cosigning_epoch(self.tip().height, self.shared.founding.channel.epoch_blocks)
     }
 
     /// The configuration that the next block has.
@@ -255,8 +252,14 @@ impl<E, S: Store> Channel<E, S> {
     /// # Errors
     /// [`StoreError`] when it cannot be read.
     pub fn config(&self) -> Result<EpochConfig, StoreError> {
-        self.epoch_config(self.current_epoch())?
-            .ok_or_else(|| StoreError::Corrupt("the current configuration is missing".into()))
+        let config = self.config_after(self.tip().height)?;
+        config.ok_or_else(|| StoreError::Corrupt("the current configuration is missing".into()))
+    }
+
+    /// The configuration of the block after a height: that by which a checkpoint of the height is cosigned, once it is
+    /// decided.
+    fn config_after(&self, height: Height) -> Result<Option<EpochConfig>, StoreError> {
+        self.epoch_config(cosigning_epoch(height, self.shared.founding.channel.epoch_blocks))
     }
 
     /// Takes an endorsed transaction into the pool; `false` when it was there already.
@@ -314,7 +317,9 @@ impl<E, S: Store> Channel<E, S> {
     /// # Errors
     /// [`StoreError`] when the configuration cannot be read.
     pub fn cosign(&self, checkpoint: Checkpoint, cosignature: Cosignature) -> Result<(), StoreError> {
-        let config = self.config()?;
+        // One of a height that is still to come may be by a committer of the epoch after this one.
+        let height = checkpoint.height.max(self.tip().height);
+        let Some(config) = self.config_after(height)? else { return Ok(()) };
         match self.waiting().cosignatures.add(&checkpoint, cosignature, &config) {
             Cosigned::News => self.shared.cosigned.notify_waiters(),
             Cosigned::NoUse => {}

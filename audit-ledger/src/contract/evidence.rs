@@ -23,6 +23,7 @@ use dmdl_types::{
     hash,
     id::{Epoch, FaultId, Height, NodeId},
     label, limits,
+    lineage::cosigning_epoch,
     mdca::PerDuty,
     sign::PublicKey,
     transaction::{Endorsement, Transaction},
@@ -143,7 +144,7 @@ fn endorsed<R: Reader>(
 
 /// A cosignature of another checkpoint than the one that is agreed at its height (rule 18).
 fn cosigned<R: Reader>(call: &Call<'_, R>, checkpoint: &Checkpoint, cosignature: &Cosignature) -> Result<Proved, Stop> {
-    let config = config_of(call, epoch_of(call, checkpoint.height))?;
+    let config = config_of(call, cosigning_epoch(checkpoint.height, call.ctx.config.channel.epoch_blocks))?;
     let culprit = cosignature.node;
     let committer = config.cosigners().into_iter().find(|committer| committer.node == culprit).ok_or(REFUTED)?;
     let agreed = agreed_checkpoint(call.world.overlay(), checkpoint.height)?.ok_or(REFUTED)?;

@@ -5,6 +5,7 @@ use dmdl_types::{
     genesis::EpochConfig,
     id::{Height, NodeId, OrgId},
     note::SIGNATURES_MAX,
+    sign::PublicKey,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +26,8 @@ pub struct CosignPool {
 #[derive(Debug)]
 struct Gathered {
     checkpoint: Checkpoint,
-    by: BTreeMap<NodeId, Cosignature>,
+    // With the keys that they were verified by: a node may have another one in the next epoch.
+    by: BTreeMap<NodeId, (PublicKey, Cosignature)>,
 }
 
 /// What became of a cosignature.
@@ -75,7 +77,8 @@ impl CosignPool {
                 && ahead.insert(height, (*checkpoint, cosignature)).is_none();
             return if news { Cosigned::News } else { Cosigned::NoUse };
         };
-        if gathered.by.contains_key(&node) && gathered.checkpoint == *checkpoint {
+        let known = gathered.by.get(&node).is_some_and(|(key, _)| *key == committer.cosigning_key);
+        if known && gathered.checkpoint == *checkpoint {
             return Cosigned::NoUse;
         }
         if cosignature.verify(checkpoint, &committer).is_err() {
@@ -84,7 +87,7 @@ impl CosignPool {
         if gathered.checkpoint != *checkpoint {
             return Cosigned::Contradicts;
         }
-        gathered.by.insert(node, cosignature);
+        gathered.by.insert(node, (committer.cosigning_key, cosignature));
         Cosigned::News
     }
 
@@ -129,14 +132,14 @@ impl Gathered {
         self.valid(config).filter_map(|c| config.member(c.node)).map(|member| &member.org).collect()
     }
 
-    /// A cosignature of somebody who is no committer any more would make the whole invalid.
+    /// A cosignature of somebody who is no committer any more, or is one by another key, would make the whole invalid.
     fn valid<'a>(&'a self, config: &'a EpochConfig) -> impl Iterator<Item = &'a Cosignature> {
-        self.by.values().filter(|cosignature| is_committer(config, cosignature.node)).take(SIGNATURES_MAX)
+        let counts = move |(key, cosignature): &&(PublicKey, Cosignature)| {
+            let member = config.member(cosignature.node);
+            member.is_some_and(|member| member.roles.committer && member.cosigning_key == *key)
+        };
+        self.by.values().filter(counts).map(|(_, cosignature)| cosignature).take(SIGNATURES_MAX)
     }
-}
-
-fn is_committer(config: &EpochConfig, node: NodeId) -> bool {
-    config.member(node).is_some_and(|member| member.roles.committer)
 }
 
 #[cfg(test)]

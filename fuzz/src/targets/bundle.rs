@@ -8,13 +8,14 @@ use super::{
 };
 use dmdl_types::{
     block::{Body, Header},
-    bundle::{self, Bundle, BundleError, Content, EpochStep, FinalHeader},
+    bundle::{self, Bundle, BundleError, Content},
     checkpoint::Checkpoint,
     codec,
     event::Event,
     id::{BlockDigest, Height},
     index_proof::{EMPTY, Head, HeadKey, HeadProof, Terminal, bit, leaf_hash as head_hash, node_hash},
     limits,
+    lineage::{EpochStep, FinalHeader},
     merkle::{Frontier, leaf_hash},
 };
 use std::{collections::BTreeMap, sync::LazyLock};

@@ -18,6 +18,7 @@ use dmdl_types::{
     id::{OrgId, UnixMillis},
     index_proof::{HeadKey, HeadProof},
     invocation::{Invocation, Registration, SystemItem},
+    lineage::EpochStep,
     merkle::{ConsistencyProof, Frontier, InclusionProof, leaf_hash},
     transaction::{EndorsedTransaction, Endorsement, SystemTransaction, Transaction, TransactionBody},
 };
@@ -72,6 +73,7 @@ const KINDS: &[fn(&[u8])] = &[
     |data| check::<SealedShare>(data, |_| ()),
     |data| check::<ReleasedShare>(data, |_| ()),
     |data| check::<WrappedShare>(data, |_| ()),
+    |data| check(data, step),
 ];
 
 pub(super) fn run(data: &[u8]) {
@@ -128,6 +130,11 @@ fn cosigned(cosigned: &CosignedCheckpoint) {
     let config = NETWORK.config(1);
     let verified = cosigned.verify(&NETWORK.domain, &config.cosigners(), config.cosigners_needed());
     assert!(verified.is_err(), "a checkpoint that nobody cosigned");
+}
+
+/// Nobody certified it.
+fn step(step: &EpochStep) {
+    assert!(step.verify(&NETWORK.domain, &NETWORK.config(1)).is_err());
 }
 
 /// Nothing is proved about a root that nobody knows how to reach.

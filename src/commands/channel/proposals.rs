@@ -34,12 +34,6 @@ pub(super) fn update(name: &ChannelName, file: &Path, globals: &Globals) -> Resu
     // The ledger would refuse it as well, and not say why.
     apply(&decided, &changes, session.client.trust().founding().single_org_demo)
         .map_err(|error| Failure::new(Exit::Configuration, "bad_changes", format!("{}: {error}", text::path(file))))?;
-    // Once accepted it could not be taken back, and would leave clients without a receipt that they believe.
-    if changes.iter().any(changes_nodes) {
-        let detail =
-            "connections and clients do not follow changes of nodes yet: this version changes rules and people";
-        return Err(Failure::new(Exit::Configuration, "bad_changes", format!("{}: {detail}", text::path(file))));
-    }
     let done = call(&session, Governance::Propose { changes: changes.clone() })?;
     told(&session, done.transaction, &changes, globals.quiet)
 }
@@ -155,11 +149,4 @@ fn told(session: &Session, proposal: TransactionId, changes: &[Change], quiet: b
 
 fn asked(session: &Session, route: &str) -> Result<Value, Failure> {
     session.run(session.client.gateway().get(route)).map_err(|error| failure::gateway(&error))
-}
-
-const fn changes_nodes(change: &Change) -> bool {
-    matches!(
-        change,
-        Change::AddNode { .. } | Change::RemoveNode { .. } | Change::SetRoles { .. } | Change::RemoveOrg { .. }
-    )
 }

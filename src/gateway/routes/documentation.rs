@@ -3,8 +3,8 @@
 //! What every route may answer is added here in one place, so that no route forgets it.
 
 use super::{
-    audit, charters, custodians, events, front, links, network, payloads, proposals, query, records, releases, remarks,
-    reputation, requests, schema, transactions,
+    audit, charters, custodians, events, front, lineage, links, network, payloads, proposals, query, records, releases,
+    remarks, reputation, requests, schema, transactions,
 };
 use crate::gateway::{health, metrics, session};
 use utoipa::{
@@ -70,6 +70,7 @@ const WITH_JSON: [(u16, &str); 2] = [
         charters::charter,
         network::status,
         network::members,
+        lineage::configurations,
         reputation::reputation,
         network::person,
         network::persons,
@@ -289,7 +290,7 @@ mod tests {
                 assert!(responses.contains_key(&status.to_string()), "{method} {path} {status}");
             }
         }
-        assert_eq!(names.len(), 42);
+        assert_eq!(names.len(), 43);
     }
 
     #[test]
@@ -324,6 +325,7 @@ mod tests {
                 "get /v1/channels",
                 "get /v1/channels/{c}/audit/checkpoint",
                 "get /v1/channels/{c}/audit/proof",
+                "get /v1/channels/{c}/configurations",
                 "get /v1/channels/{c}/members",
                 "get /v1/channels/{c}/reputation",
                 "get /v1/channels/{c}/status",

@@ -16,6 +16,7 @@ mod custodians;
 mod documentation;
 mod events;
 mod front;
+mod lineage;
 mod links;
 mod network;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .merge(front::router())
         .merge(network::router())
         .merge(charters::router())
+        .merge(lineage::router())
         .merge(proposals::router())
         .merge(transactions::router())
         .merge(records::router())

@@ -1,8 +1,8 @@
 //! Verification of a bundle, step by step from the pin.
 
-use super::{Bundle, Content, EpochStep, FinalHeader};
+use super::{Bundle, Content};
 use crate::{
-    certificate::{CertificateError, FinalityCertificate},
+    certificate::CertificateError,
     checkpoint::{Checkpoint, CheckpointError},
     codec::{self, DecodeError},
     event::Event,
@@ -10,8 +10,9 @@ use crate::{
     id::{Epoch, NodeId},
     index_proof::{Head, HeadKey, HeadProof, HeadProofError},
     limits,
+    lineage::{LineageError, cosigning_epoch},
     merkle::{Frontier, leaf_hash},
-    sign::{Domain, PublicKey},
+    sign::PublicKey,
 };
 
 /// Why a bundle proves nothing.
@@ -53,6 +54,16 @@ pub enum BundleError {
     Head(#[from] HeadProofError),
 }
 
+impl From<LineageError> for BundleError {
+    fn from(error: LineageError) -> Self {
+        match error {
+            LineageError::Configuration(epoch) => Self::Configuration(epoch),
+            LineageError::Certificate(error) => Self::Certificate(error),
+            LineageError::Links => Self::Links,
+        }
+    }
+}
+
 /// What a bundle proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -85,12 +96,13 @@ pub fn verify(bytes: &[u8], pinned: &Founding) -> Result<Report, BundleError> {
     if bundle.domain != domain {
         return Err(BundleError::OtherLedger);
     }
-    let config = walk_epochs(&bundle, pinned, &domain)?;
-    let signers = verify_final(&bundle.anchor, &domain, &config)?;
+    let config = config_of_anchor(&bundle, pinned)?;
+    let signers = bundle.anchor.verify(&domain, &config)?;
     let header = &bundle.anchor.header;
     let cosigned = header.checkpoint.as_ref().ok_or(BundleError::NoCheckpoint)?;
     let checkpoint = *cosigned.verify(&domain, &config.cosigners(), config.cosigners_needed())?.checkpoint();
-    if checkpoint.height >= header.height {
+    let cosigned_later = cosigning_epoch(checkpoint.height, config.channel.epoch_blocks) > config.epoch;
+    if checkpoint.height >= header.height || cosigned_later {
         return Err(BundleError::Links);
     }
     let (events, filter) = match &bundle.content {
@@ -102,37 +114,13 @@ pub fn verify(bytes: &[u8], pinned: &Founding) -> Result<Report, BundleError> {
 }
 
 /// The configuration of the anchor's epoch, certified step by step from genesis.
-fn walk_epochs(bundle: &Bundle, pinned: &Founding, domain: &Domain) -> Result<EpochConfig, BundleError> {
+fn config_of_anchor(bundle: &Bundle, pinned: &Founding) -> Result<EpochConfig, BundleError> {
     let target = bundle.anchor.header.epoch;
     let mut config = pinned.epoch_config(Epoch::new(target.get().min(1)));
-    for EpochStep { announced, config: next } in &bundle.epochs {
-        let expected = config.epoch.next();
-        if next.epoch != expected || announced.header.next_config != next.digest() {
-            return Err(BundleError::Configuration(expected));
-        }
-        verify_final(announced, domain, &config)?;
-        config = next.clone();
+    for step in &bundle.epochs {
+        config = step.verify(&pinned.domain, &config)?.clone();
     }
     if config.epoch == target { Ok(config) } else { Err(BundleError::Configuration(target)) }
-}
-
-/// Verifies that a header of the configuration's epoch is final, and returns who signed.
-fn verify_final(proof: &FinalHeader, domain: &Domain, config: &EpochConfig) -> Result<Vec<PublicKey>, BundleError> {
-    let mut last = &proof.header;
-    for next in std::iter::once(last).chain(&proof.links) {
-        let follows = std::ptr::eq(next, last) || next.parent == last.digest();
-        if !follows || next.domain != *domain || next.epoch != config.epoch || next.config != config.digest() {
-            return Err(BundleError::Links);
-        }
-        last = next;
-    }
-    let certificate = FinalityCertificate::decode(&proof.certificate)?;
-    let of_epoch = certificate.epoch() == config.epoch || crate::planted!("certificate-of-another-epoch");
-    if !of_epoch || certificate.digest() != last.digest() {
-        return Err(BundleError::Links);
-    }
-    let committee: Vec<PublicKey> = config.orderers().iter().map(NodeId::key).collect();
-    Ok(certificate.verify(domain, &committee)?.signers().to_vec())
 }
 
 fn verify_all(leaves: &[Vec<u8>], checkpoint: &Checkpoint) -> Result<Vec<(u64, Event)>, BundleError> {

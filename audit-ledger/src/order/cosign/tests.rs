@@ -169,6 +169,27 @@ fn a_cosigner_that_left_does_not_spoil_the_rest() {
 }
 
 #[test]
+fn a_cosignature_by_a_key_of_before_does_not_spoil_the_rest() {
+    let mut pool = CosignPool::default();
+    pool.open(checkpoint(5), &config());
+    for org in 1..=3 {
+        add(&mut pool, 5, org);
+    }
+    let mut config = config();
+    let member = config.members.iter_mut().find(|member| member.node == node_id(1)).unwrap();
+    member.cosigning_key = cosigner(50).public();
+    let lines = |pool: &CosignPool| {
+        let cosigned = pool.newest(&config).unwrap();
+        cosigned.verify(&genesis().domain(), &config.cosigners(), config.cosigners_needed()).unwrap();
+        cosigned.cosignatures().len()
+    };
+    assert_eq!(lines(&pool), 2);
+    let again = cosigner(50).sign(&checkpoint(5), node_id(1), 1_800_000_000);
+    assert_eq!(pool.add(&checkpoint(5), again, &config), Cosigned::News);
+    assert_eq!(lines(&pool), 3);
+}
+
+#[test]
 fn what_is_settled_stays_and_what_is_older_goes() {
     let mut pool = CosignPool::default();
     for height in [5, 6] {
