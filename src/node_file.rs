@@ -1,6 +1,6 @@
 //! The file that one node runs by: where its things lie, where it listens, and where the others are.
 //!
-//! What the node does is not in it: its roles follow from the genesis document. It is a gateway if the file says
+//! What the node does is not in it: its roles follow from the channel's configuration. It is a gateway if the file says
 //! where.
 
 use crate::{
@@ -11,11 +11,7 @@ use crate::{
     node::{NodeConfig, StartToken},
     text_file::{TextFile, TextFileError},
 };
-use dmdl_audit_ledger::mdca::Peer;
-use dmdl_types::{
-    genesis::{Genesis, Member},
-    id::NodeId,
-};
+use dmdl_types::{genesis::Genesis, id::NodeId};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,8 +42,6 @@ pub(crate) enum NodeFileError {
 /// What a node is started with.
 #[derive(Debug)]
 pub(crate) struct NodeFile {
-    /// The node as the genesis document has it.
-    pub(crate) member: Member,
     pub(crate) node: NodeConfig,
     pub(crate) gateway: Option<gateway::Config>,
 }
@@ -56,7 +50,7 @@ pub(crate) struct NodeFile {
 #[serde(deny_unknown_fields)]
 struct Raw {
     network: PathBuf,
-    key: Spanned<PathBuf>,
+    key: PathBuf,
     cosigning_key: Spanned<PathBuf>,
     start_token: PathBuf,
     listen: Spanned<SocketAddr>,
@@ -98,14 +92,14 @@ impl NodeFile {
                 .into());
         }
         let genesis = NetworkFile::read(&folder.join(network))?.genesis;
-        let secrets = NodeSecrets::read(&folder.join(key.get_ref()), &folder.join(cosigning_key.get_ref()))?;
-        let Some(member) = genesis.members.iter().find(|member| member.node == secrets.node()).cloned() else {
-            return Err(file.flaw(key.span(), "the network has no node with this key").into());
-        };
-        if member.cosigning_key != secrets.cosigning_public() {
+        let secrets = NodeSecrets::read(&folder.join(key), &folder.join(cosigning_key.get_ref()))?;
+        // Of a node that came later, the genesis document knows nothing.
+        let founder = genesis.members.iter().find(|member| member.node == secrets.node());
+        if founder.is_some_and(|member| member.cosigning_key != secrets.cosigning_public()) {
             return Err(file.flaw(cosigning_key.span(), "the network knows this node by another cosigning key").into());
         }
-        let peers = peers(&file, &genesis, member.node, listen.span(), peer)?;
+        let peers = peers(&file, &genesis, secrets.node(), listen.span(), peer)?;
+        let peers = peers.into_iter().map(|(node, address)| address.peer(node)).collect();
         let gateway = gateway.map(|gateway| gateway_of(&file, folder, *listen.get_ref(), gateway)).transpose()?;
         let node = NodeConfig {
             genesis,
@@ -117,18 +111,24 @@ impl NodeFile {
             dir: data,
             vault,
         };
-        Ok(Self { member, node, gateway })
+        Ok(Self { node, gateway })
+    }
+
+    /// Where the file of some node says that others are.
+    pub(crate) fn peers_in(path: &Path) -> Result<Vec<(NodeId, Address)>, TextFileError> {
+        let Raw { peer, .. } = TextFile::read(path, FILE_BYTES)?.parse()?;
+        Ok(peer.into_iter().map(|RawPeer { node, address }| (node.into_inner(), address.into_inner())).collect())
     }
 }
 
-/// All other members, each once; `at` is where one is missing that the file does not name.
+/// Where others are, each once: founders or not, since nodes come and go. `at` is told if there are none.
 fn peers(
     file: &TextFile,
     genesis: &Genesis,
     me: NodeId,
     at: Range<usize>,
     raw: Vec<RawPeer>,
-) -> Result<Vec<Peer>, TextFileError> {
+) -> Result<BTreeMap<NodeId, Address>, TextFileError> {
     let (mut peers, mut addresses) = (BTreeMap::new(), BTreeSet::new());
     for RawPeer { node, address } in raw {
         let wrong = |reason| Err(file.flaw(node.span(), reason));
@@ -136,22 +136,22 @@ fn peers(
         if id == me {
             return wrong("this is the node itself, which is no peer of its own");
         }
-        if !genesis.members.iter().any(|member| member.node == id) {
-            return wrong("the network has no such node");
+        if id.key().check().is_err() {
+            return wrong("this is no key that a node can have");
         }
-        if peers.insert(id, address.get_ref().peer(id)).is_some() {
+        if peers.contains_key(&id) {
             return wrong("this node is listed twice");
         }
         if !addresses.insert(address.get_ref().clone()) {
             return Err(file.flaw(address.span(), "another peer has this address"));
         }
+        peers.insert(id, address.into_inner());
     }
-    match genesis.members.iter().find(|member| member.node != me && !peers.contains_key(&member.node)) {
-        Some(Member { node, org, .. }) => {
-            Err(file.flaw(at, &format!("no `[[peer]]` says where node {node} of {org} is: list every other node")))
-        }
-        None => Ok(peers.into_values().collect()),
+    // Who of the founders is still there, the ledger knows; but somebody has to be asked for it.
+    if peers.is_empty() && genesis.members.iter().any(|member| member.node != me) {
+        return Err(file.flaw(at, "no `[[peer]]` says where another node is: list every one that there is"));
     }
+    Ok(peers)
 }
 
 fn gateway_of(

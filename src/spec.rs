@@ -7,6 +7,7 @@ use crate::{
     address::Address,
     text_file::{TextFile, TextFileError},
 };
+use clap::ValueEnum;
 use dmdl_types::{
     genesis::{NodeRoles, Role},
     id::{ChannelName, DisplayName, OrgId},
@@ -103,13 +104,15 @@ struct RawNode {
 }
 
 /// What a node does, by the names that the configuration has for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RoleName {
     Endorser,
     Orderer,
     Committer,
     Custodian,
+    /// No role in a channel: a node's own file says whether it is one.
+    #[value(skip)]
     Gateway,
 }
 
@@ -161,14 +164,7 @@ impl RawNode {
         let Self { name, org, roles, address, listen, gateway } = self;
         let has = |role: RoleName| roles.get_ref().contains(&role);
         let wrong_roles = |reason| file.flaw(roles.span(), reason);
-        if roles.get_ref().is_empty() {
-            return Err(wrong_roles("a node has at least one role"));
-        }
-        if has(RoleName::Custodian) && !has(RoleName::Committer) {
-            return Err(wrong_roles(
-                "a custodian is also a committer: it believes what its own node executed, and nothing else",
-            ));
-        }
+        check_roles(roles.get_ref()).map_err(wrong_roles)?;
         let listen = match (listen, address.get_ref().socket()) {
             (Some(listen), _) if listen.get_ref().port() == 0 => {
                 return Err(file.flaw(listen.span(), "a node listens at a port that the others know: not 0"));
@@ -201,6 +197,17 @@ impl RawNode {
     }
 }
 
+/// Refuses what no node can be.
+pub(crate) fn check_roles(roles: &BTreeSet<RoleName>) -> Result<(), &'static str> {
+    if roles.is_empty() {
+        return Err("a node has at least one role");
+    }
+    if roles.contains(&RoleName::Custodian) && !roles.contains(&RoleName::Committer) {
+        return Err("a custodian is also a committer: it believes what its own node executed, and nothing else");
+    }
+    Ok(())
+}
+
 /// What a node does in a channel, where nothing is said of gateways.
 pub(crate) fn channel_roles(roles: &BTreeSet<RoleName>) -> Result<NodeRoles, &'static str> {
     if roles.contains(&RoleName::Gateway) {
@@ -222,28 +229,33 @@ pub(crate) fn node_roles(roles: &BTreeSet<RoleName>) -> NodeRoles {
 
 impl RawGateway {
     fn check(self, file: &TextFile) -> Result<GatewaySpec, TextFileError> {
-        let Self { listen, url } = self;
-        let wrong = |reason| file.flaw(url.span(), reason);
+        GatewaySpec::new(self.listen, self.url.get_ref()).map_err(|reason| file.flaw(self.url.span(), reason))
+    }
+}
+
+impl GatewaySpec {
+    /// A gateway that listens here, and that people reach at this URL.
+    pub(crate) fn new(listen: SocketAddr, url: &str) -> Result<Self, &'static str> {
         if listen.port() == 0 {
-            return Err(wrong("a gateway listens at a port that people know: not 0"));
+            return Err("a gateway listens at a port that people know: not 0");
         }
-        let uri: Uri = url.get_ref().parse().map_err(|_| wrong("a gateway's URL is `https://HOST:PORT`"))?;
+        let uri: Uri = url.parse().map_err(|_| "a gateway's URL is `https://HOST:PORT`")?;
         let authority = uri.authority().filter(|_| uri.path() == "/" && uri.query().is_none());
         let authority =
             authority.filter(|authority| !authority.as_str().contains('@') && !authority.as_str().ends_with(':'));
         let (Some(authority), Some(scheme)) = (authority, uri.scheme_str()) else {
-            return Err(wrong("a gateway's URL is `https://HOST:PORT`, without a path"));
+            return Err("a gateway's URL is `https://HOST:PORT`, without a path");
         };
         let is_secure = match scheme {
             "https" => true,
             "http" if listen.ip().is_loopback() && is_here(authority.host()) => false,
-            _ => return Err(wrong("a gateway's URL begins with `https`, or with `http` on a loopback address alone")),
+            _ => return Err("a gateway's URL begins with `https`, or with `http` on a loopback address alone"),
         };
         let name = match authority.port() {
             Some(_) => authority.to_string(),
             None => format!("{authority}:{}", if is_secure { 443 } else { 80 }),
         };
-        Ok(GatewaySpec { listen, name, is_secure, url: url.get_ref().trim_end_matches('/').to_owned() })
+        Ok(Self { listen, name, is_secure, url: url.trim_end_matches('/').to_owned() })
     }
 }
 

@@ -12,190 +12,17 @@
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod harness;
 
-use harness::{code, dmdl, eventually, first_line, json, stop, str, text};
+mod processes {
+    pub(crate) mod network;
+}
+
+use harness::{code, dmdl, json, str, within};
+use processes::network::{ALL, Network};
 use serde_json::Value;
-use std::{
-    fs,
-    net::TcpListener,
-    path::PathBuf,
-    process::{Child, Output, Stdio},
-};
-use tempfile::TempDir;
+use std::{fs, time::Duration};
 
-/// A node in every role.
-const ALL: &[&str] = &["endorser", "orderer", "committer", "custodian", "gateway"];
-/// The people, with their organisations.
-const PEOPLE: [(&str, &str, &str); 3] =
-    [("owner", "org-1", "owner"), ("researcher", "org-3", "researcher"), ("officer", "org-4", "officer")];
-
-/// A node of a network: its name, its organisation, its roles.
-type Seat = (&'static str, &'static str, &'static [&'static str]);
-
-/// The processes of a network, and the folder that they were generated in.
-struct Network {
-    dir: TempDir,
-    seats: Vec<Seat>,
-    /// Where its gateways are, by the positions of their nodes.
-    gateways: Vec<Option<String>>,
-    processes: Vec<Option<Child>>,
-}
-
-/// Ports of the loopback address that nobody listens at: all are held at once, so that none is given out twice.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
-}
-
-impl Network {
-    /// Generates a network of these nodes; none runs yet.
-    fn generate(seats: &[Seat]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let ports = free_ports(2 * seats.len());
-        let (mut spec, mut gateways) = (String::new(), Vec::new());
-        for ((name, org, roles), ports) in seats.iter().zip(ports.chunks(2)) {
-            let url = roles.contains(&"gateway").then(|| format!("https://127.0.0.1:{}", ports[1]));
-            spec += &format!("[[node]]\nname = \"{name}\"\norg = \"{org}\"\nroles = {roles:?}\n");
-            spec += &format!("address = \"127.0.0.1:{}\"\n", ports[0]);
-            if let Some(url) = &url {
-                spec += &format!("gateway = {{ listen = \"127.0.0.1:{}\", url = \"{url}\" }}\n", ports[1]);
-            }
-            gateways.push(url);
-        }
-        for (name, org, role) in PEOPLE {
-            spec += &format!("[[person]]\nname = \"{name}\"\norg = \"{org}\"\nrole = \"{role}\"\n");
-        }
-        fs::write(dir.path().join("spec.toml"), spec).unwrap();
-        let processes = seats.iter().map(|_| None).collect();
-        let network = Self { dir, seats: seats.to_vec(), gateways, processes };
-        let spec = network.dir.path().join("spec.toml");
-        let made = dmdl().args(["network", "generate", "--spec", str(&spec), "--out", str(&network.folder())]).output();
-        let made = made.unwrap();
-        assert_eq!(code(&made), 0, "{}", text(&made.stderr));
-        // On one host, each node's folder has a link to the one vault.
-        let vault = network.folder().join("vault");
-        fs::create_dir(&vault).unwrap();
-        for position in 0..network.seats.len() {
-            let own = network.node(position).join("vault");
-            fs::remove_dir(&own).unwrap();
-            std::os::unix::fs::symlink(&vault, own).unwrap();
-        }
-        network
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.dir.path().join("network")
-    }
-
-    fn node(&self, position: usize) -> PathBuf {
-        self.folder().join("nodes").join(self.seats[position].0)
-    }
-
-    fn config(&self, position: usize) -> PathBuf {
-        self.node(position).join("node.toml")
-    }
-
-    /// Starts a node and gives what it says once it is up.
-    fn start(&mut self, position: usize) -> Value {
-        let mut process = dmdl()
-            .args(["node", "--json", "--config", str(&self.config(position))])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = first_line(process.stdout.take().unwrap());
-        assert!(said["node"].is_string(), "{said}");
-        self.processes[position] = Some(process);
-        said
-    }
-
-    fn start_all(&mut self) {
-        for position in 0..self.seats.len() {
-            let said = self.start(position);
-            let (_, org, roles) = self.seats[position];
-            assert_eq!((&said["org"], &said["roles"]), (&Value::from(org), &Value::from(roles)));
-            assert_eq!(said["gateway"], self.gateways[position].clone().map_or(Value::Null, Value::from));
-            assert_eq!(said["votes"], true, "it has its token");
-        }
-    }
-
-    fn kill(&mut self, position: usize) {
-        let mut process = self.processes[position].take().expect("it runs");
-        process.kill().unwrap();
-        process.wait().unwrap();
-    }
-
-    fn stop(&mut self, position: usize) {
-        stop(self.processes[position].take().expect("it runs"));
-    }
-
-    /// What a command of somebody ends with, at the gateway of a node.
-    fn run(&self, at: usize, who: &str, args: &[&str]) -> Output {
-        dmdl()
-            .env("DMDL_NETWORK", self.folder().join("network.toml"))
-            .env("DMDL_HOME", self.dir.path().join("home").join(who))
-            .env("DMDL_GATEWAY", self.gateways[at].as_ref().expect("it is a gateway"))
-            .arg("--as")
-            .arg(self.folder().join("identities").join(format!("{who}.key")))
-            .args(args)
-            .arg("--json")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// What a command says that goes well, if need be after others that came too early.
-    fn ok(&self, at: usize, who: &str, args: &[&str]) -> Value {
-        let output = eventually(&format!("{args:?}"), || {
-            Some(self.run(at, who, args)).filter(|output| code(output) != harness::UNAVAILABLE)
-        });
-        assert_eq!(code(&output), 0, "{args:?}: {} {}", text(&output.stdout), text(&output.stderr));
-        json(&output)
-    }
-
-    /// Registers a text as the owner's, and waits until it is active.
-    fn register(&self, at: usize, content: &str) -> String {
-        let file = self.dir.path().join("content");
-        fs::write(&file, content).unwrap();
-        let said = self.ok(at, "owner", &["record", "register", str(&file), "--policy", "research-auto"]);
-        assert_eq!(said["state"], "ACTIVE", "{said}");
-        said["record"].as_str().unwrap().to_owned()
-    }
-
-    /// Asks for a record and opens it.
-    fn open(&self, at: usize, record: &str) -> Vec<u8> {
-        let asked =
-            self.ok(at, "researcher", &["access", "request", record, "--purpose", "HMB", "--reason", "a study"]);
-        assert_eq!(asked["decision"], "allow", "{asked}");
-        let out = self.dir.path().join("opened");
-        let _ = fs::remove_file(&out);
-        self.ok(at, "researcher", &["access", "open", asked["request"].as_str().unwrap(), "--out", str(&out)]);
-        fs::read(out).unwrap()
-    }
-
-    fn height(&self, at: usize) -> u64 {
-        self.ok(at, "officer", &["status"])["channels"][0]["height"].as_u64().unwrap()
-    }
-
-    /// Waits until a gateway's node has executed what another one has.
-    fn wait_caught_up(&self, at: usize, with: usize) {
-        let goal = self.height(with);
-        eventually("a node catches up", || (self.height(at) >= goal).then_some(()));
-    }
-
-    fn assert_trail_verifies(&self, at: usize) {
-        let bundle = self.dir.path().join("trail.bundle");
-        let _ = fs::remove_file(&bundle);
-        self.ok(at, "officer", &["audit", "export", "--out", str(&bundle)]);
-        let verified = self.ok(at, "officer", &["audit", "verify", str(&bundle)]);
-        assert_eq!(verified["valid"], true, "{verified}");
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        self.processes.iter_mut().filter_map(Option::take).for_each(stop);
-    }
-}
+/// How long it may take until a change of members holds, and who joins has caught up.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(180);
 
 #[test]
 fn four_processes_are_a_network_that_lives_without_any_one_of_them() {
@@ -226,7 +53,7 @@ fn four_processes_are_a_network_that_lives_without_any_one_of_them() {
     network.wait_caught_up(2, 0);
     assert_eq!(network.open(2, &other), b"a letter to three");
 
-    for position in 0..network.seats.len() {
+    for position in 0..network.ids.len() {
         network.stop(position);
     }
 }
@@ -251,4 +78,60 @@ fn roles_may_be_processes_of_their_own() {
     let record = network.register(8, "passed from hand to hand");
     assert_eq!(network.open(8, &record), b"passed from hand to hand");
     network.assert_trail_verifies(8);
+}
+
+/// Waits for what takes some epochs.
+#[track_caller]
+fn in_time<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    let Some(found) = within(CHANGE_PATIENCE, look) else { panic!("not in time: {what}") };
+    found
+}
+
+#[test]
+fn a_node_joins_and_another_one_leaves_while_the_network_goes_on() {
+    let seats = [("a", "org-1", ALL), ("b", "org-2", ALL), ("c", "org-3", ALL), ("d", "org-4", ALL)];
+    let mut network = Network::generate_with("[channel]\nepoch_blocks = 2\n", &seats);
+    network.start_all();
+    let record = network.register(0, "a letter to four");
+
+    // It may be started before anybody has heard of it: it waits.
+    let (joins, change) = network.make_node("e", "org-5");
+    let said = network.start(joins);
+    assert_eq!(
+        (&said["member"], &said["org"], &said["votes"]),
+        (&Value::from(false), &Value::Null, &Value::from(true))
+    );
+    assert_eq!(network.height(joins), 0);
+
+    network.change(0, &change, &["admin-1", "admin-2", "admin-3"]);
+    let votes = |status: &Value| {
+        let rows = status["reputation"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["org"] == "org-5");
+        let voted = |counts: &Value| counts["votes"]["good"].as_u64().unwrap() > 0;
+        row.is_some_and(|row| voted(&row["ended"]) || voted(&row["current"]))
+    };
+    in_time("the node that joined votes", || votes(&network.status(0)).then_some(()));
+    let goal = network.height(0);
+    in_time("the node that joined executes what the others do", || (network.height(joins) >= goal).then_some(()));
+
+    let leaves = 3;
+    let change = format!("[[change]]\nremove-node = \"{}\"\n", network.ids[leaves]);
+    let from = network.change(0, &change, &["admin-1", "admin-2", "admin-3", "admin-4"]);
+    in_time("the node that leaves is out", || (network.status(0)["epoch"].as_u64().unwrap() >= from).then_some(()));
+    network.stop(leaves);
+    assert_eq!(network.open(1, &record), b"a letter to four");
+
+    // Three of four are a quorum: without the one that joined, no block would be final any more.
+    network.kill(2);
+    let goal = network.height(0) + 6;
+    in_time("the network goes on", || (network.height(0) >= goal).then_some(()));
+    network.start(2);
+
+    // Its token was for its first folder alone.
+    network.stop(joins);
+    fs::remove_dir_all(network.node(joins).join("data")).unwrap();
+    let said = network.start(joins);
+    assert_eq!(said["votes"], false);
+    let goal = network.height(0);
+    in_time("the node that lost its folder catches up", || (network.height(joins) >= goal).then_some(()));
 }

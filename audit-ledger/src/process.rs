@@ -11,8 +11,8 @@ use crate::{
     channel::Channel,
     clock::WallClock,
     mdca::{
-        self, Engine, EngineBlock, Members, Network, NetworkConfig, NetworkSender as Sender, Peer, PeerError, Peers,
-        Post, Seat, SeatLinks, Seats, StartError, Timing,
+        self, Engine, EngineBlock, Members, Network, NetworkConfig, NetworkSender as Sender, Peers, Post, Seat,
+        SeatLinks, Seats, StartError, Timing,
     },
     store::RocksStore,
 };
@@ -61,6 +61,8 @@ impl std::fmt::Debug for Wires {
 pub struct Connections {
     /// What is of no channel.
     pub hosts: Post,
+    /// Who may connect: nobody, before somebody is listed.
+    pub peers: Peers,
     /// What its channels share.
     pub wires: Wires,
 }
@@ -89,22 +91,12 @@ impl std::fmt::Debug for EngineWires {
     }
 }
 
-/// Listens for the other nodes and dials them; `wall` is this node's clock.
-///
-/// # Errors
-/// [`PeerError`] names the peer that cannot be dialled.
-pub fn connect(
-    context: &Steady,
-    wall: WallClock,
-    key: &SigningKey,
-    config: &NetworkConfig,
-    orderers: &[Peer],
-    followers: &[Peer],
-) -> Result<Connections, PeerError> {
-    let Network { links, gossip, requests, hosts, mut peers, task: _ } = Network::start(context, wall, key, config);
-    peers.set(0, orderers, followers)?;
+/// Listens for the other nodes; `wall` is this node's clock.
+#[must_use]
+pub fn connect(context: &Steady, wall: WallClock, key: &SigningKey, config: &NetworkConfig) -> Connections {
+    let Network { links, gossip, requests, hosts, peers, task: _ } = Network::start(context, wall, key, config);
     let seats = Seats::new(context, key, links, gossip, requests);
-    Ok(Connections { hosts: Post::carry(context, hosts), wires: Wires { seats, peers } })
+    Connections { hosts: Post::carry(context, hosts), peers: peers.clone(), wires: Wires { seats, peers } }
 }
 
 impl Wires {

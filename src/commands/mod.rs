@@ -61,7 +61,7 @@ enum Command {
     /// Networks whose nodes are separate processes, on hosts of their own.
     #[command(subcommand)]
     Network(network::Command),
-    /// Runs one node, with the roles that the network's genesis gives it, until it is stopped.
+    /// Runs one node, with the roles that the channel's configuration gives it, until it is stopped.
     #[command(after_help = "Example:\n  dmdl node --config hospital-network/nodes/north/node.toml")]
     Node(node::Args),
     /// Channels of some of the network's organisations, of which the others learn nothing.
@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Demo(args) => demo::run(args, globals.quiet || globals.json),
         Command::Up(args) => up::run(args, globals.quiet, globals.json),
-        Command::Network(command) => network::run(command, globals.quiet),
+        Command::Network(command) => network::run(command, globals),
         Command::Node(args) => node::run(args, globals.quiet, globals.json),
         Command::Channel(command) => channel::run(command, globals),
         Command::Whoami => id::whoami(globals),

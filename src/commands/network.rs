@@ -1,7 +1,10 @@
 //! `dmdl network`: the folders of a network whose nodes are separate processes.
 
-use super::{Report, failure, output, text};
+mod join;
+
+use super::{Report, failure, output, session::Globals, text};
 use crate::{
+    address::Address,
     exit::{Exit, Failure},
     gateway,
     keyfile::{self, NodeSecrets},
@@ -14,12 +17,13 @@ use crate::{
 use clap::{Args as ClapArgs, Subcommand};
 use dmdl_types::{
     genesis::{ChannelConfig, Genesis, Member, faults},
-    id::{ChannelName, NetworkId},
+    id::{ChannelName, NetworkId, NodeId},
 };
 use rand_core::Rng as _;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -34,6 +38,14 @@ pub(super) enum Command {
   dmdl network generate --spec examples/four-hospitals.toml --out hospital-network
   dmdl node --config hospital-network/nodes/north/node.toml")]
     Generate(Generate),
+    /// Makes the folder of a node that joins a network which is there already: keys, a configuration, a start token.
+    /// Says what an admin proposes, so that the others let it in.
+    #[command(after_help = "Example:
+  dmdl --network network.toml network node --out fifth --org fifth-hospital --listen 10.0.0.5:7401 \\
+      --peers nodes/north/node.toml --peer 1f0c…=north.example:7401 -q > fifth.toml
+  dmdl --network network.toml --as admin.key channel update main fifth.toml
+  dmdl node --config fifth/node.toml")]
+    Node(Box<join::Args>),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -46,9 +58,10 @@ pub(super) struct Generate {
     out: PathBuf,
 }
 
-pub(super) fn run(command: &Command, quiet: bool) -> Result<Report, Failure> {
+pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failure> {
     match command {
-        Command::Generate(args) => generate(args, quiet),
+        Command::Generate(args) => generate(args, globals.quiet),
+        Command::Node(args) => join::run(args, globals),
     }
 }
 
@@ -123,7 +136,6 @@ impl<'a> Plan<'a> {
         for (node, secrets) in &self.nodes {
             let folder = nodes.join(node.name.as_str());
             output::subfolder(&folder)?;
-            output::subfolder(&folder.join(node_file::VAULT))?;
             self.write_node(node, secrets, &folder)?;
             if let Some(gateway) = &node.gateway {
                 pin = pin.with_gateway(endpoint(gateway, &folder)?);
@@ -137,16 +149,10 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Writes what only this node has.
     fn write_node(&self, node: &NodeSpec, secrets: &NodeSecrets, folder: &Path) -> Result<(), Failure> {
-        secrets.keep(folder).map_err(|error| failure::key_file(&error))?;
-        let token = StartToken { network: self.network(), node: secrets.node() };
-        token.issue(&folder.join(StartToken::FILE)).map_err(|error| failure::key_file(&error))?;
-        let gateway = node.gateway.as_ref().map(|gateway| config(gateway, folder));
         let others = self.nodes.iter().map(|(other, secrets)| (secrets.node(), other.address.clone()));
         let peers = others.filter(|(other, _)| *other != secrets.node());
-        let text = node_file::text(node.listen, gateway.as_ref(), peers);
-        output::NewFile::create(&folder.join(node_file::NODE_FILE))?.whole(text.as_bytes())
+        write_node(folder, self.network(), secrets, (node.listen, node.gateway.as_ref()), peers)
     }
 
     fn report(&self, dir: &Path, quiet: bool) -> Report {
@@ -209,6 +215,24 @@ pub(super) fn channel(spec: &ChannelSpec, members: &[Member]) -> Result<ChannelC
         policy_engine: dmdl_policies::POLICY_ENGINE,
         mdca: spec.scenario.config(),
     })
+}
+
+/// Writes what only this node has into its folder, and makes the place of the vault.
+fn write_node(
+    folder: &Path,
+    network: NetworkId,
+    secrets: &NodeSecrets,
+    (listen, gateway): (SocketAddr, Option<&GatewaySpec>),
+    peers: impl Iterator<Item = (NodeId, Address)>,
+) -> Result<(), Failure> {
+    output::subfolder(&folder.join(node_file::VAULT))?;
+    secrets.keep(folder).map_err(|error| failure::key_file(&error))?;
+    // The keys are new: nobody has voted with them, on any folder.
+    let token = StartToken { network, node: secrets.node() };
+    token.issue(&folder.join(StartToken::FILE)).map_err(|error| failure::key_file(&error))?;
+    let gateway = gateway.map(|gateway| config(gateway, folder));
+    let text = node_file::text(listen, gateway.as_ref(), peers);
+    output::NewFile::create(&folder.join(node_file::NODE_FILE))?.whole(text.as_bytes())
 }
 
 /// What a gateway is started with, in the folder of its node.

@@ -27,13 +27,13 @@ use std::{
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// The node's file, as `dmdl network generate` writes it.
+    /// The node's file, as `dmdl network generate` and `dmdl network node` write it.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
 
 pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Failure> {
-    let NodeFile { member, node, gateway } = NodeFile::read(&args.config).map_err(|error| bad_config(&error))?;
+    let NodeFile { node, gateway } = NodeFile::read(&args.config).map_err(|error| bad_config(&error))?;
     let (network, listen) = (node.genesis.id(), node.listen);
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&node.dir);
     made.map_err(|error| storage(&node.dir, &error))?;
@@ -55,13 +55,14 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
         let scheme = if server.certificate_sha256().is_some() { "https" } else { "http" };
         format!("{scheme}://{}", server.address())
     });
-    let Member { node: id, org, roles, .. } = &member;
-    let roles = text::roles(*roles, url.is_some());
+    let id = handle.node().id();
+    let member = handle.node().member().map_err(|error| Failure::new(Exit::Storage, "node_start", error))?;
+    let roles = text::roles(member.as_ref().map(|member| member.roles).unwrap_or_default(), url.is_some());
     let votes = handle.standing() == Standing::Votes;
     if as_json {
         say(&json!({
-            "network": network, "node": id, "org": org, "roles": roles,
-            "listen": listen, "gateway": url, "votes": votes,
+            "network": network, "node": id, "org": member.as_ref().map(|member| &member.org), "roles": roles,
+            "listen": listen, "gateway": url, "member": member.is_some(), "votes": votes,
         })
         .to_string());
     } else if quiet {
@@ -69,7 +70,15 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     } else {
         let people = url.map(|url| format!(", for people at {url}")).unwrap_or_default();
         let votes = if votes { "" } else { "; it has no votes of its own, and follows" };
-        say(&format!("Node {id} of {org} is up as {}, for nodes at {listen}{people}{votes}.", roles.join(", ")));
+        say(&match member {
+            Some(Member { org, .. }) => {
+                format!("Node {id} of {org} is up as {}, for nodes at {listen}{people}{votes}.", roles.join(", "))
+            }
+            None => format!(
+                "Node {id} is up, for nodes at {listen}{people}{votes}. As far as it has the ledger it is no member: \
+                 it waits until the others let it in."
+            ),
+        });
     }
 
     let halted = runtime.block_on(ends.any_unless(|| handle.has_stopped().then_some(())));
@@ -122,7 +131,7 @@ fn not_started(error: &StartError) -> Failure {
     let (exit, code) = match error {
         StartError::FirstStart(FirstStartError::File(error)) => return secret(error),
         StartError::FirstStart(FirstStartError::Folder { .. }) => (Exit::Storage, "storage"),
-        StartError::FirstStart(_) | StartError::Peer(_) => (Exit::Configuration, "bad_config"),
+        StartError::FirstStart(_) => (Exit::Configuration, "bad_config"),
         _ => (Exit::Storage, "node_start"),
     };
     Failure::new(exit, code, error)

@@ -13,7 +13,8 @@ use dmdl_audit_ledger::{
 use dmdl_types::{
     context::ShareContext,
     custody::{CustodyEvent, Dealing, DealingKey, SealedBytes},
-    id::{RecordId, RecordVersion, TransactionId, UnixMillis},
+    genesis::{EpochConfig, faults},
+    id::{NodeId, RecordId, RecordVersion, TransactionId, UnixMillis},
     invocation::SystemItem,
     secret::Secret32,
     sign::{Domain, PublicKey, SigningKey},
@@ -114,6 +115,22 @@ fn failed(error: dmdl_audit_ledger::store::StoreError) -> StoreError {
     StoreError::Failed(Box::new(error))
 }
 
+/// The numbers of the release rule in an epoch: how old a tip may be depends on how many orderers may fail.
+pub(super) fn limits(config: &EpochConfig) -> ReleaseLimits {
+    let timing = Timing::default();
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let faults = faults(config.orderers().len()) as u64;
+    ReleaseLimits::of_channel(ms(timing.heartbeat), ms(timing.certification), faults)
+}
+
+/// Whether a node is a member for this epoch and the whole of the next.
+///
+/// A release is marked on the ledger, which takes the word of members alone: so a node releases as long as its mark
+/// has an epoch to be ordered in.
+fn stays(node: NodeId, config: &EpochConfig, next: Option<&EpochConfig>) -> bool {
+    [Some(config), next].iter().all(|config| config.is_some_and(|config| config.member(node).is_some()))
+}
+
 /// The custodian of this node, behind a lock.
 pub(super) struct Keeper<S: Store>(Mutex<Custodian<Rows<S>, Secrets>>);
 
@@ -123,14 +140,10 @@ impl<S: Store> Keeper<S> {
         pinned: Domain,
         store: S,
         secrets: Secrets,
-        orderers: usize,
+        limits: ReleaseLimits,
         rng: &mut impl CryptoRng,
     ) -> Result<Self, StartError> {
         let signer = key.seed().expose(|seed| SigningKey::from_seed(Secret32::new(*seed)));
-        let timing = Timing::default();
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let faults = dmdl_types::genesis::faults(orderers) as u64;
-        let limits = ReleaseLimits::of_channel(ms(timing.heartbeat), ms(timing.certification), faults);
         let custodian = Custodian::open(rng, pinned, Arc::new(signer), limits, Rows(store), secrets);
         custodian.map(|custodian| Self(Mutex::new(custodian))).map_err(|e| StartError::Custodian(describe(&e)))
     }
@@ -210,7 +223,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     }
 
     /// Refuses to take anything in as a node that is no custodian now. What a custodian has taken in before, it
-    /// goes on to release: that right is the ledger's alone.
+    /// goes on to release while it is a member: that right is the ledger's alone.
     fn check_custodian(&self) -> Result<(), Refused> {
         let roles = self.roles().map_err(|error| Refused::new("unavailable", error))?;
         if roles.custodian { Ok(()) } else { Err(Refused::new("not_custodian", "this node keeps no shares")) }
@@ -239,6 +252,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             loop {
                 let view = self.channel.release_view(self.id(), decryption);
                 let view = view.map_err(|error| Refused::new("unavailable", error))?;
+                // Looked at after the view: both are of one height if the tip is still the view's below.
+                keeper.set_limits(limits(&self.config_to_release_in()?));
                 let released = keeper.release(rng, decryption, &view, self.channel.wall_time());
                 // A block that was executed meanwhile may have ended the right: then it is asked again, and
                 // while the right lasts the answer is the same.
@@ -254,6 +269,18 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         })?;
         self.outbox_due.notify_one();
         Ok(entry.answer())
+    }
+
+    /// The epoch's configuration, if this node may release in it.
+    fn config_to_release_in(&self) -> Result<EpochConfig, Refused> {
+        let unavailable = |error| Refused::new("unavailable", error);
+        let config = self.channel.config().map_err(unavailable)?;
+        let next = self.channel.epoch_config(config.epoch.next()).map_err(unavailable)?;
+        if stays(self.id(), &config, next.as_ref()) {
+            Ok(config)
+        } else {
+            Err(Refused::new("not_custodian", "this node leaves the channel, and could not mark its release there"))
+        }
     }
 
     /// Waits for this node's own execution of a transaction, whatever its outcome.
@@ -331,3 +358,6 @@ const fn release_code(error: &ReleaseError) -> &'static str {
         _ => "denied",
     }
 }
+
+#[cfg(test)]
+mod tests;

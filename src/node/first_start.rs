@@ -1,8 +1,9 @@
 //! Whether a node may vote from its first epoch on.
 //!
 //! A node whose folder is empty cannot tell whether it is new or has lost what it knows of its own votes, and
-//! who votes twice forks the ledger. So a new node is given a *start token*, which is used up: from then on a mark
-//! in its folder says that this is where its votes are. A folder that is lost later takes the mark with it, and no
+//! who votes twice forks the ledger. So a new node is given a *start token* with its keys, whether it founds the
+//! network or joins it later: nobody has voted with keys that were never anywhere. The token is used up: from then on a
+//! mark in its folder says that this is where its votes are. A folder that is lost later takes the mark with it, and no
 //! token is left: the node that begins again there follows, channel by channel, until it is safe to vote again.
 //!
 //! What survives a crash: everything, at each step. What a caller may repeat: every call.
@@ -48,7 +49,7 @@ pub enum FirstStartError {
     },
 }
 
-/// What a start token says: which node of which network may vote from the first epoch on.
+/// What a start token says: which node of which network may vote, since its keys never have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StartToken {
     /// The network.

@@ -12,6 +12,7 @@
 mod charters;
 mod ground;
 mod handle;
+mod neighbours;
 
 pub use handle::Handle;
 

@@ -42,7 +42,7 @@ use dmdl_audit_ledger::{
 };
 use dmdl_types::{
     checkpoint::CosigningKey,
-    genesis::{EpochConfig, NodeRoles},
+    genesis::{EpochConfig, Member, NodeRoles},
     id::{NodeId, TransactionId},
     sign::SigningKey,
 };
@@ -150,6 +150,17 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         }
     }
 
+    /// This node as the channel has it, in this epoch or the next; none while it is no member.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the configuration cannot be read.
+    pub fn member(&self) -> Result<Option<Member>, StoreError> {
+        let config = self.channel.config()?;
+        let next = self.channel.epoch_config(config.epoch.next())?;
+        let of = |config: &EpochConfig| config.member(self.id()).cloned();
+        Ok(of(&config).or_else(|| next.as_ref().and_then(of)))
+    }
+
     /// What this node does in the channel now: what its configuration says, and no file of the node's own.
     fn roles(&self) -> Result<NodeRoles, StoreError> {
         let config = self.channel.config()?;
@@ -177,6 +188,15 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
 
     /// Sends what waits in the outbox, if the last batch is through.
     async fn flush_outbox(&self) {
+        let config = match self.channel.config() {
+            // The ledger takes nothing from others: it waits, should the node become a member again.
+            Ok(config) if config.member(self.id()).is_none() => return,
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(%error, "the channel's configuration cannot be read");
+                return;
+            }
+        };
         let nonce = self.nonce();
         let tip = self.channel.tip().height;
         let executed = |id| matches!(self.channel.event_of(id), Ok(Some(_)));
@@ -190,10 +210,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             flushed
         };
         let Some(system) = flushed.send else { return };
-        match (self.channel.submit_system(system.clone()), self.channel.config()) {
-            (Ok(_), Ok(config)) => self.broadcast(&config, &Message::System(Box::new(system))).await,
-            (Err(error), _) => tracing::error!(%error, "a system transaction was not taken"),
-            (_, Err(error)) => tracing::error!(%error, "the channel's configuration cannot be read"),
+        match self.channel.submit_system(system.clone()) {
+            Ok(_) => self.broadcast(&config, &Message::System(Box::new(system))).await,
+            Err(error) => tracing::error!(%error, "a system transaction was not taken"),
         }
     }
 }

@@ -145,6 +145,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     }
 
     /// Reads what admins have done since it was read last.
+    ///
+    /// Admins whom a proposal enrols are read like others; that they were enrolled themselves is never shown, since a
+    /// record concerns owners, committees and officers alone, whom admins enrol.
     async fn read_enrolments(&self) -> Result<(), StoreError> {
         for PersonRow { person: admin, .. } in self.people(&PersonFilter { org: None, role: Some(Role::Admin) })? {
             loop {

@@ -3,7 +3,7 @@
 use super::{
     Beside, Node, QUOTA, SharedNode,
     ask::Asker,
-    custody::{Keeper, Secrets},
+    custody::{self, Keeper, Secrets},
     first_start::FirstStartError,
     outbox::Outbox,
     parties::Enrolments,
@@ -14,7 +14,7 @@ use dmdl_audit_ledger::{
     clock::WallClock,
     endorse::Quota,
     execute::ExecuteError,
-    mdca::{Chain, Peer, PeerError, Post},
+    mdca::{Chain, Peer, Post},
     process::ProcessError,
     store::{Store, StoreError},
 };
@@ -47,7 +47,7 @@ pub struct NodeConfig {
     pub start_token: PathBuf,
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Where the members are dialled; this node may be among them.
+    /// Where other nodes are, as this node's operator knows; this node may be among them.
     pub peers: Vec<Peer>,
     /// The folder of everything it keeps.
     pub dir: PathBuf,
@@ -87,9 +87,6 @@ pub enum StartError {
     /// The custodian cannot be opened.
     #[error("the custodian cannot be opened: {0}")]
     Custodian(String),
-    /// A peer cannot be dialled.
-    #[error(transparent)]
-    Peer(#[from] PeerError),
     /// The engine did not start.
     #[error(transparent)]
     Engine(#[from] ProcessError),
@@ -152,8 +149,8 @@ where
         )?;
         let (channel, notices): (_, mpsc::Receiver<Notice>) = opened;
         let mut rng = runtime.child("rng");
-        let orderers = founding.members.iter().filter(|m| m.roles.orderer).count();
-        let keeper = Keeper::open(&key, founding.domain, store, secrets, orderers, &mut rng)?;
+        let limits = custody::limits(&channel.config()?);
+        let keeper = Keeper::open(&key, founding.domain, store, secrets, limits, &mut rng)?;
         let Posts { gossip, requests } = posts;
         let node = Arc::new(Self {
             channel,

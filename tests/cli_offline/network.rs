@@ -268,24 +268,29 @@ fn a_node_whose_file_is_wrong_does_not_start_and_says_in_which_line() {
     let own = |path: &str| fs::read_to_string(folder.join(path)).unwrap();
     let token = own("start-token");
     let me = token.lines().last().unwrap().strip_prefix("node ").unwrap();
-    let (rest, last) = file.rsplit_once("[[peer]]\n").unwrap();
+    let (alone, _) = file.split_once("[[peer]]\n").unwrap();
+    let (_, last) = file.rsplit_once("[[peer]]\n").unwrap();
     let peer = last.lines().next().unwrap();
-    let (myself, stranger) = (format!("node = \"{me}\""), format!("node = \"{}\"", "07".repeat(32)));
+    let (myself, no_key) = (format!("node = \"{me}\""), format!("node = \"01{}\"", "00".repeat(31)));
     fs::write(folder.join("other.key"), format!("{}\n", "01".repeat(32))).unwrap();
     fs::set_permissions(folder.join("other.key"), fs::Permissions::from_mode(0o600)).unwrap();
     for (text, at, word) in [
         (format!("colour = 1\n{file}"), "colour", "colour"),
         (changed(&file, "vault = \"vault\"", "vault = 7"), "vault", "invalid type"),
         (changed(&file, "vault = \"vault\"", "vault = \"data\""), "vault", "two folders"),
-        (changed(&file, "\nkey = \"node.key\"", "\nkey = \"other.key\""), "key", "no node with this key"),
         (changed(&file, "\"cosigning.key\"", "\"other.key\""), "cosigning_key", "another cosigning key"),
         (changed(&file, "listen = \"0.0.0.0:7401\"", "listen = \"0.0.0.0\""), "listen = \"0.0.0.0\"", "address"),
         (changed(&file, "listen = \"0.0.0.0:7410\"", "listen = \"0.0.0.0:7401\""), "[gateway]", "one address"),
         (changed(&file, "tls = \"tls\"\n", ""), "[gateway]", "loopback"),
         (changed(&file, "uploads = \"uploads\"\n", "uploads = \"uploads\"\nport = 1\n"), "port", "port"),
-        (rest.to_owned(), "listen = \"0.0.0.0:7401\"", "list every other node"),
+        (alone.to_owned(), "listen = \"0.0.0.0:7401\"", "list every one"),
         (format!("{file}\n[[peer]]\n{last}"), peer, "twice"),
-        (changed(&file, peer, &stranger), stranger.as_str(), "no such node"),
+        (changed(&file, peer, &no_key), no_key.as_str(), "no key"),
+        (
+            changed(&file, "address = \"south:7401\"", "address = \"west:7401\""),
+            "address = \"west:7401\"",
+            "another peer",
+        ),
         (changed(&file, peer, &myself), myself.as_str(), "the node itself"),
         (changed(&file, peer, "node = \"north\""), "node = \"north\"", "hex"),
         (changed(&file, "address = \"south:7401\"", "address = \"south\""), "address = \"south\"", "HOST:PORT"),
@@ -322,4 +327,85 @@ fn a_node_whose_secrets_are_not_safe_or_not_there_does_not_start() {
     assert_fails(&["node", "--config", str(&folder.join("none.toml"))], 7, "bad_config");
     assert_fails(&["node"], 2, "usage");
     assert_eq!(json(&run(&[&node[..], &["--json"]].concat()))["error"]["exit"], 7);
+}
+
+/// The folder of a fifth node, and what is said of it.
+fn fifth(study: &Study, more: &[&str]) -> (PathBuf, Value) {
+    let (pin, out, peers) =
+        (study.network().join("network.toml"), study.network().join("fifth"), study.node("north").join("node.toml"));
+    let args =
+        ["--network", str(&pin), "network", "node", "--out", str(&out), "--org", "fifth", "--peers", str(&peers)];
+    let made = said(&[&args[..], more].concat());
+    (out, made)
+}
+
+#[test]
+fn a_node_that_joins_gets_a_folder_like_the_others_and_lines_for_an_admin() {
+    let study = Study::new(&example());
+    study.generated();
+    let north = "ca".repeat(32);
+    let peer = format!("{north}=north:7401");
+    let gateway = ["--gateway-url", "https://fifth.example:7450", "--gateway-listen", "0.0.0.0:7450"];
+    let more =
+        [&["--listen", "10.0.0.5:7401", "--address", "fifth.example:7401", "--peer", &peer][..], &gateway].concat();
+    let (folder, made) = fifth(&study, &more);
+    let files =
+        ["cosigning.key", "network.toml", "node.key", "node.toml", "start-token", "tls", "vault"].map(String::from);
+    assert_eq!((names(&folder), mode(&folder)), (files.to_vec(), 0o700));
+    for secret in ["cosigning.key", "node.key", "start-token", "tls/gateway-tls.pem"] {
+        assert_eq!(mode(&folder.join(secret)), 0o600, "{secret}");
+    }
+    let pin = NetworkFile::read(&study.network().join("network.toml")).unwrap();
+    let node = made["node"].as_str().unwrap();
+    let token = fs::read_to_string(folder.join("start-token")).unwrap();
+    assert_eq!(token, format!("dmdl-start-token-v1\nnetwork {}\nnode {node}\n", pin.network));
+    let own = NetworkFile::read(&folder.join("network.toml")).unwrap();
+    assert_eq!((own.network, own.gateways.len()), (pin.network, pin.gateways.len() + 1));
+    let file = fs::read_to_string(folder.join("node.toml")).unwrap();
+    assert_eq!((file.matches("[[peer]]").count(), &made["peers"]), (4, &Value::from(4)), "north's three, and north");
+    assert!(file.contains(&format!("node = \"{north}\"\naddress = \"north:7401\"")), "{file}");
+    let change = made["changes"].as_str().unwrap();
+    for line in [
+        "[change.add-node]",
+        &format!("node = \"{node}\""),
+        &format!("cosigning_key = \"{}\"", made["cosigning_key"].as_str().unwrap()),
+        "org = \"fifth\"",
+        "roles = [\"endorser\", \"orderer\", \"committer\", \"custodian\"]",
+        "address = \"fifth.example:7401\"",
+    ] {
+        assert!(change.lines().any(|at| at == line), "{line}: {change}");
+    }
+}
+
+#[test]
+fn a_node_that_nobody_could_reach_or_that_could_reach_nobody_is_not_made() {
+    let study = Study::new(&example());
+    study.generated();
+    let (pin, out) = (study.network().join("network.toml"), study.network().join("fifth"));
+    let peers = study.node("north").join("node.toml");
+    let begin = ["--network", str(&pin), "network", "node", "--out", str(&out), "--org", "fifth"];
+    let (peers, listen) = (["--peers", str(&peers)], ["--listen", "10.0.0.5:7401"]);
+    for (more, word) in [
+        (vec!["--listen", "10.0.0.5:7401"], "--peer"),
+        ([&peers[..], &["--listen", "0.0.0.0:7401"]].concat(), "--address"),
+        ([&peers[..], &["--listen", "10.0.0.5:0"]].concat(), "port"),
+        ([&peers[..], &listen, &["--roles", "custodian"]].concat(), "committer"),
+        ([&peers[..], &listen, &["--roles", "gateway"]].concat(), "gateway"),
+        ([&listen[..], &["--peer", "north:7401"]].concat(), "NODE=HOST:PORT"),
+        ([&peers[..], &listen, &["--gateway-url", "https://a.example:1"]].concat(), "required"),
+        (
+            [&peers[..], &listen, &["--gateway-url", "http://a.example:1", "--gateway-listen", "0.0.0.0:1"]].concat(),
+            "https",
+        ),
+    ] {
+        let detail = assert_fails(&[&begin[..], &more].concat(), 2, "usage");
+        assert!(detail.contains(word), "{more:?}: {detail}");
+        assert!(!out.exists());
+    }
+    assert_fails(&[&begin[2..], &peers, &listen].concat(), 7, "no_pin");
+    let none = study.network().join("none.toml");
+    assert_fails(&[&begin[..], &listen, &["--peers", str(&none)]].concat(), 7, "bad_config");
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("mine"), "mine").unwrap();
+    assert_fails(&[&begin[..], &peers, &listen].concat(), 2, "exists");
 }

@@ -36,6 +36,7 @@ fn every_shell_can_complete_the_commands() {
 fn every_command_explains_itself_with_an_example() {
     for command in [
         "network generate",
+        "network node",
         "node",
         "whoami",
         "id new",

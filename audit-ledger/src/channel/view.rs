@@ -6,8 +6,8 @@ use crate::{
     log,
     store::{Store, StoreError},
     world::{
-        self, BigEndian, DecryptionRow, GrantRow, HistoryRow, Owned, PersonRow, PersonStatus, RecordRow, RecordState,
-        RequestRow, VersionRow,
+        self, AddressRow, BigEndian, DecryptionRow, GrantRow, HistoryRow, Owned, PersonRow, PersonStatus, RecordRow,
+        RecordState, RequestRow, VersionRow,
     },
 };
 use dmdl_types::{
@@ -66,6 +66,15 @@ impl<E, S: Store> Channel<E, S> {
     /// [`StoreError`] when it cannot be read.
     pub fn person(&self, key: PublicKey) -> Result<Option<PersonRow>, StoreError> {
         world::read(self.store(), &key)
+    }
+
+    /// Where the others dial a node that came after the channel was founded, as the proposal says that added it; none
+    /// for the first nodes.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn address(&self, node: NodeId) -> Result<Option<String>, StoreError> {
+        Ok(world::read::<AddressRow>(self.store(), &node)?.map(|AddressRow(address)| address))
     }
 
     /// A request.

@@ -170,11 +170,11 @@ impl Engine {
             && let Some(config) = ledger.epoch(Epoch::new(before)).await
         {
             schemes.insert(&config);
-            members.track(&config);
+            members.track(&config, None);
         }
         let first = ledger.epoch(epoch).await.ok_or_else(|| halt("the ledger does not know its own epoch"))?;
         schemes.insert(&first);
-        members.track(&first);
+        members.track(&first, ledger.epoch(epoch.next()).await.as_ref());
 
         let epocher = FixedEpocher::new(epoch_length);
         let genesis_digest = genesis.digest();

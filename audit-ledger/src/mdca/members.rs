@@ -13,10 +13,13 @@ use commonware_utils::{channel::mpsc, ordered::Set, sync::Mutex};
 use dmdl_types::{genesis::EpochConfig, id::NodeId};
 use std::{collections::BTreeMap, fmt, num::NonZeroUsize, sync::Arc, time::SystemTime};
 
-/// How many epochs' members are kept apart: an epoch's, and those of its two neighbours.
-const EPOCHS_KEPT: usize = 3;
+/// The members of how many earlier epochs a node still has to do with: who left may need their last blocks, and who
+/// lags may only know of these.
+pub const EPOCHS_BEHIND: u64 = 2;
 
-/// The members of a channel over the latest epochs; clones share one set.
+/// The members of a channel around the current epoch; clones share one set.
+///
+/// Who comes with the next epoch is among them, so that it has what it needs to take part from its first block on.
 #[derive(Clone)]
 pub struct Members {
     me: PublicKey,
@@ -25,6 +28,7 @@ pub struct Members {
 
 #[derive(Default)]
 struct Inner {
+    current: u64,
     epochs: BTreeMap<u64, TrackedPeers<PublicKey>>,
     /// Everyone in any of the kept epochs, except this node.
     others: Set<PublicKey>,
@@ -42,20 +46,15 @@ impl Members {
         Self { me, inner: Arc::default() }
     }
 
-    /// Adds the members of an epoch and forgets those of long before.
-    pub(super) fn track(&self, config: &EpochConfig) {
-        let keys = |nodes: &mut dyn Iterator<Item = NodeId>| {
-            Set::from_iter_dedup(nodes.filter_map(|node| engine_key(&node.key())))
-        };
-        let primary = keys(&mut config.orderers().into_iter());
-        let everyone = keys(&mut config.members.iter().map(|member| member.node));
-        let secondary = Set::from_iter_dedup(everyone.into_iter().filter(|key| primary.position(key).is_none()));
-
+    /// Enters an epoch: adds its members and those of the one after it, and forgets those of long before.
+    pub(super) fn track(&self, config: &EpochConfig, next: Option<&EpochConfig>) {
+        let current = config.epoch.get();
         let mut inner = self.inner.lock();
-        inner.epochs.insert(config.epoch.get(), TrackedPeers::new(primary, secondary));
-        while inner.epochs.len() > EPOCHS_KEPT {
-            inner.epochs.pop_first();
-        }
+        inner.current = current;
+        inner
+            .epochs
+            .extend([Some(config), next].into_iter().flatten().map(|config| (config.epoch.get(), peers(config))));
+        inner.epochs.retain(|epoch, _| epoch.saturating_add(EPOCHS_BEHIND) >= current);
         inner.others = Set::from_iter_dedup(
             inner.epochs.values().flat_map(|peers| peers.clone().union()).filter(|key| *key != self.me),
         );
@@ -86,9 +85,20 @@ impl Members {
     }
 }
 
+fn peers(config: &EpochConfig) -> TrackedPeers<PublicKey> {
+    let keys = |nodes: &mut dyn Iterator<Item = NodeId>| {
+        Set::from_iter_dedup(nodes.filter_map(|node| engine_key(&node.key())))
+    };
+    let primary = keys(&mut config.orderers().into_iter());
+    let everyone = keys(&mut config.members.iter().map(|member| member.node));
+    let secondary = Set::from_iter_dedup(everyone.into_iter().filter(|key| primary.position(key).is_none()));
+    TrackedPeers::new(primary, secondary)
+}
+
 impl Inner {
     fn latest(&self) -> Option<PeerSetUpdate<PublicKey>> {
-        let (index, latest) = self.epochs.last_key_value()?;
+        // Not those of the next epoch: who comes has nothing to be asked for yet.
+        let latest = self.epochs.get(&self.current)?;
         let primary = Set::from_iter_dedup(self.epochs.values().flat_map(|peers| peers.primary.clone()));
         let secondary = Set::from_iter_dedup(
             self.epochs
@@ -96,7 +106,7 @@ impl Inner {
                 .flat_map(|peers| peers.secondary.clone())
                 .filter(|key| primary.position(key).is_none()),
         );
-        Some(PeerSetUpdate { index: *index, latest: latest.clone(), all: TrackedPeers::new(primary, secondary) })
+        Some(PeerSetUpdate { index: self.current, latest: latest.clone(), all: TrackedPeers::new(primary, secondary) })
     }
 }
 
@@ -206,7 +216,7 @@ mod tests {
     #[test]
     fn outsiders_are_neither_sent_to_nor_listened_to() {
         let members = Members::new(key(0));
-        members.track(&config(0, 0, 1));
+        members.track(&config(0, 0, 1), None);
         assert_eq!(sent_to(&members, Recipients::All), [key(1)]);
         assert_eq!(sent_to(&members, Recipients::Some(vec![key(9), key(1)])), [key(1)]);
         assert!(sent_to(&members, Recipients::One(key(9))).is_empty());
@@ -222,13 +232,24 @@ mod tests {
     #[test]
     fn who_left_is_forgotten_after_the_neighbouring_epochs() {
         let members = Members::new(key(0));
-        members.track(&config(0, 0, 1));
+        members.track(&config(0, 0, 1), None);
         for epoch in 1..=2 {
-            members.track(&config(epoch, 0, 2));
+            members.track(&config(epoch, 0, 2), None);
             assert!(members.contains(&key(1)), "epoch {epoch}");
         }
-        members.track(&config(3, 0, 2));
+        members.track(&config(3, 0, 2), None);
         assert!(!members.contains(&key(1)));
         assert!(members.contains(&key(2)));
+    }
+
+    #[test]
+    fn who_comes_with_the_next_epoch_is_heard_already_and_asked_for_nothing() {
+        let members = Members::new(key(0));
+        members.track(&config(4, 0, 1), Some(&config(5, 0, 2)));
+        assert!(members.contains(&key(1)) && members.contains(&key(2)));
+        let update = members.inner.lock().latest().unwrap();
+        assert_eq!(update.index, 4);
+        assert!(update.latest.union().position(&key(2)).is_none());
+        assert!(update.all.union().position(&key(2)).is_some());
     }
 }

@@ -42,8 +42,12 @@ pub const WIRE_BYTES_MAX: usize = dmdl_types::limits::BLOCK_BYTES;
 /// Clocks of two nodes may differ by this much, or they cannot connect.
 const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Peer lists that stay connected: an epoch's and its neighbours'.
-const PEER_LISTS_KEPT: NonZeroUsize = NZUsize!(3);
+/// Peer lists that stay connected: the latest, which names all who are to stay. Each further one would take the memory
+/// of [`NetworkConfig::members_max`] once more.
+const PEER_LISTS_KEPT: NonZeroUsize = NZUsize!(1);
+
+/// Where a node is that is not dialled. Nobody looks at it: see `bypass_ip_check`.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The links of the network, and how many messages a second each peer may send on one.
 #[derive(Clone, Copy)]
@@ -87,7 +91,11 @@ pub struct NetworkConfig {
     pub network: NetworkId,
     /// Where this node listens.
     pub listen: SocketAddr,
-    /// The most nodes that will ever be members at the same time, this one included.
+    /// The most nodes that may be connected at the same time, this one included.
+    ///
+    /// Memory is taken for all of them when the network starts: each link has a place for as many messages as a peer
+    /// may send in a second, on the way in and again on the way out. That is about 2 MB a node, and 1 GB for the most
+    /// that a channel may have.
     pub members_max: NonZeroUsize,
     /// How long a node that broke the protocol stays disconnected, from all channels: about one
     /// epoch, so that it can come back.
@@ -98,15 +106,25 @@ pub struct NetworkConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerError {
-    /// The key is not a point of the curve.
+    /// The key is not a point of the curve: the node is not let in either.
     #[error("node `{0}` has no valid key")]
     Key(NodeId),
-    /// The host is neither an address nor a host name.
-    #[error("`{0}` is neither an address nor a host name")]
-    Host(String),
-    /// A node is listed twice.
-    #[error("a node is listed twice")]
-    Twice,
+    /// The host is neither an address nor a host name: the node is let in when it dials.
+    #[error("`{host}`, where node `{node}` should be, is neither an address nor a host name")]
+    Host {
+        /// The node.
+        node: NodeId,
+        /// What should be its host.
+        host: String,
+    },
+    /// There are more nodes than may be connected: the node is not let in either.
+    #[error("no more than {max} nodes can be connected here, and node `{node}` is one too many")]
+    Room {
+        /// The node.
+        node: NodeId,
+        /// How many, this one included.
+        max: NonZeroUsize,
+    },
 }
 
 /// What a message is sent to other nodes with.
@@ -189,7 +207,7 @@ where
         let (gossip, requests) = (register(Link::Gossip), register(Link::Requests));
         let (sender, receiver) = register(Link::Hosts);
         let hosts = (WireSender::new(sender), WireReceiver::new(receiver));
-        Self { links, gossip, requests, hosts, peers: Peers { oracle }, task: network.start() }
+        Self { links, gossip, requests, hosts, peers: Peers { oracle, max: config.members_max }, task: network.start() }
     }
 }
 
@@ -197,21 +215,41 @@ where
 #[derive(Clone, Debug)]
 pub struct Peers {
     oracle: Oracle<PublicKey>,
+    max: NonZeroUsize,
 }
 
 impl Peers {
-    /// Replaces the list of peers.
+    /// Replaces the list of peers: some are dialled, others awaited, and whoever is neither is cut off.
     ///
-    /// `index` grows with each list; a node of an earlier list stays connected for two more. Only
-    /// orderers are dialled, followers dial them. Both lists may name this node.
-    ///
-    /// # Errors
-    /// [`PeerError`] names the peer that cannot be dialled; the earlier list then stays.
-    pub fn set(&mut self, index: u64, orderers: &[Peer], followers: &[Peer]) -> Result<(), PeerError> {
-        let lists = AddressableTrackedPeers::new(addresses(orderers)?, addresses(followers)?);
+    /// `index` grows with each list; the first nodes of a list that is too long stay. Gives back what cannot be done
+    /// for one peer, which keeps none of the others from it.
+    #[must_use]
+    pub fn set(&mut self, index: u64, dialled: &[Peer], awaited: &[NodeId]) -> Vec<PeerError> {
+        let (mut primary, mut secondary, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        let dialled = dialled.iter().map(|peer| (peer.node, Some(peer)));
+        for (node, peer) in dialled.chain(awaited.iter().map(|node| (*node, None))) {
+            let Some(key) = engine_key(&node.key()) else {
+                failed.push(PeerError::Key(node));
+                continue;
+            };
+            // With this node.
+            if primary.len() + secondary.len() + 1 >= self.max.get() {
+                failed.push(PeerError::Room { node, max: self.max });
+                continue;
+            }
+            match peer.map(address).transpose() {
+                Ok(Some(address)) => primary.push((key, address)),
+                Ok(None) => secondary.push((key, NOWHERE.into())),
+                Err(error) => {
+                    failed.push(error);
+                    secondary.push((key, NOWHERE.into()));
+                }
+            }
+        }
+        let lists = AddressableTrackedPeers::new(Map::from_iter_dedup(primary), Map::from_iter_dedup(secondary));
         // The network is gone only when the node is.
         let _ = self.oracle.track(index, lists);
-        Ok(())
+        failed
     }
 
     /// What cuts off a node that breaks the protocol: for [`Config`](super::Config).
@@ -221,19 +259,12 @@ impl Peers {
     }
 }
 
-fn addresses(peers: &[Peer]) -> Result<Map<PublicKey, Address>, PeerError> {
-    let pairs = peers.iter().map(|peer| {
-        let key = engine_key(&peer.node.key()).ok_or(PeerError::Key(peer.node))?;
-        Ok((key, address(peer)?))
-    });
-    pairs.collect::<Result<Vec<_>, _>>()?.try_into().map_err(|_| PeerError::Twice)
-}
-
 fn address(peer: &Peer) -> Result<Address, PeerError> {
     if let Ok(ip) = peer.host.parse::<IpAddr>() {
         return Ok(SocketAddr::new(ip, peer.port).into());
     }
-    let host = Hostname::new(&peer.host).map_err(|_| PeerError::Host(peer.host.clone()))?;
+    let unfit = |_| PeerError::Host { node: peer.node, host: peer.host.clone() };
+    let host = Hostname::new(&peer.host).map_err(unfit)?;
     Ok(Address::Asymmetric {
         ingress: Ingress::Dns { host, port: peer.port },
         // Not looked at: see `bypass_ip_check`.
@@ -277,8 +308,12 @@ mod tests {
             block_duration: Duration::from_secs(60),
         };
         let mut node = Network::start(&runtime.child("node").with_attribute("seed", seed), wall, &key(seed), &config);
-        node.peers.set(0, &[at(1), at(2)], &[]).unwrap();
+        assert_eq!(node.peers.set(0, &[at(1), at(2)], &[]), []);
         node
+    }
+
+    fn id(seed: u8) -> NodeId {
+        peer(seed, "").node
     }
 
     /// Sends from node 1 to node 2 until something arrives, for a simulated minute at most.
@@ -288,7 +323,7 @@ mod tests {
         two: &mut Network<deterministic::Context>,
     ) -> Option<(NodeId, Vec<u8>)> {
         for _ in 0..60 {
-            one.hosts.0.send(&[peer(2, "").node], b"hello".to_vec());
+            one.hosts.0.send(&[id(2)], b"hello".to_vec());
             select! {
                 message = two.hosts.1.recv() => return message,
                 () = runtime.sleep(Duration::from_secs(1)) => {},
@@ -298,7 +333,7 @@ mod tests {
     }
 
     fn hello() -> Option<(NodeId, Vec<u8>)> {
-        Some((peer(1, "").node, b"hello".to_vec()))
+        Some((id(1), b"hello".to_vec()))
     }
 
     fn meet(other_network: u8) -> Option<(NodeId, Vec<u8>)> {
@@ -341,12 +376,50 @@ mod tests {
         assert_eq!(four, Address::Symmetric("10.1.2.3:7000".parse().unwrap()));
         assert_eq!(address(&peer(1, "::1")).unwrap(), Address::Symmetric("[::1]:7000".parse().unwrap()));
         assert!(matches!(address(&peer(1, "node1.hospital.example")), Ok(Address::Asymmetric { .. })));
-        assert_eq!(address(&peer(1, "no host")), Err(PeerError::Host("no host".to_owned())));
+        let unfit = PeerError::Host { node: id(1), host: "no host".to_owned() };
+        assert_eq!(address(&peer(1, "no host")), Err(unfit));
     }
 
     #[test]
-    fn a_node_is_listed_once() {
-        assert!(addresses(&[peer(1, "10.0.0.1"), peer(2, "10.0.0.1")]).is_ok());
-        assert_eq!(addresses(&[peer(1, "10.0.0.1"), peer(1, "10.0.0.2")]).unwrap_err(), PeerError::Twice);
+    fn who_cannot_be_dialled_is_let_in_and_keeps_nobody_else_out() {
+        deterministic::Runner::timed(Duration::from_secs(120)).start(|runtime| async move {
+            let right = Arc::default();
+            let mut one = start(&runtime, 1, 1, &right);
+            let mut two = start(&runtime, 2, 1, &right);
+            let unfit = PeerError::Host { node: id(1), host: "no host".to_owned() };
+            assert_eq!(two.peers.set(1, &[peer(3, "127.0.0.1"), peer(1, "no host")], &[]), [unfit]);
+            assert_eq!(deliver(&runtime, &mut one, &mut two).await, hello());
+        });
+    }
+
+    #[test]
+    fn who_is_listed_no_more_is_cut_off_and_who_is_listed_again_comes_back() {
+        deterministic::Runner::timed(Duration::from_secs(240)).start(|runtime| async move {
+            let right = Arc::default();
+            let mut one = start(&runtime, 1, 1, &right);
+            let mut two = start(&runtime, 2, 1, &right);
+            assert_eq!(deliver(&runtime, &mut one, &mut two).await, hello());
+            assert_eq!(two.peers.set(1, &[], &[]), []);
+            // What came before does not count.
+            loop {
+                select! {
+                    _ = two.hosts.1.recv() => {},
+                    () = runtime.sleep(Duration::from_secs(1)) => break,
+                }
+            }
+            assert_eq!(deliver(&runtime, &mut one, &mut two).await, None);
+            assert_eq!(two.peers.set(2, &[], &[id(1)]), []);
+            assert_eq!(deliver(&runtime, &mut one, &mut two).await, hello());
+        });
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_ends_nothing() {
+        deterministic::Runner::timed(Duration::from_secs(120)).start(|runtime| async move {
+            let mut one = start(&runtime, 1, 1, &Arc::default());
+            let full = |node| PeerError::Room { node, max: NZUsize!(4) };
+            let awaited: Vec<NodeId> = (2..=6).map(id).collect();
+            assert_eq!(one.peers.set(1, &[], &awaited), [full(id(5)), full(id(6))]);
+        });
     }
 }

@@ -207,7 +207,7 @@ where
     ) -> Result<Running, Halt> {
         let config = self.config_of(epoch).await?;
         self.parts.schemes.insert(&config);
-        self.parts.members.track(&config);
+        self.parts.members.track(&config, self.parts.ledger.epoch(epoch.next()).await.as_ref());
         let may_vote = self.parts.ledger.may_vote(epoch).await;
         let scheme = self.parts.schemes.participant(&config, may_vote);
 

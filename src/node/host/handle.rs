@@ -4,6 +4,7 @@ use super::{
     FoundError, Host, HostedNode, Order,
     charters::{self, Message},
     ground::{self, Ground},
+    neighbours::Neighbours,
 };
 use crate::{
     local::wall_clock,
@@ -17,6 +18,7 @@ use dmdl_audit_ledger::{
 };
 use dmdl_types::{
     charter::SignedCharter,
+    governance::MEMBERS_MAX,
     id::{ChannelId, NodeId},
 };
 use futures::future::select_all;
@@ -145,9 +147,19 @@ impl Drop for Handle {
     }
 }
 
+/// How many nodes may be connected to a host that is told of so many when it starts, itself included.
+///
+/// Each takes memory from the start on, so there is room for a network to double and no more: whoever runs one that
+/// outgrows it names the nodes that came in the node's file, and starts it again.
+fn room(told: usize) -> NonZeroUsize {
+    let room = told.saturating_mul(2).saturating_add(4).min(MEMBERS_MAX);
+    NonZeroUsize::new(room).unwrap_or(NonZeroUsize::MIN)
+}
+
 /// What a host does next.
 enum Next {
     Stop,
+    Follow,
     Found(Box<Order>),
     Hear(NodeId, Vec<u8>),
     Ask,
@@ -157,6 +169,7 @@ enum Next {
 struct Running {
     context: Steady,
     host: Arc<Host>,
+    neighbours: Neighbours,
     ground: Ground,
     /// One a channel, never none.
     engines: Vec<Engine>,
@@ -168,23 +181,23 @@ struct Running {
 impl Running {
     async fn start(context: Steady, config: NodeConfig, standing: Standing) -> Result<Self, StartError> {
         tracing::info!(?standing, "the node starts");
-        let members = NonZeroUsize::new(config.genesis.members.len()).unwrap_or(NonZeroUsize::MIN);
         let network = NetworkConfig {
             network: config.genesis.id(),
             listen: config.listen,
-            members_max: members,
+            members_max: room(config.genesis.members.len().max(config.peers.len() + 1)),
             block_duration: BLOCK_DURATION,
         };
-        // Everybody dials everybody: a gateway of one hospital asks the endorser and the custodian of another, although
-        // neither of the two orders, and a remark goes to all.
-        let connected = process::connect(&context, wall_clock(), &config.key, &network, &config.peers, &[])?;
-        let Connections { hosts, wires } = connected;
+        let Connections { hosts, peers, wires } = process::connect(&context, wall_clock(), &config.key, &network);
         let mut ground = Ground::new(context.child("host"), &config, standing, wires)?;
         let (first, engine) = ground.start(&config.genesis.founding()).await?;
         let (sender, orders) = mpsc::channel(ORDERS);
-        let NodeConfig { genesis, dir, .. } = config;
+        let NodeConfig { genesis, dir, peers: told, .. } = config;
+        // Everybody dials everybody: a gateway of one hospital asks the endorser and the custodian of another, although
+        // neither of the two orders, and a remark goes to all.
+        let mut neighbours = Neighbours::new(first.id(), told, peers);
+        neighbours.follow(std::slice::from_ref(&first));
         let host = Arc::new(Host { genesis, first, chartered: Mutex::default(), orders: sender });
-        let mut running = Self { context, host, ground, engines: vec![engine], hosts, orders, dir };
+        let mut running = Self { context, host, neighbours, ground, engines: vec![engine], hosts, orders, dir };
         let kept = charters::kept(&running.dir).map_err(|source| ground::folder_error(&running.dir, source))?;
         for charter in kept {
             let founding = charter.verify(&running.host.genesis).map_err(StartError::Charter)?;
@@ -199,6 +212,10 @@ impl Running {
         let clock = self.context.child("clock");
         let mut ask = pin!(clock.sleep(ASK_FIRST));
         loop {
+            let nodes = self.host.nodes();
+            // Begun before the look: an epoch that ends meanwhile is not slept over.
+            let executed = select_all(nodes.iter().map(|node| Box::pin(node.channel().executed_next())));
+            self.neighbours.follow(&nodes);
             let next = tokio::select! {
                 biased;
                 _ = &mut stopped => Next::Stop,
@@ -209,9 +226,11 @@ impl Running {
                 Some(order) = self.orders.recv() => Next::Found(Box::new(order)),
                 Some((from, bytes)) = self.hosts.incoming.recv() => Next::Hear(from, bytes),
                 () = &mut ask => Next::Ask,
+                _ = executed => Next::Follow,
             };
             match next {
                 Next::Stop => break,
+                Next::Follow => {}
                 Next::Found(order) => {
                     let Order { charter, answer } = *order;
                     let founded = self.found(charter).await;
@@ -220,7 +239,7 @@ impl Running {
                 }
                 Next::Hear(from, bytes) => self.hear(from, &bytes).await,
                 Next::Ask => {
-                    self.tell(self.host.genesis.members.iter().map(|member| member.node), &Message::WhichNameMe);
+                    self.tell(self.neighbours.nodes(), &Message::WhichNameMe);
                     ask.set(clock.sleep(ASK_EVERY));
                 }
             }
