@@ -54,7 +54,8 @@ fmt-check: ## are the sources formatted?
 lint: ## clippy, with warnings as errors
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 
-test: ## every test
+test: ## every test; as root, those of hosts in network namespaces too
+	@scripts/setup.sh test
 	$(CARGO) test $(LOCKED) --workspace
 
 deps: ## does the lock file hold what is banned, doubled or too old? is anything compiled twice?

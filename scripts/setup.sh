@@ -2,6 +2,7 @@
 # Installs what a machine with rustup, git, make, gcc and a package manager still lacks.
 #
 #   scripts/setup.sh build     what compiling needs: a C++ compiler, libclang with its headers, the wasm target
+#   scripts/setup.sh test      what tests of hosts on their own need: `ip`; without it they are skipped
 #   scripts/setup.sh python    what samples and vectors need: Python in an environment of its own, under $CACHE
 #   scripts/setup.sh fuzz      what fuzzing the gateway's interface needs: the same, with schemathesis
 #
@@ -116,6 +117,15 @@ setup_wasm() {
     rustup target add "$target" || fail "could not add the target; by hand: rustup target add $target"
 }
 
+# Only root makes network namespaces, and who is not root does without them.
+setup_test() {
+    PATH=$PATH:/usr/sbin:/sbin
+    if [ "$(id -u)" -eq 0 ] && ! have ip; then
+        apt_update
+        apt_install 'the command ip, by which tests put nodes on hosts of their own,' iproute2
+    fi
+}
+
 setup_python() {
     [ -x "$CACHE/venv/bin/pip" ] || create_venv
     # Other people's programs as witnesses for the vectors; without them their check says what it skipped.
@@ -149,7 +159,8 @@ create_venv() {
 
 case ${1:-} in
     build) setup_build ;;
+    test) setup_test ;;
     python) setup_python ;;
     fuzz) setup_fuzz ;;
-    *) fail 'usage: scripts/setup.sh build|python|fuzz' ;;
+    *) fail 'usage: scripts/setup.sh build|test|python|fuzz' ;;
 esac

@@ -1,0 +1,65 @@
+# What makes a namespace a host: disks of its own, and stand-ins for what is not there, which is a service manager, the
+# compiler that has run already, and other machines with their files. HOST is the folder of the disks, HOSTS that of
+# all hosts, VAULT what the file server has.
+set -euo pipefail
+unset "${!DMDL_@}"
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+# A namespace has mounts of its own, and they end with it: here is where the host boots, each time.
+for disk in etc var/lib usr/local usr/share/doc; do
+    command mount --bind "$HOST/$disk" "/$disk"
+done
+
+mount() {
+    grep -q "^vault.example:/dmdl $1 " /etc/fstab
+    command mount --bind "$VAULT" "$1"
+}
+while read -r _ folder _; do
+    [ ! -d "$folder" ] || mount "$folder"
+done </etc/fstab
+
+sudo() { "$@"; }
+
+make() { [ "$*" = build ]; }
+
+# scp -rp FOLDER HOST:
+scp() { cp -a "$2" "$HOSTS/${3%:}/home/"; }
+
+journalctl() { cat "$HOST/journal"; }
+
+# systemctl [enable --now|start|stop] NAME@INSTANCE, as the unit has it.
+systemctl() {
+    local name=${!#}
+    local unit=/etc/systemd/system/${name%@*}@.service instance=${name#*@} process="$HOST/process" start user
+    setting() { sed -n "s/^$1=//p" "$unit" | sed "s/%i/$instance/g"; }
+    case "$*" in
+    enable\ --now\ * | start\ *)
+        start=$(setting ExecStart) user=$(setting User)
+        (
+            umask "$(setting UMask)"
+            # shellcheck disable=SC2086 # a command with its arguments
+            exec setpriv --reuid "$user" --regid "$user" --init-groups --no-new-privs $start
+        ) </dev/null >>"$HOST/journal" 2>&1 &
+        echo $! >"$process"
+        ;;
+    stop\ *)
+        kill "$(cat "$process")"
+        # Somebody else's child: that it has ended is seen by what it runs.
+        while readlink "/proc/$(cat "$process")/exe" >/dev/null; do sleep 0.1; done
+        ;;
+    esac
+}
+
+# Somebody who tries again for a while, where the network does not answer.
+dmdl() {
+    local begun=$SECONDS ended=0
+    command dmdl "$@" || ended=$?
+    while [ "$ended" -eq 6 ] && [ $((SECONDS - begun)) -lt 60 ]; do
+        sleep 0.2
+        ended=0
+        command dmdl "$@" || ended=$?
+    done
+    return "$ended"
+}
+
+cd "$HOME"
