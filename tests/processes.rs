@@ -16,7 +16,7 @@ mod processes {
     pub(crate) mod network;
 }
 
-use harness::{code, dmdl, json, str, within};
+use harness::{code, dmdl, eventually, json, str, within};
 use processes::network::{ALL, Network};
 use serde_json::Value;
 use std::{fs, time::Duration};
@@ -59,6 +59,37 @@ fn four_processes_are_a_network_that_lives_without_any_one_of_them() {
 }
 
 #[test]
+fn a_node_that_lost_everything_joins_a_chain_of_many_epochs_by_a_snapshot() {
+    let seats = [("a", "org-1", ALL), ("b", "org-2", ALL), ("c", "org-3", ALL), ("d", "org-4", ALL)];
+    let mut network = Network::generate_with("[channel]\nepoch_blocks = 4\n", &seats);
+    network.start_all();
+    let record = network.register(0, "a letter from long ago");
+    eventually("the third epoch begins", || (network.height(0) >= 8).then_some(()));
+    for _ in 0..3 {
+        assert_eq!(network.open(1, &record), b"a letter from long ago");
+    }
+
+    network.stop(2);
+    fs::remove_dir_all(network.node(2).join("data")).unwrap();
+    let log = network.folder().join("log");
+    let said = network.start_logging(2, &log);
+    assert_eq!(said["votes"], false, "it does not know what it has voted for");
+    let told = fs::read_to_string(&log).unwrap();
+    assert!(told.contains("joined by a snapshot"), "{told}");
+    network.wait_caught_up(2, 0);
+    // What is older than the snapshot is shown too: the registration is in a block that this node has never had.
+    assert_eq!(network.open(2, &record), b"a letter from long ago");
+    network.assert_trail_verifies(2);
+
+    network.stop(2);
+    network.start(2);
+    network.wait_caught_up(2, 0);
+    let other = network.register(2, "a letter of today");
+    assert_eq!(network.open(3, &other), b"a letter of today");
+    network.assert_trail_verifies(2);
+}
+
+#[test]
 fn roles_may_be_processes_of_their_own() {
     const ORDERS: &[&str] = &["orderer"];
     const KEEPS: &[&str] = &["endorser", "committer", "custodian"];
@@ -87,6 +118,39 @@ fn in_time<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     found
 }
 
+/// Whether others have noticed votes of an organisation's node of late.
+fn has_voted(status: &Value, org: &str) -> bool {
+    let rows = status["reputation"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["org"] == org);
+    let voted = |counts: &Value| counts["votes"]["good"].as_u64().unwrap() > 0;
+    row.is_some_and(|row| voted(&row["ended"]) || voted(&row["current"]))
+}
+
+#[test]
+fn a_node_that_starts_when_it_is_let_in_joins_by_a_snapshot_and_votes() {
+    let seats = [("a", "org-1", ALL), ("b", "org-2", ALL), ("c", "org-3", ALL), ("d", "org-4", ALL)];
+    let mut network = Network::generate_with("[channel]\nepoch_blocks = 4\n", &seats);
+    network.start_all();
+    let record = network.register(0, "a letter from long ago");
+    eventually("the third epoch begins", || (network.height(0) >= 8).then_some(()));
+    for _ in 0..3 {
+        assert_eq!(network.open(1, &record), b"a letter from long ago");
+    }
+
+    let (joins, change) = network.make_node("e", "org-5");
+    let from = network.change(0, &change, &["admin-1", "admin-2", "admin-3"]);
+    in_time("the others let it in", || (network.status(0)["epoch"].as_u64().unwrap() + 1 >= from).then_some(()));
+    let log = network.folder().join("log");
+    let said = network.start_logging(joins, &log);
+    assert_eq!(said["votes"], true, "its keys have never voted anywhere");
+    let told = fs::read_to_string(&log).unwrap();
+    assert!(told.contains("joined by a snapshot"), "{told}");
+    in_time("the node that joined votes", || has_voted(&network.status(0), "org-5").then_some(()));
+    network.wait_caught_up(joins, 0);
+    assert_eq!(network.open(joins, &record), b"a letter from long ago");
+    network.assert_trail_verifies(joins);
+}
+
 #[test]
 fn a_node_joins_and_another_one_leaves_while_the_network_goes_on() {
     let seats = [("a", "org-1", ALL), ("b", "org-2", ALL), ("c", "org-3", ALL), ("d", "org-4", ALL)];
@@ -104,13 +168,7 @@ fn a_node_joins_and_another_one_leaves_while_the_network_goes_on() {
     assert_eq!(network.height(joins), 0);
 
     network.change(0, &change, &["admin-1", "admin-2", "admin-3"]);
-    let votes = |status: &Value| {
-        let rows = status["reputation"].as_array().unwrap();
-        let row = rows.iter().find(|row| row["org"] == "org-5");
-        let voted = |counts: &Value| counts["votes"]["good"].as_u64().unwrap() > 0;
-        row.is_some_and(|row| voted(&row["ended"]) || voted(&row["current"]))
-    };
-    in_time("the node that joined votes", || votes(&network.status(0)).then_some(()));
+    in_time("the node that joined votes", || has_voted(&network.status(0), "org-5").then_some(()));
     let goal = network.height(0);
     in_time("the node that joined executes what the others do", || (network.height(joins) >= goal).then_some(()));
 

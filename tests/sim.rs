@@ -40,10 +40,11 @@ use sim::{
     checks::Checker,
     cluster::{Cluster, NODES, SEATS},
     people::{Person, Told},
-    plan::Plan,
+    plan::{Episode, Plan},
     seat::secret,
     story::{Pair, settle},
     trouble::{Admins, trouble},
+    twist::Twist,
 };
 use std::{
     cell::Cell,
@@ -70,6 +71,8 @@ struct Ran {
     height: u64,
     events: usize,
     releases: usize,
+    /// How many nodes have begun with a snapshot.
+    joined: usize,
     /// Everything that all nodes agree on, at that height.
     state: [u8; 32],
     /// Every step that any task took.
@@ -78,20 +81,21 @@ struct Ran {
 
 impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, plan, height, events, releases, state, hash } = self;
+        let Self { seed, plan, height, events, releases, joined, state, hash } = self;
         let state: String = state.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-        write!(f, "seed {seed}: height {height}, {events} events, {releases} releases, hash {state}-{hash} ({plan})")
+        write!(f, "seed {seed}: height {height}, {events} events, {releases} releases, {joined} joined, ")?;
+        write!(f, "hash {state}-{hash} ({plan})")
     }
 }
 
-/// Runs one seed; a violated invariant panics. `drawn` is told the plan first.
-fn run(seed: u64, drawn: &mut String) -> Ran {
+/// Runs one seed with what `change` makes of its plan; a violated invariant panics. `drawn` is told the plan first.
+fn run(seed: u64, change: fn(Plan) -> Plan, drawn: &mut String) -> Ran {
     let config = deterministic::Config::new()
         .with_seed(seed)
         .with_start_time(SystemTime::UNIX_EPOCH + BEGIN)
         .with_timeout(Some(HANGS_AFTER));
     deterministic::Runner::new(config).start(|mut runtime| async move {
-        let plan = Plan::draw(&mut runtime);
+        let plan = change(Plan::draw(&mut runtime));
         *drawn = plan.to_string();
         let seeds: [[u8; 32]; 2 * NODES + 1] = std::array::from_fn(|_| secret(&runtime));
         let roles = [Role::Owner, Role::Owner, Role::Researcher, Role::Researcher];
@@ -129,6 +133,7 @@ fn run(seed: u64, drawn: &mut String) -> Ran {
             height,
             events: log.events.len(),
             releases: log.events.iter().filter(|event| event.action == Action::Release).count(),
+            joined: cluster.joined(),
             state,
             hash: runtime.auditor().state(),
         })
@@ -138,7 +143,7 @@ fn run(seed: u64, drawn: &mut String) -> Ran {
 /// Runs one seed, and says how to see it again if it fails.
 fn run_seed(seed: u64) -> std::thread::Result<Ran> {
     let mut plan = String::new();
-    let ran = catch_unwind(AssertUnwindSafe(|| run(seed, &mut plan)));
+    let ran = catch_unwind(AssertUnwindSafe(|| run(seed, |plan| plan, &mut plan)));
     match &ran {
         Ok(ran) => println!("{ran}"),
         Err(_) => println!("seed {seed} failed ({plan}); see it again with:\n  make sim SEED={seed}"),
@@ -170,6 +175,18 @@ fn every_seed_holds_every_invariant() {
 fn seeds_that_failed_once_hold() {
     let failed: Vec<u64> = FAILED_ONCE.into_iter().filter(|seed| run_seed(*seed).is_err()).collect();
     assert!(failed.is_empty(), "they fail again: {failed:?}");
+}
+
+#[test]
+fn who_lost_everything_late_joins_by_a_snapshot_and_takes_part_again() {
+    let late = |plan: Plan| {
+        let wiped = Episode { after: Duration::from_secs(40), fault: 1, lasts: Duration::from_secs(1) };
+        Plan { crashes: vec![], cuts: vec![], clocks: vec![], loss_percent: 0, twist: Twist::Wiped(wiped), ..plan }
+    };
+    for seed in [1, 2] {
+        let ran = run(seed, late, &mut String::new());
+        assert_eq!(ran.joined, 1, "{ran}");
+    }
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub mod mdca;
 pub mod order;
 pub mod process;
 pub mod reputation;
+pub mod snapshot;
+mod steps;
 pub mod store;
 pub mod world;
 

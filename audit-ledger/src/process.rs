@@ -85,6 +85,14 @@ pub struct EngineWires {
     peers: Peers,
 }
 
+impl EngineWires {
+    /// Who is sent to and listened to; nobody, before the engine starts or somebody says who.
+    #[must_use]
+    pub const fn members(&self) -> &Members {
+        &self.members
+    }
+}
+
 impl std::fmt::Debug for EngineWires {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("EngineWires").field(&self.members).finish()

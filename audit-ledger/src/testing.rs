@@ -8,7 +8,7 @@ use crate::{
     clock::WallClock,
     commitment::state::StateHash,
     contract::Judgement,
-    execute::{ExecuteError, Executed, Executor},
+    execute::{Anchor, ExecuteError, Executed, Executor},
     finalized::Finalized,
     log,
     store::{Entry, MemoryStore, Reader, Space, Store},
@@ -480,12 +480,15 @@ impl Ledger {
         self.row(&(record, version)).unwrap()
     }
 
-    /// World state without what every block writes: turns and voices, and the ids of transactions.
+    /// World state without what every block writes: turns and voices, checkpoints, and the ids of transactions.
     pub(crate) fn state(&self) -> Vec<Entry> {
         let entries = self.store.scan(Space::State, &[], None, usize::MAX).unwrap();
         entries
             .into_iter()
-            .filter(|(key, _)| ![Seen::TABLE, TurnCounters::TABLE, VoiceRow::TABLE].contains(&key[0]))
+            .filter(|(key, _)| {
+                let each = [Seen::TABLE, TurnCounters::TABLE, VoiceRow::TABLE, Checkpoint::TABLE, Anchor::TABLE];
+                !each.contains(&key[0])
+            })
             .collect()
     }
 

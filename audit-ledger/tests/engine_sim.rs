@@ -8,6 +8,7 @@ mod engine_sim {
 }
 
 use commonware_runtime::{Clock as _, Runner as _, deterministic};
+use dmdl_audit_ledger::mdca::Floor;
 use dmdl_types::{
     certificate::{CertificateError, FinalityCertificate},
     id::Height,
@@ -112,6 +113,42 @@ fn a_ledger_that_lost_its_last_blocks_gets_them_again_from_the_archive() {
         cluster.restart(2).await;
         cluster.all_reach(30).await;
         assert_eq!(cluster.toy(2).digests(30), cluster.toy(0).digests(30));
+    });
+}
+
+#[test]
+fn an_orderer_that_joins_behind_a_block_goes_on_from_there_and_after_a_restart() {
+    runner(8).start(|runtime| async move {
+        let mut cluster = Cluster::prepare(&runtime).await;
+        for node in 0..3 {
+            cluster.restart(node).await;
+        }
+        cluster.reach(&[0, 1, 2], 40).await;
+        // Inside of epoch 2, and more than an epoch behind the others.
+        let begin = 2 * EPOCH_BLOCKS;
+        let mut inside = begin..begin + EPOCH_BLOCKS - 1;
+        let (height, certificate) =
+            inside.find_map(|height| Some((height, cluster.toy(0).certificate(height)?))).expect("most have one");
+        let chain = cluster.toy(0).blocks(height);
+        let block = |height: u64| chain[usize::try_from(height).unwrap() - 1].clone();
+        let epoch_parent = block(begin - 1).block_digest();
+        let floor = Floor { height: Height::new(height), certificate, epoch_parent };
+        cluster.toy(3).join_after(floor, block(height));
+        cluster.restart(3).await;
+        cluster.all_reach(60).await;
+        let from = usize::try_from(height).unwrap() - 1;
+        assert_eq!(cluster.toy(3).digests(60), cluster.toy(0).digests(60)[from..]);
+        let own = cluster.engine(3).chain().clone();
+        assert_eq!(own.block(Height::new(height)).await, Some(block(height)), "it fetched what it began with");
+        assert_eq!(own.block(Height::new(height - 1)).await, None, "and nothing of before");
+
+        cluster.crash(3).await;
+        cluster.reach(&[0, 1, 2], 75).await;
+        cluster.restart(3).await;
+        cluster.all_reach(90).await;
+        assert_eq!(cluster.toy(3).digests(90), cluster.toy(0).digests(90)[from..]);
+        let proposes = cluster.toy(0).blocks(90).iter().skip(40).any(|b| b.header().primary == cluster.node(3));
+        assert!(proposes, "it takes its turns");
     });
 }
 

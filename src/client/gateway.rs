@@ -196,7 +196,7 @@ impl<E: Clock + CryptoRng, S: Store> Gateway for SharedNode<E, S> {
     }
 
     async fn steps_after(&self, epoch: Epoch) -> Result<Vec<EpochStep>, AskGatewayError> {
-        Ok((**self).steps_after(epoch).await.map_err(Problem::from)?)
+        Ok((**self).steps_after(epoch).map_err(Problem::from)?)
     }
 
     async fn custody(

@@ -1,14 +1,18 @@
 //! What a node can show of its ledger: transactions, receipts, and who keeps a record's key.
 
-use super::{Final, GatewayError, Node};
+use super::{
+    Final, GatewayError, Node, PATIENCE,
+    message::{Answer, Ask, Refused},
+};
 use commonware_runtime::Clock;
 use dmdl_audit_ledger::{
-    audit::{self, ExportError},
+    audit,
     log::{self, LogError},
     store::{Store, StoreError},
     world::{RequestState, VersionRow, VersionState},
 };
 use dmdl_types::{
+    block::Block,
     checkpoint::CosignedCheckpoint,
     custody_proof::CustodyProof,
     event::{Action, Event, Verdict},
@@ -26,17 +30,42 @@ use std::{pin::pin, time::Duration};
 const PAGE: usize = 256;
 
 impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
-    /// A person's transaction, as it was ordered; none while it is unknown here.
+    /// A person's transaction, as it was ordered; none while it is unknown here, or where only others have its block
+    /// and none of them answers.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be read.
     pub async fn transaction(&self, id: TransactionId) -> Result<Option<Transaction>, StoreError> {
         let (Some((_, event)), Some(chain)) = (self.channel.event_of(id)?, self.chain.get()) else { return Ok(None) };
         let block = chain.block(event.height).await;
+        if block.is_none() && self.channel.joined_at().is_some_and(|joined| event.height <= joined) {
+            return self.transaction_of_others(id).await;
+        }
         let missing = || StoreError::Corrupt(format!("the chain lacks height {}", event.height));
-        let block = block.ok_or_else(missing)?;
-        let mut transactions = block.block().body.transactions.iter().map(|endorsed| &endorsed.transaction);
-        Ok(transactions.find(|transaction| transaction.body.id() == id).cloned())
+        Ok(find(block.ok_or_else(missing)?.block(), id))
+    }
+
+    /// A transaction out of a block that this node has itself, for one that has not.
+    pub(super) async fn own_transaction(&self, id: TransactionId) -> Result<Option<Transaction>, Refused> {
+        let unavailable = |error: StoreError| Refused::new("unavailable", error);
+        let Some((_, event)) = self.channel.event_of(id).map_err(unavailable)? else { return Ok(None) };
+        let Some(chain) = self.chain.get() else { return Ok(None) };
+        let Some(block) = chain.block(event.height).await else { return Ok(None) };
+        Ok(find(block.block(), id))
+    }
+
+    /// A transaction from before this node joined: its id is the hash of it, so it does not matter who has it.
+    async fn transaction_of_others(&self, id: TransactionId) -> Result<Option<Transaction>, StoreError> {
+        let domain = self.channel.domain();
+        for member in self.channel.config()?.members.iter().filter(|member| member.node != self.id()) {
+            let answer = self.asker.ask(&self.runtime, member.node, Ask::Transaction(id), PATIENCE).await;
+            if let Ok(Answer::Transaction(Some(transaction))) = answer
+                && transaction.verify(&domain).ok() == Some(id)
+            {
+                return Ok(Some(*transaction));
+            }
+        }
+        Ok(None)
     }
 
     /// Waits until a transaction is executed here and shows it; none when it is not in time.
@@ -45,7 +74,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// [`GatewayError`] when no receipt can be made.
     pub async fn receipt_of(&self, id: TransactionId, patience: Duration) -> Result<Option<Receipt>, GatewayError> {
         match self.wait_final(id, patience).await {
-            Ok(done) => self.receipt(&done, patience.max(super::PATIENCE)).await.map(Some),
+            Ok(done) => self.receipt(&done, patience.max(PATIENCE)).await.map(Some),
             Err(GatewayError::NotFinal(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -97,7 +126,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 && event.refers_to == Some(id)
         };
         let Some(position) = self.about(row.record, asked.0, 1, decides)?.pop() else { return Ok(None) };
-        let checkpoint = self.cosigned_within(position + 1, id, super::PATIENCE).await?;
+        let checkpoint = self.cosigned_within(position + 1, id, PATIENCE).await?;
         Ok(Some(audit::receipt(self.channel.store(), position, checkpoint)?))
     }
 
@@ -155,7 +184,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     }
 
     async fn cosigned(&self, size: u64, of: TransactionId) -> Result<CosignedCheckpoint, GatewayError> {
-        self.cosigned_within(size, of, super::PATIENCE).await
+        self.cosigned_within(size, of, PATIENCE).await
     }
 
     /// A cosigned checkpoint of at least `size` leaves. Cosignatures come by gossip, a few
@@ -189,9 +218,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     async fn anchored(&self, size: u64) -> Result<Option<CosignedCheckpoint>, StoreError> {
         let anchor = self.channel.tip().anchor.filter(|anchor| anchor.checkpoint.size >= size);
         let (Some(anchor), Some(chain)) = (anchor, self.chain.get()) else { return Ok(None) };
-        let missing = || StoreError::Corrupt(format!("the chain lacks height {}", anchor.height));
-        let block = chain.block(anchor.height).await.ok_or_else(missing)?;
-        Ok(block.header().checkpoint.clone())
+        // Who joined behind it has not got it.
+        Ok(chain.block(anchor.height).await.and_then(|block| block.header().checkpoint.clone()))
     }
 
     /// Shows that the log of `new` leaves begins with all leaves of the log of `old`.
@@ -206,12 +234,13 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     ///
     /// # Errors
     /// [`GatewayError::Export`] when they cannot be read.
-    pub async fn steps_after(&self, epoch: Epoch) -> Result<Vec<EpochStep>, GatewayError> {
-        // What a node that has just started can say, too.
-        if self.channel.config()?.epoch <= epoch {
-            return Ok(Vec::new());
-        }
-        let chain = self.chain.get().ok_or(ExportError::NothingFinal)?;
-        Ok(audit::steps_after(&self.channel, chain, epoch).await?)
+    pub fn steps_after(&self, epoch: Epoch) -> Result<Vec<EpochStep>, GatewayError> {
+        Ok(audit::steps_after(&self.channel, epoch)?)
     }
+}
+
+/// A person's transaction in a block.
+fn find(block: &Block, id: TransactionId) -> Option<Transaction> {
+    let mut transactions = block.body.transactions.iter().map(|endorsed| &endorsed.transaction);
+    transactions.find(|transaction| transaction.body.id() == id).cloned()
 }

@@ -95,7 +95,7 @@ pub struct Final {
 
 /// What became of a transaction that waits to be ordered.
 enum Ordered {
-    Final(Final),
+    Final(Box<Final>),
     /// Its endorsers have left the channel, or endorse no more: others must.
     Outdated,
 }
@@ -134,7 +134,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 taken => taken?,
             };
             match self.ordered(id, endorsed, epoch, patience).await? {
-                Some(Ordered::Final(done)) => return Ok(done),
+                Some(Ordered::Final(done)) => return Ok(*done),
                 Some(Ordered::Outdated) => {}
                 None => return Err(GatewayError::NotFinal(id)),
             }
@@ -153,7 +153,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let message = Message::Transaction(Box::new(endorsed.clone()));
         let mut look = || {
             if let Some(done) = self.find(id)? {
-                return Ok(Some(Ordered::Final(done)));
+                return Ok(Some(Ordered::Final(Box::new(done))));
             }
             let now = self.channel.current_epoch();
             if now == epoch {

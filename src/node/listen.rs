@@ -5,7 +5,11 @@ use super::{
     message::{Answer, Ask, Message, Refused},
 };
 use commonware_runtime::Clock;
-use dmdl_audit_ledger::{channel::Notice, execute::Executed, store::Store};
+use dmdl_audit_ledger::{
+    channel::Notice,
+    execute::Executed,
+    store::{Store, StoreError},
+};
 use dmdl_types::{genesis::NodeRoles, id::NodeId, invocation::SystemItem};
 use rand_core::CryptoRng;
 use tokio::sync::mpsc;
@@ -38,10 +42,20 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         }
     }
 
+    /// Whether a node may ask something: a member everything, and who comes with the next epoch what was before it.
+    fn may_ask(&self, from: NodeId, ask: &Ask) -> Result<bool, StoreError> {
+        let config = self.channel.config()?;
+        if config.member(from).is_some() {
+            return Ok(true);
+        }
+        let next = self.channel.epoch_config(config.epoch.next())?;
+        let comes = next.is_some_and(|next| next.member(from).is_some());
+        Ok(comes && matches!(ask, Ask::Snapshot(_) | Ask::Transaction(_)))
+    }
+
     /// Answers one question.
     pub(super) async fn answer(&self, from: NodeId, ask: Ask) -> Answer {
-        let known = self.channel.config().is_ok_and(|config| config.member(from).is_some());
-        if !known {
+        if !self.may_ask(from, &ask).unwrap_or(false) {
             return Answer::Refused(Refused::new("role", "only members may ask"));
         }
         let result = match ask {
@@ -54,6 +68,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             Ask::KeepRemark(remark) => self.keep_remark(*remark).await.map(|_| Answer::Kept),
             Ask::Remark(transaction) => self.own_remark(transaction).map(Answer::Remark),
             Ask::KeepTitle(title) => self.take_title(*title).await,
+            Ask::Snapshot(question) => self.give(&question).await,
+            Ask::Transaction(id) => self.own_transaction(id).await.map(|own| Answer::Transaction(own.map(Box::new))),
         };
         result.unwrap_or_else(Answer::Refused)
     }

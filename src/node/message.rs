@@ -10,13 +10,14 @@ use dmdl_types::{
     custody::{DealingKey, SealedBytes},
     id::{Height, NodeId, RecordId, RecordVersion, TransactionId},
     sign::PublicKey,
+    snapshot::{Part, Question},
     title::Title,
     transaction::{EndorsedTransaction, Endorsement, SystemTransaction, Transaction},
 };
 use dmdl_vault::remark::Remark;
 
 /// Largest message.
-const MESSAGE_BYTES: usize = 256 * 1024;
+pub(crate) const MESSAGE_BYTES: usize = 256 * 1024;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -51,6 +52,10 @@ pub(crate) enum Ask {
     Remark(TransactionId),
     /// Keep this title beside the ledger.
     KeepTitle(Box<Title>),
+    /// Something of a snapshot of the channel.
+    Snapshot(Question),
+    /// This transaction, as it was ordered: the asking node has no blocks of that time.
+    Transaction(TransactionId),
 }
 
 /// An answer.
@@ -70,6 +75,10 @@ pub(crate) enum Answer {
     Remark(Option<Box<Remark>>),
     /// The title that is kept, since it counts more than the one that was told.
     Title(Box<Title>),
+    /// A piece of a snapshot.
+    Snapshot(Box<Part>),
+    /// The transaction, if its block is here.
+    Transaction(Option<Box<Transaction>>),
 }
 
 /// Why a node refuses.

@@ -47,8 +47,10 @@ impl Questions {
         Step::Work
     }
 
-    fn answer(&mut self, number: u64, message: Vec<u8>) {
+    /// Remembers an answer, unless it is as good when it is made again.
+    fn answer(&mut self, number: u64, message: Option<Vec<u8>>) {
         self.open.retain(|open| *open != number);
+        let Some(message) = message else { return };
         if self.answered.len() >= REMEMBERED_MAX {
             self.answered.pop_front();
         }
@@ -93,8 +95,11 @@ impl<E: Clock + CryptoRng + Spawner, S: Store> Node<E, S> {
                     let (node, questions, outgoing) = (Arc::clone(&self), Arc::clone(&questions), outgoing.clone());
                     runtime.child("answer").spawn(move |_| async move {
                         let answer: Answer = node.answer(from, ask).await;
+                        // Large, and read from what does not change.
+                        let is_piece = matches!(answer, Answer::Snapshot(_));
                         let message = Message::Answer(number, Box::new(answer)).encode();
-                        super::lock(&questions).entry(from).or_default().answer(number, message.clone());
+                        let kept = (!is_piece).then(|| message.clone());
+                        super::lock(&questions).entry(from).or_default().answer(number, kept);
                         let _ = outgoing.send((vec![from], message)).await;
                     });
                 }

@@ -5,8 +5,8 @@ use serde_json::Value;
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
-    process::{Child, Output, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
 };
 use tempfile::TempDir;
 
@@ -152,7 +152,16 @@ impl Network {
 
     /// Starts a node and gives what it says once it is up.
     pub(crate) fn start(&mut self, position: usize) -> Value {
-        let mut process = dmdl()
+        self.spawn(position, &mut dmdl())
+    }
+
+    /// The same, of a node that says in a file what it does.
+    pub(crate) fn start_logging(&mut self, position: usize, log: &Path) -> Value {
+        self.spawn(position, dmdl().env("DMDL_LOG", "off,dmdl=info").stderr(fs::File::create(log).unwrap()))
+    }
+
+    fn spawn(&mut self, position: usize, program: &mut Command) -> Value {
+        let mut process = program
             .args(["node", "--json", "--config", str(&self.config(position))])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

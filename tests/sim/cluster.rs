@@ -15,10 +15,11 @@ use commonware_p2p::{
 };
 use commonware_runtime::{Clock as _, Handle, Spawner as _, Supervisor as _, deterministic};
 use commonware_utils::NZUsize;
-use dmdl::node::{Backing, Beside, Node, Posts, Secrets, SharedNode};
+use dmdl::node::{Backing, Beside, Node, Posts, Secrets, SharedNode, join};
 use dmdl_audit_ledger::{
     channel::Standing,
     mdca::{self, CLOCK_BOUND_MS, Engine, EngineBlock, Seats, Timing, message_bytes_max},
+    snapshot::VerifiedSnapshot,
     store::MemoryStore,
 };
 use dmdl_types::{
@@ -140,13 +141,22 @@ impl Cluster {
             beside: Beside::in_memory(),
         };
         let (engine_key, wall) = (seat.key(), seat.clock.wall());
+        let has_nothing = ground.has_nothing();
+        let others: Vec<NodeId> = self.members().map(Seat::id).filter(|node| *node != seat.id()).collect();
         let (started, node) = oneshot::channel();
         let Ends { links, gossip, requests } = ends;
         // One task is the whole node, so that aborting it is a crash.
         let task = self.runtime.child(name).with_attribute("index", position).spawn(move |runtime| async move {
             let mut seats = Seats::new(&runtime, &engine_key, links, gossip, requests);
-            let mdca::Seat { links, members, gossip, requests } =
+            let mdca::Seat { links, members, gossip, mut requests } =
                 seats.seat(&runtime, genesis.channel_id()).await.unwrap();
+            let mut backing = backing;
+            if has_nothing {
+                members.begin_with(&others);
+                let (mut own, empty) = (runtime.child("join"), || Ok(MemoryStore::new()));
+                let joined = join(&mut own, &genesis.founding(), &others, &mut requests, empty).await.unwrap();
+                backing.store = joined.map_or(backing.store, VerifiedSnapshot::into_store);
+            }
             let posts = Posts { gossip, requests };
             let mouth = posts.gossip.outgoing.clone();
             let node = Node::assemble(runtime.child("dmdl"), wall, &genesis.founding(), keys, backing, posts).unwrap();
@@ -168,6 +178,9 @@ impl Cluster {
         });
         seat.tasks.borrow_mut().push(task);
         let (node, mouth) = node.await.unwrap();
+        if has_nothing {
+            seat.ground.borrow_mut().store = node.channel().store().clone();
+        }
         seat.mouth.replace(Some(mouth));
         node
     }
@@ -199,6 +212,12 @@ impl Cluster {
             // Closed only when the node goes down.
             let _ = mouth.send((others, message)).await;
         }
+    }
+
+    /// How many nodes have begun with a snapshot.
+    pub(crate) fn joined(&self) -> usize {
+        let nodes = self.seats.iter().filter_map(|seat| seat.up.get());
+        nodes.filter(|node| node.channel().joined_at().is_some()).count()
     }
 
     /// The epoch that the foremost node is in.

@@ -10,7 +10,7 @@ use commonware_cryptography::ed25519;
 use commonware_runtime::{Handle, Supervisor as _};
 use dmdl_audit_ledger::{
     channel::{Latest, Standing},
-    store::MemoryStore,
+    store::{MemoryStore, Reader as _, Space},
 };
 use dmdl_types::{
     checkpoint::CosigningKey,
@@ -60,6 +60,11 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn empty(partitions: String, standing: Standing) -> Self {
         Self { partitions, standing, store: MemoryStore::new(), secrets: Arc::default() }
+    }
+
+    /// Whether it is the disk of somebody who lost everything, or comes later.
+    pub(crate) fn has_nothing(&self) -> bool {
+        self.standing == Standing::Rejoins && self.store.scan(Space::State, &[], None, 1).unwrap().is_empty()
     }
 }
 

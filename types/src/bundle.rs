@@ -13,6 +13,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use verify::verify_anchor;
 pub use verify::{BundleError, Report, verify};
 
 use crate::{

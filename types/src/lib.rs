@@ -32,6 +32,7 @@ pub mod planted;
 pub mod receipt;
 pub mod secret;
 pub mod sign;
+pub mod snapshot;
 pub mod text;
 pub mod title;
 pub mod transaction;

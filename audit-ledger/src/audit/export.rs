@@ -6,12 +6,12 @@ use crate::{
     execute::Anchor,
     log::{self, LogError},
     mdca::Chain,
+    steps,
     store::{Store, StoreError},
 };
 use dmdl_types::{
     bundle::{Bundle, Content},
     checkpoint::CosignedCheckpoint,
-    codec,
     id::{Epoch, Height},
     index_proof::HeadKey,
     limits,
@@ -23,6 +23,8 @@ use dmdl_types::{
 const PAGE: usize = 1024;
 /// How far ahead the next certificate is looked for; consensus leaves no longer gap.
 const LINKS_MAX: u64 = 1024;
+/// The first epoch that a step leads to: what founded the channel decides those before.
+const FIRST_STEP: Epoch = Epoch::new(2);
 
 /// Why there is no bundle or receipt.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +73,12 @@ pub async fn export<E: Send + Sync, S: Store>(
     filter: Option<HeadKey>,
 ) -> Result<Bundle, ExportError> {
     let (anchor, content) = content(channel, filter)?;
+    if channel.joined_at().is_some_and(|joined| anchor.height <= joined) {
+        // This node joined behind it; the next one is on its way.
+        return Err(ExportError::NothingFinal);
+    }
     let final_header = final_header(chain, anchor.height).await?;
-    let epochs = epochs(channel, chain, final_header.header.epoch).await?;
+    let epochs = steps_to(channel, final_header.header.epoch)?;
     Ok(Bundle { domain: channel.domain(), epochs, anchor: final_header, content })
 }
 
@@ -118,7 +124,7 @@ fn all_leaves<E, S: Store>(channel: &Channel<E, S>, size: u64) -> Result<Vec<Vec
 }
 
 /// A header with the nearest certificate that makes it final.
-async fn final_header(chain: &Chain, height: Height) -> Result<FinalHeader, ExportError> {
+pub(crate) async fn final_header(chain: &Chain, height: Height) -> Result<FinalHeader, ExportError> {
     let header = chain.block(height).await.ok_or(ExportError::Missing(height))?.header().clone();
     let mut links = Vec::new();
     let mut at = height;
@@ -135,53 +141,27 @@ async fn final_header(chain: &Chain, height: Height) -> Result<FinalHeader, Expo
     }
 }
 
-/// The steps that certify the configurations up to an epoch; genesis itself decides the first two.
-async fn epochs<E: Send + Sync, S: Store>(
-    channel: &Channel<E, S>,
-    chain: &Chain,
-    last: Epoch,
-) -> Result<Vec<EpochStep>, ExportError> {
-    let mut steps = Vec::new();
-    for epoch in 2..=last.get() {
-        steps.push(step(channel, chain, Epoch::new(epoch)).await?);
-    }
-    Ok(steps)
+/// The steps that certify the configurations up to an epoch; what founded the channel decides the first two.
+fn steps_to<E, S: Store>(channel: &Channel<E, S>, last: Epoch) -> Result<Vec<EpochStep>, ExportError> {
+    let step = |epoch| steps::read(channel.store(), epoch)?.ok_or_else(|| missing(channel, epoch));
+    (FIRST_STEP.get()..=last.get()).map(Epoch::new).map(step).collect()
 }
 
-/// The first steps that lead on from an epoch's configuration, up to that of the next block: as many as are shown at
-/// once, and none after the last.
+/// The first steps that lead on from an epoch's configuration: as many as are shown at once, and none after the last.
 ///
 /// # Errors
-/// [`ExportError`] when the chain or the state cannot be read.
-pub async fn steps_after<E: Send + Sync, S: Store>(
-    channel: &Channel<E, S>,
-    chain: &Chain,
-    epoch: Epoch,
-) -> Result<Vec<EpochStep>, ExportError> {
-    let newest = channel.config()?.epoch;
-    let (mut steps, mut bytes, mut at) = (Vec::new(), 0, epoch);
-    while at < newest && steps.len() < limits::EPOCH_STEPS {
-        at = at.next();
-        let step = step(channel, chain, at).await?;
-        bytes += codec::encode(&step).len();
-        if bytes > limits::EPOCH_STEPS_BYTES && !steps.is_empty() {
-            break;
-        }
-        steps.push(step);
+/// [`ExportError`] when they cannot be read.
+pub fn steps_after<E, S: Store>(channel: &Channel<E, S>, epoch: Epoch) -> Result<Vec<EpochStep>, ExportError> {
+    let first = epoch.next().max(FIRST_STEP);
+    let steps = steps::read_from(channel.store(), first, limits::EPOCH_STEPS_BYTES)?;
+    if steps.is_empty() && first <= channel.current_epoch() {
+        // None would say that this is all.
+        return Err(missing(channel, first));
     }
     Ok(steps)
 }
 
-/// The step to an epoch's configuration.
-async fn step<E: Send + Sync, S: Store>(
-    channel: &Channel<E, S>,
-    chain: &Chain,
-    epoch: Epoch,
-) -> Result<EpochStep, ExportError> {
-    let blocks = channel.founding().channel.epoch_blocks;
-    // The last block of the epoch before: it has a certificate of its own.
-    let announced = final_header(chain, Height::new((epoch.get() * blocks).saturating_sub(1))).await?;
-    let config = channel.epoch_config(epoch)?;
-    let missing = || StoreError::Corrupt("the configuration of an epoch is missing".into());
-    Ok(EpochStep { announced, config: config.ok_or_else(missing)? })
+/// What an epoch is reached by is not here.
+fn missing<E, S: Store>(channel: &Channel<E, S>, epoch: Epoch) -> ExportError {
+    ExportError::Missing(Height::new((epoch.get() * channel.founding().channel.epoch_blocks).saturating_sub(1)))
 }

@@ -5,6 +5,7 @@
 
 mod export;
 
+pub(crate) use export::final_header;
 pub use export::{ExportError, export, receipt, steps_after};
 
 #[cfg(test)]

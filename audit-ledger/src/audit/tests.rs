@@ -1,6 +1,6 @@
 //! Bundles and receipts, made from an executed chain and verified as a stranger would.
 
-use super::{export, receipt};
+use super::{ExportError, export, receipt, steps_after};
 use crate::{commitment::index, log, testing::*};
 use dmdl_policies::templates::Template;
 use dmdl_types::{
@@ -432,4 +432,13 @@ fn a_receipt_proves_one_event_under_a_checkpoint_that_covers_it() {
     let position = log::position(&ledger.store, later.transaction, 0).unwrap().unwrap();
     assert!(matches!(receipt(&ledger.store, position, cosigned), Err(export::ExportError::Log(_))));
     assert_eq!(position, anchor.size);
+}
+
+#[test]
+fn a_step_that_is_not_kept_is_missing_and_not_the_end() {
+    let Audited { ledger, .. } = audited_of(short_epochs());
+    let channel = channel_over(ledger.store.clone(), short_epochs().founding());
+    let missing = steps_after(&channel, Epoch::new(1)).unwrap_err();
+    assert!(matches!(missing, ExportError::Missing(height) if height.get() == 5), "{missing}");
+    assert!(steps_after(&channel, channel.current_epoch()).unwrap().is_empty());
 }

@@ -2,10 +2,11 @@
 
 use super::{Channel, Notice, rejoin};
 use crate::{
+    execute::Executed,
     finalized::Finalized,
-    mdca::{EngineBlock, Halt, Ledger, Turn, Vote},
-    order,
-    store::Store,
+    mdca::{EngineBlock, Floor, Halt, Ledger, Turn, Vote},
+    order, steps,
+    store::{Batch, Store, StoreError},
 };
 use commonware_runtime::Clock;
 use dmdl_types::{
@@ -14,6 +15,7 @@ use dmdl_types::{
     evidence::Evidence,
     genesis::EpochConfig,
     id::{Epoch, Height, NodeId, UnixMillis, View},
+    lineage::FinalHeader,
 };
 use std::{pin::pin, sync::Arc};
 
@@ -73,13 +75,17 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
         true
     }
 
-    async fn finalized(&mut self, block: EngineBlock, _certificate: Option<Vec<u8>>) -> Result<(), Halt> {
+    async fn finalized(&mut self, block: EngineBlock, certificate: Option<Vec<u8>>) -> Result<(), Halt> {
         let epoch = block.header().epoch;
+        let is_inner = certificate.is_some() && !self.ends_epoch(block.header().height);
+        // Before the epoch is over: a step that a crash took would be missing for good.
+        self.keep_step(block.header(), certificate).map_err(|error| Halt { reason: error.to_string() })?;
         let executed = {
             let mut executor = self.executor();
             let done = executor.execute(&Finalized::delivered(block.block().clone()));
             done.map_err(|error| Halt { reason: error.to_string() })?
         };
+        self.keep_snapshot(&executed, is_inner);
         let config = self.config_after(executed.tip.height).map_err(|error| Halt { reason: error.to_string() })?;
         {
             let mut waiting = self.waiting();
@@ -104,6 +110,10 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
 
     async fn executed(&self) -> Height {
         self.tip().height
+    }
+
+    async fn floor(&self) -> Option<Floor> {
+        self.shared.floor.clone()
     }
 
     async fn epoch(&self, epoch: Epoch) -> Option<EpochConfig> {
@@ -160,6 +170,27 @@ impl<E: Clock, S: Store> Channel<E, S> {
                 () = arrived => {}
                 () = &mut heartbeat => return,
             }
+        }
+    }
+
+    fn ends_epoch(&self, height: Height) -> bool {
+        height.next().get().is_multiple_of(self.shared.founding.channel.epoch_blocks)
+    }
+
+    /// Keeps the last header of an epoch, by which others come to believe the next one's configuration.
+    fn keep_step(&self, header: &Header, certificate: Option<Vec<u8>>) -> Result<(), StoreError> {
+        // No later block can make it final: the next epoch has another committee.
+        let Some(certificate) = certificate.filter(|_| self.ends_epoch(header.height)) else { return Ok(()) };
+        let mut batch = Batch::new();
+        let announced = FinalHeader { header: header.clone(), links: Vec::new(), certificate };
+        steps::keep(&mut batch, header.epoch.next(), &announced);
+        self.store().commit(batch)
+    }
+
+    /// Keeps a snapshot when one is due. The node does without if that fails: others have theirs.
+    fn keep_snapshot(&self, executed: &Executed, is_inner: bool) {
+        if let Err(error) = self.shelf().executed(self.store(), executed, is_inner) {
+            tracing::warn!(%error, height = executed.tip.height.get(), "no snapshot was kept");
         }
     }
 

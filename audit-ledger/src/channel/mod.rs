@@ -24,7 +24,9 @@ use crate::{
     clock::WallClock,
     contract::{Judge, Policies},
     execute::{Anchor, ExecuteError, Executed, Executor, Tip},
+    mdca::Floor,
     order::{Checked, CosignPool, Cosigned, Pool, VotesSeen},
+    snapshot::{self, Shelf},
     store::{HistoryView, Store, StoreError},
 };
 use dmdl_types::{
@@ -128,6 +130,8 @@ struct Shared<E, S: Store> {
     tip: Latest<Tip>,
     me: NodeId,
     rejoin: Mutex<Option<Rejoin>>,
+    floor: Option<Floor>,
+    shelf: Mutex<Shelf>,
     notices: mpsc::Sender<Notice>,
 }
 
@@ -167,6 +171,8 @@ impl<E, S: Store> Channel<E, S> {
     ) -> Result<(Self, mpsc::Receiver<Notice>), ExecuteError> {
         let executor = Executor::open(store.clone(), founding.clone(), judge)?;
         let newest = executor.newest_checkpoint()?;
+        let floor = snapshot::floor(&store)?;
+        let shelf = Shelf::open(&store)?;
         let follows = standing == Standing::Rejoins && !rejoin::has_rejoined(&store)?;
         let (notices, inbox) = mpsc::channel(NOTICES);
         let tip = Latest::new(*executor.tip());
@@ -187,6 +193,8 @@ impl<E, S: Store> Channel<E, S> {
             tip,
             me,
             rejoin: Mutex::new(follows.then(Rejoin::default)),
+            floor,
+            shelf: Mutex::new(shelf),
             notices,
         };
         let channel = Self { shared: Arc::new(shared) };
@@ -231,6 +239,18 @@ impl<E, S: Store> Channel<E, S> {
     /// Waits for the next executed block after this call, polled or not.
     pub fn executed_next(&self) -> Notified<'_> {
         self.shared.tip.changed()
+    }
+
+    /// The height that the channel was joined at, if it was joined by a snapshot: blocks up to there were not
+    /// executed here, and all but the last of them are not here.
+    #[must_use]
+    pub fn joined_at(&self) -> Option<Height> {
+        self.shared.floor.as_ref().map(|floor| floor.height)
+    }
+
+    /// The height of the newest snapshot that others can be shown, and that of the header that certifies it.
+    pub(crate) fn newest_snapshot(&self) -> Option<(Height, Height)> {
+        self.shelf().newest()
     }
 
     /// The configuration of an epoch, once it is decided.
@@ -404,6 +424,10 @@ impl<E, S: Store> Channel<E, S> {
     /// What this node hears while it rejoins; none once it may vote in every epoch.
     fn rejoin(&self) -> MutexGuard<'_, Option<Rejoin>> {
         self.shared.rejoin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shared.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn executor(&self) -> MutexGuard<'_, Executor<S>> {

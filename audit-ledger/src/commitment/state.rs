@@ -66,8 +66,13 @@ impl StateHash {
             let old = block.base().get(Space::State, key)?;
             hash.replace(key, old.as_deref(), new);
         }
-        block.put(Space::Meta, ACCUMULATOR_KEY, hash.0.encode().to_vec());
+        hash.store(block);
         Ok(hash)
+    }
+
+    /// Stores the accumulator as that of the state that `block` leads to.
+    pub(crate) fn store<R: Reader>(&self, block: &mut Overlay<R>) {
+        block.put(Space::Meta, ACCUMULATOR_KEY, self.0.encode().to_vec());
     }
 
     /// Computes the hash again from every entry of the store's state, some at a time.

@@ -6,7 +6,7 @@
 use super::{Call, Context, Stop};
 use crate::{
     endorse,
-    execute::{agreed_checkpoint, primary},
+    execute::primary,
     order::{self, Checked},
     store::{Reader, StoreError},
     world::{FaultSeen, FaultsRow, ReportsRow, World},
@@ -147,7 +147,7 @@ fn cosigned<R: Reader>(call: &Call<'_, R>, checkpoint: &Checkpoint, cosignature:
     let config = config_of(call, cosigning_epoch(checkpoint.height, call.ctx.config.channel.epoch_blocks))?;
     let culprit = cosignature.node;
     let committer = config.cosigners().into_iter().find(|committer| committer.node == culprit).ok_or(REFUTED)?;
-    let agreed = agreed_checkpoint(call.world.overlay(), checkpoint.height)?.ok_or(REFUTED)?;
+    let agreed: Checkpoint = call.world.get(&checkpoint.height)?.ok_or(REFUTED)?;
     if checkpoint.domain() != call.ctx.domain
         || *checkpoint == agreed
         || cosignature.verify(checkpoint, &committer).is_err()

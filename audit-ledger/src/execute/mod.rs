@@ -13,7 +13,7 @@ mod tip;
 mod transactions;
 
 pub(crate) use conduct::primary;
-pub(crate) use tip::recall_checkpoint as agreed_checkpoint;
+pub(crate) use tip::begin_at;
 pub use tip::{Anchor, Tip};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     contract::{Judge, Policies},
     finalized::Finalized,
     log,
-    store::{History, HistoryView, Space, Store, StoreError},
+    store::{History, HistoryView, Reader, Space, Store, StoreError},
     world::{self, PersonRow, PersonStatus, World},
 };
 use dmdl_types::{
@@ -221,23 +221,28 @@ impl<S: Store> Executor<S> {
         }
         let config = self.config_of(header.epoch)?;
         let mut world = World::new(self.store.clone());
+        self.take_over_checkpoint(&mut world)?;
         let done = transactions::run(&mut world, self, &config, block)?;
         let anchored = self.tip.anchor.map_or(0, |anchor| anchor.checkpoint.size);
         conduct::count(&mut world, &config, block, &done.events, anchored)?;
         epochs::close(&mut world, &config, header)?;
+        let anchor = match &header.checkpoint {
+            Some(carried) => self.anchor(&mut world, header.height, carried)?,
+            None => self.tip.anchor,
+        };
 
         let mut frontier = self.frontier.clone();
         let overlay = world.overlay_mut();
         let appended = log::append(overlay, &mut frontier, &done.events)?;
         let state = StateHash::update(overlay)?.root();
-        let mut tip = Tip {
+        let tip = Tip {
             domain: self.domain,
             height: header.height,
             block: block.digest(),
             time: header.time,
             epoch: header.epoch,
             size: frontier.size(),
-            anchor: self.tip.anchor,
+            anchor,
         };
         let checkpoint = Checkpoint {
             network: self.domain.network,
@@ -252,9 +257,6 @@ impl<S: Store> Executor<S> {
         let checkpoint = (!done.events.is_empty()).then_some(checkpoint);
         if let Some(checkpoint) = &checkpoint {
             tip::remember_checkpoint(overlay, checkpoint);
-        }
-        if let Some(carried) = &header.checkpoint {
-            tip.anchor = self.anchor(header.height, carried)?;
         }
         tip.store(overlay);
         self.history.record(tip.height, Space::Index, overlay)?;
@@ -272,15 +274,35 @@ impl<S: Store> Executor<S> {
         self.epoch_config(epoch)?.ok_or(ExecuteError::NoConfiguration(epoch))
     }
 
-    /// The newest anchor, after a header carried this checkpoint.
-    fn anchor(&self, height: Height, carried: &CosignedCheckpoint) -> Result<Option<Anchor>, ExecuteError> {
-        let checkpoint = *carried.checkpoint();
-        match tip::recall_checkpoint(&self.store, checkpoint.height)? {
-            Some(own) if own == checkpoint => {}
-            _ => return Err(ExecuteError::Diverged(checkpoint.height)),
+    /// Makes the tip's checkpoint a part of state. It says what the state hashes to, so it can be no part of the
+    /// state that it says it of; but evidence and headers are judged by it, and what execution reads must be what a
+    /// snapshot holds.
+    fn take_over_checkpoint<R: Reader>(&self, world: &mut World<R>) -> Result<(), StoreError> {
+        let newest = self.newest_checkpoint()?;
+        if let Some(checkpoint) = newest.filter(|checkpoint| checkpoint.height == self.tip.height) {
+            world.put(&checkpoint.height, &checkpoint);
         }
-        let newer = self.tip.anchor.is_none_or(|known| known.checkpoint.size < checkpoint.size);
-        Ok(if newer { Some(Anchor { height, checkpoint }) } else { self.tip.anchor })
+        Ok(())
+    }
+
+    /// The newest anchor, after a header carried this checkpoint.
+    fn anchor<R: Reader>(
+        &self,
+        world: &mut World<R>,
+        height: Height,
+        carried: &CosignedCheckpoint,
+    ) -> Result<Option<Anchor>, ExecuteError> {
+        let checkpoint = *carried.checkpoint();
+        if world.get::<Checkpoint>(&checkpoint.height)? != Some(checkpoint) {
+            return Err(ExecuteError::Diverged(checkpoint.height));
+        }
+        if self.tip.anchor.is_some_and(|known| known.checkpoint.size >= checkpoint.size) {
+            return Ok(self.tip.anchor);
+        }
+        let anchor = Anchor { height, checkpoint };
+        // The next block's conduct is counted from here on.
+        world.put(&(), &anchor);
+        Ok(Some(anchor))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tip, and the checkpoints that this node has come to by itself.
+//! The tip, and the newest checkpoint that this node has come to.
 
 use crate::store::{Batch, Overlay, Reader, Space, Store, StoreError};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -13,10 +13,8 @@ const TIP_KEY: &[u8] = b"tip";
 const TIP_BYTES: usize = 1024;
 /// There once a contradiction was seen; nothing takes it away but a new folder.
 const ALARM_KEY: &[u8] = b"alarm";
-/// The height of the newest checkpoint.
+/// The checkpoint of the last block that had events; those before it are in world state.
 const NEWEST_CHECKPOINT_KEY: &[u8] = b"newest-checkpoint";
-/// Checkpoints by height, most significant byte first.
-const CHECKPOINT_PREFIX: &[u8] = b"checkpoint/";
 
 /// The last executed block, and how far the audit log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -57,22 +55,20 @@ impl Tip {
     }
 }
 
+/// Begins a ledger whose state was not executed here: at this tip, which the checkpoint is of.
+pub(crate) fn begin_at<R: Reader>(block: &mut Overlay<R>, tip: &Tip, checkpoint: &Checkpoint) {
+    tip.store(block);
+    remember_checkpoint(block, checkpoint);
+}
+
 pub(super) fn remember_checkpoint<R: Reader>(block: &mut Overlay<R>, checkpoint: &Checkpoint) {
-    block.put(Space::Meta, checkpoint_key(checkpoint.height), codec::encode(checkpoint));
-    block.put(Space::Meta, NEWEST_CHECKPOINT_KEY, codec::encode(&checkpoint.height));
+    block.put(Space::Meta, NEWEST_CHECKPOINT_KEY, codec::encode(checkpoint));
 }
 
 /// The checkpoint of the last block that had events.
 pub(super) fn newest_checkpoint(reader: &impl Reader) -> Result<Option<Checkpoint>, StoreError> {
     let damaged = |e| StoreError::Corrupt(format!("the newest checkpoint: {e}"));
-    let Some(bytes) = reader.get(Space::Meta, NEWEST_CHECKPOINT_KEY)? else { return Ok(None) };
-    recall_checkpoint(reader, codec::decode(&bytes, TIP_BYTES).map_err(damaged)?)
-}
-
-/// What this node came to at a height where there were events.
-pub(crate) fn recall_checkpoint(reader: &impl Reader, height: Height) -> Result<Option<Checkpoint>, StoreError> {
-    let damaged = |e| StoreError::Corrupt(format!("a checkpoint: {e}"));
-    let bytes = reader.get(Space::Meta, &checkpoint_key(height))?;
+    let bytes = reader.get(Space::Meta, NEWEST_CHECKPOINT_KEY)?;
     bytes.map(|bytes| codec::decode(&bytes, TIP_BYTES).map_err(damaged)).transpose()
 }
 
@@ -84,8 +80,4 @@ pub(super) fn raise_alarm(store: &impl Store) -> Result<(), StoreError> {
 
 pub(super) fn alarm_raised(reader: &impl Reader) -> Result<bool, StoreError> {
     Ok(reader.get(Space::Meta, ALARM_KEY)?.is_some())
-}
-
-fn checkpoint_key(height: Height) -> Vec<u8> {
-    [CHECKPOINT_PREFIX, &height.get().to_be_bytes()].concat()
 }

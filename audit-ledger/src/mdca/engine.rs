@@ -13,7 +13,7 @@ use super::{
     block::EngineBlock,
     delivery::Deliveries,
     keys::{engine_digest, engine_signer, ledger_digest},
-    ledger::{Halt, Ledger},
+    ledger::{Floor, Halt, Ledger},
     links::Links,
     members::Members,
     network::WIRE_BYTES_MAX,
@@ -22,7 +22,7 @@ use super::{
     timing::{Timing, TimingError},
 };
 use commonware_broadcast::buffered;
-use commonware_codec::Encode as _;
+use commonware_codec::{Copying, Decode as _, Encode as _};
 use commonware_consensus::{
     marshal::{
         self, Identifier, Start,
@@ -30,10 +30,12 @@ use commonware_consensus::{
         resolver::p2p as backfill,
         standard::{Deferred, Standard},
     },
-    simplex::{self, scheme::ed25519::Scheme},
+    simplex::{self, scheme::ed25519::Scheme, types::Finalization},
     types::{FixedEpocher, Height as EngineHeight, ViewDelta},
 };
-use commonware_cryptography::{Digested, Digestible as _, Signer as _, ed25519::PublicKey, sha256::Digest};
+use commonware_cryptography::{
+    Digested, Digestible as _, Signer as _, certificate::Verifier as _, ed25519::PublicKey, sha256::Digest,
+};
 use commonware_p2p::{Blocker, Receiver, Sender, max_message_size, utils::mux::prefixed};
 use commonware_parallel::Sequential;
 use commonware_runtime::{Clock, Handle, Metrics, Spawner, Storage};
@@ -152,14 +154,11 @@ impl Engine {
         let blocks = archive::blocks(runtime.child("final_blocks"), &names, &cache).await?;
 
         let executed = replay(&mut ledger, &certificates, &blocks).await?;
+        let joined = ledger.floor().await;
         let epoch = Epoch::new(executed.next().get() / epoch_length.get());
         let floor = match (epoch.get() * epoch_length.get()).checked_sub(1) {
             None => genesis.digest(),
-            Some(last) => blocks
-                .get(ArchiveId::Index(last))
-                .await?
-                .ok_or_else(|| halt("the archive lacks the last block of an epoch that is executed"))?
-                .digest(),
+            Some(last) => last_block(&blocks, last, joined.as_ref()).await?,
         };
 
         let signer = engine_signer(key);
@@ -177,7 +176,13 @@ impl Engine {
         members.track(&first, ledger.epoch(epoch.next()).await.as_ref());
 
         let epocher = FixedEpocher::new(epoch_length);
-        let genesis_digest = genesis.digest();
+        let start = match &joined {
+            Some(floor) => Start::Floor(finalization(floor)?),
+            None => {
+                let digest = genesis.digest();
+                Start::Genesis(Digested::precomputed(genesis, digest))
+            }
+        };
         let (marshal, mailbox, _) = Actor::init(
             runtime.child("marshal"),
             certificates,
@@ -185,7 +190,7 @@ impl Engine {
             marshal::Config {
                 provider: schemes.clone(),
                 epocher: epocher.clone(),
-                start: Start::Genesis(Digested::precomputed(genesis, genesis_digest)),
+                start,
                 partition_prefix: names.marshal(),
                 mailbox_size: MAILBOX,
                 view_retention: VIEWS_KEPT,
@@ -339,6 +344,28 @@ async fn replay<E: Runtime>(
         executed = executed.next();
     }
     Ok(executed)
+}
+
+/// The last block of the epoch before the one that begins or goes on, at height `last`.
+async fn last_block<E: Runtime>(
+    blocks: &archive::Blocks<E>,
+    last: u64,
+    joined: Option<&Floor>,
+) -> Result<Digest, StartError> {
+    if let Some(block) = blocks.get(ArchiveId::Index(last)).await? {
+        return Ok(block.digest());
+    }
+    // Below the floor there are no blocks, and only the epoch of the floor begins there.
+    let below = joined.filter(|floor| last < floor.height.get());
+    let missing = || halt("the archive lacks the last block of an epoch that is executed");
+    Ok(engine_digest(below.ok_or_else(missing)?.epoch_parent))
+}
+
+/// The floor's certificate as the engine reads it.
+fn finalization(floor: &Floor) -> Result<Finalization<Scheme, Digest>, Halt> {
+    let limits = Scheme::certificate_codec_config_unbounded();
+    let read = Finalization::decode_cfg(Copying(&floor.certificate), &limits);
+    read.map_err(|_| halt("the certificate that this chain begins with is none"))
 }
 
 pub(super) fn halt(reason: &str) -> Halt {

@@ -8,6 +8,7 @@ use super::{
     block::{Context, EngineBlock},
     keys::ledger_key,
 };
+use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     certificate::Fault,
     genesis::EpochConfig,
@@ -65,6 +66,17 @@ pub struct Vote {
     pub notarize: Option<Vec<u8>>,
 }
 
+/// Where a chain begins on a node that joined it behind its beginning: the blocks below are not there.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Floor {
+    /// The last height that the node did not execute; not the last of its epoch.
+    pub height: Height,
+    /// The verified finality certificate of that height, in the engine's encoding.
+    pub certificate: Vec<u8>,
+    /// The last block of the epoch before.
+    pub epoch_parent: BlockDigest,
+}
+
 /// The ledger cannot go on: its state could not be made durable, or contradicts the chain.
 ///
 /// The engine stops without acknowledging, and so stops voting; the process should end.
@@ -113,6 +125,13 @@ pub trait Ledger: Clone + Send + Sync + 'static {
 
     /// The last height whose execution is durable; 0 when there is only genesis.
     fn executed(&self) -> impl Future<Output = Height> + Send;
+
+    /// Where the chain begins on this node; none at genesis.
+    ///
+    /// The same at every start.
+    fn floor(&self) -> impl Future<Output = Option<Floor>> + Send {
+        async { None }
+    }
 
     /// The configuration of an epoch.
     ///

@@ -30,7 +30,7 @@ pub struct Members {
 struct Inner {
     current: u64,
     epochs: BTreeMap<u64, TrackedPeers<PublicKey>>,
-    /// Everyone in any of the kept epochs, except this node.
+    /// Everyone in any of the kept epochs, except this node; before there is one, who is asked to begin with.
     others: Set<PublicKey>,
     subscribers: Vec<mpsc::UnboundedSender<PeerSetUpdate<PublicKey>>>,
 }
@@ -44,6 +44,14 @@ impl fmt::Debug for Members {
 impl Members {
     pub(super) fn new(me: PublicKey) -> Self {
         Self { me, inner: Arc::default() }
+    }
+
+    /// Lets these be asked before the engine starts, which tracks the ledger's members by itself and forgets them.
+    ///
+    /// For who has no ledger that says who the members are.
+    pub fn begin_with(&self, nodes: &[NodeId]) {
+        let keys = nodes.iter().filter_map(|node| engine_key(&node.key()));
+        self.inner.lock().others = Set::from_iter_dedup(keys.filter(|key| *key != self.me));
     }
 
     /// Enters an epoch: adds its members and those of the one after it, and forgets those of long before.
@@ -222,6 +230,18 @@ mod tests {
         assert!(sent_to(&members, Recipients::One(key(9))).is_empty());
         assert!(members.contains(&key(1)));
         assert!(!members.contains(&key(9)));
+    }
+
+    #[test]
+    fn who_was_asked_before_the_engine_started_is_forgotten_with_it() {
+        let members = Members::new(key(0));
+        let node = |seed| NodeId::of_key(super::super::keys::ledger_key(&key(seed)));
+        members.begin_with(&[node(0), node(1)]);
+        assert_eq!(sent_to(&members, Recipients::All), [key(1)]);
+        assert!(members.contains(&key(1)));
+        members.track(&config(5, 0, 2), None);
+        assert!(!members.contains(&key(1)));
+        assert_eq!(sent_to(&members, Recipients::All), [key(2)]);
     }
 
     #[test]

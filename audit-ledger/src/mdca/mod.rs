@@ -27,7 +27,7 @@ mod wire;
 
 pub use block::{BlockError, EngineBlock};
 pub use engine::{Chain, Config, Engine, Runtime, StartError, message_bytes_max};
-pub use ledger::{Halt, Ledger, Turn, Vote};
+pub use ledger::{Floor, Halt, Ledger, Turn, Vote};
 pub use links::{Ends, Links, Seat, SeatError, SeatLinks, Seats};
 pub use members::{EPOCHS_BEHIND, Members};
 pub use network::{Network, NetworkConfig, NetworkSender, Peer, PeerError, Peers, WIRE_BYTES_MAX};

@@ -21,6 +21,7 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Inner {
     data: MemorySnapshot,
+    kept: BTreeMap<u64, MemorySnapshot>,
     fault: Option<Fault>,
 }
 
@@ -51,7 +52,7 @@ impl MemoryStore {
             key: FORMAT_KEY.to_vec(),
             value: Some(FORMAT_VERSION.to_le_bytes().to_vec()),
         });
-        Self { inner: Arc::new(RwLock::new(Inner { data, fault: None })) }
+        Self { inner: Arc::new(RwLock::new(Inner { data, kept: BTreeMap::new(), fault: None })) }
     }
 
     /// Opens the store again, as a node does that restarts: an injected fault is gone, what was
@@ -89,6 +90,7 @@ impl Reader for MemoryStore {
 
 impl Store for MemoryStore {
     type Snapshot<'a> = MemorySnapshot;
+    type Kept = MemorySnapshot;
 
     fn snapshot(&self) -> MemorySnapshot {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).data.clone()
@@ -104,6 +106,23 @@ impl Store for MemoryStore {
         for change in batch.0 {
             inner.data.apply(change);
         }
+        Ok(())
+    }
+
+    fn keep(&self, number: u64) -> Result<(), StoreError> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let now = inner.data.clone();
+        inner.kept.insert(number, now);
+        Ok(())
+    }
+
+    fn kept(&self, number: u64) -> Result<Option<MemorySnapshot>, StoreError> {
+        Ok(self.inner.read().unwrap_or_else(PoisonError::into_inner).kept.get(&number).cloned())
+    }
+
+    fn keep_only(&self, numbers: &[u64]) -> Result<(), StoreError> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.kept.retain(|number, _| numbers.contains(number));
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ mod overlay;
 mod rocks;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::StoreError;
 pub use history::{History, HistoryView};
@@ -28,7 +28,7 @@ pub use overlay::{Changes, Overlay};
 pub use rocks::{MemoryBudget, RocksStore};
 
 /// Version of the layout that this build reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Where in [`Space::Meta`] the format version stands; no other code writes this key.
 const FORMAT_KEY: &[u8] = b"format";
@@ -107,6 +107,9 @@ pub trait Store: Reader + Clone + Send + Sync + 'static {
     where
         Self: 'a;
 
+    /// A view that outlives this process.
+    type Kept: Reader + Send + 'static;
+
     /// The store as it is now.
     fn snapshot(&self) -> Self::Snapshot<'_>;
 
@@ -116,6 +119,24 @@ pub trait Store: Reader + Clone + Send + Sync + 'static {
     /// After any error the batch is durable or absent, nobody knows which, and this store takes no
     /// further commit until it is opened again: see [`StoreError::is_fatal`].
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Keeps the store as it is now under a number that is not in use, and returns when that is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing is kept, and the store itself goes on.
+    fn keep(&self, number: u64) -> Result<(), StoreError>;
+
+    /// What is kept under a number.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be opened.
+    fn kept(&self, number: u64) -> Result<Option<Self::Kept>, StoreError>;
+
+    /// Lets go of all that is kept under other numbers than these.
+    ///
+    /// # Errors
+    /// [`StoreError`] when some of it cannot be removed.
+    fn keep_only(&self, numbers: &[u64]) -> Result<(), StoreError>;
 }
 
 /// One change: a value to put, or `None` to delete.

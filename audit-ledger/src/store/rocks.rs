@@ -10,16 +10,20 @@
 //! # Source
 //! docs/adr/0007-rocksdb-build.md
 
+mod kept;
+
+use kept::RocksKept;
+
 use super::{Batch, Entry, Reader, Space, Store, StoreError, prefix_end, settle_format};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
     ErrorKind, IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager, WriteOptions,
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -70,6 +74,9 @@ pub struct RocksStore {
 struct Inner {
     db: DB,
     path: PathBuf,
+    budget: MemoryBudget,
+    /// What is kept and was asked for.
+    kept: Mutex<BTreeMap<u64, RocksKept>>,
     // The first failure of a commit. Later ones answer the same: RocksDB would resume by itself
     // after some errors, but what a failed sync left on disk is not known.
     failed: OnceLock<StoreError>,
@@ -86,18 +93,44 @@ impl RocksStore {
         let options = database_options(budget);
         // A newer version may have more spaces; all must be opened to read which version it is.
         let mut names: BTreeSet<String> = Space::ALL.iter().map(|space| space.name().to_owned()).collect();
-        if folder.join("CURRENT").exists() {
+        if Self::is_in(folder) {
             names.extend(DB::list_cf(&options, folder).map_err(|e| on_open(&e))?);
         }
         let foreign = names.len() > Space::ALL.len() + usize::from(names.contains(DEFAULT_FAMILY));
         let families = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, family_options(budget)));
         let db = DB::open_cf_descriptors(&options, folder, families).map_err(|e| on_open(&e))?;
-        let store = Self { inner: Arc::new(Inner { db, path: folder.to_owned(), failed: OnceLock::new() }) };
+        let store = Self::over(db, folder, budget);
         settle_format(&store)?;
         if foreign {
             return Err(StoreError::Corrupt("a key space that this version does not have".into()));
         }
         Ok(store)
+    }
+
+    /// Whether there is a store in a folder.
+    #[must_use]
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(CURRENT).exists()
+    }
+
+    /// Closes the store and moves it to another folder of the same file system, for good. One that is there may
+    /// only be empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while something else uses this store; [`StoreError::Io`].
+    pub fn move_to(self, folder: &Path) -> Result<(), StoreError> {
+        let in_use = || StoreError::Locked(folder.display().to_string());
+        let Inner { path, db, .. } = Arc::into_inner(self.inner).ok_or_else(in_use)?;
+        drop(db);
+        kept::sync_folder(&path)?;
+        fs::rename(&path, folder).map_err(|e| StoreError::Io(e.to_string()))?;
+        // Without this the name is what a power cut takes back, and with it a ledger that others rely on.
+        folder.parent().map_or(Ok(()), kept::sync_folder)
+    }
+
+    fn over(db: DB, folder: &Path, budget: &MemoryBudget) -> Self {
+        let (path, budget) = (folder.to_owned(), budget.clone());
+        Self { inner: Arc::new(Inner { db, path, budget, kept: Mutex::default(), failed: OnceLock::new() }) }
     }
 
     fn family(&self, space: Space) -> Result<&ColumnFamily, StoreError> {
@@ -126,6 +159,7 @@ impl Reader for RocksStore {
 
 impl Store for RocksStore {
     type Snapshot<'a> = RocksSnapshot<'a>;
+    type Kept = RocksKept;
 
     fn snapshot(&self) -> RocksSnapshot<'_> {
         RocksSnapshot { store: self, snapshot: self.inner.db.snapshot() }
@@ -149,6 +183,18 @@ impl Store for RocksStore {
             let error = on_commit(&error);
             self.inner.failed.get_or_init(|| error).clone()
         })
+    }
+
+    fn keep(&self, number: u64) -> Result<(), StoreError> {
+        kept::keep(&self.inner, number)
+    }
+
+    fn kept(&self, number: u64) -> Result<Option<RocksKept>, StoreError> {
+        kept::open(&self.inner, number)
+    }
+
+    fn keep_only(&self, numbers: &[u64]) -> Result<(), StoreError> {
+        kept::keep_only(&self.inner, numbers)
     }
 }
 
@@ -179,6 +225,8 @@ impl Reader for RocksSnapshot<'_> {
     }
 }
 
+/// The file that says which manifest is a database's.
+const CURRENT: &str = "CURRENT";
 /// RocksDB creates this column family by itself; it stays empty.
 const DEFAULT_FAMILY: &str = "default";
 
@@ -229,7 +277,7 @@ fn refuse_ruins(folder: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(StoreError::Io(error.to_string())),
     };
-    if folder.join("CURRENT").exists() {
+    if RocksStore::is_in(folder) {
         return Ok(());
     }
     for entry in entries {

@@ -1,9 +1,11 @@
 //! The tables of world state.
 
 use super::{FaultSeen, FaultsRow, ReportsRow, Row, StandingRow, TurnCounters, VoiceRow};
+use crate::execute::Anchor;
 use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     access::{PolicyDocument, Terms},
+    checkpoint::Checkpoint,
     custody::DealtShare,
     genesis::{ChannelConfig, EpochConfig, Member, Person},
     governance::Change,
@@ -48,6 +50,8 @@ tables! {
     21 ProposalRow, by TransactionId;
     22 PendingRow, by ();
     23 AddressRow, by NodeId;
+    24 Checkpoint, by Height;
+    25 Anchor, by ();
 }
 
 /// A number in keys that are read in order: most significant byte first.

@@ -1,7 +1,7 @@
 //! A ledger that remembers the blocks it was given, and a genesis of four orderers.
 
 use commonware_runtime::{Clock as _, deterministic};
-use dmdl_audit_ledger::mdca::{EngineBlock, Halt, Ledger, Turn, Vote};
+use dmdl_audit_ledger::mdca::{EngineBlock, Floor, Halt, Ledger, Turn, Vote};
 use dmdl_types::{
     block::{Block, Body},
     certificate::Fault,
@@ -65,6 +65,7 @@ pub(crate) fn epoch_config(epoch: Epoch) -> EpochConfig {
 struct Memory {
     blocks: BTreeMap<u64, (EngineBlock, Option<Vec<u8>>)>,
     faults: Vec<Fault>,
+    floor: Option<Floor>,
     mute: bool,
     ahead_ms: u64,
 }
@@ -88,6 +89,13 @@ impl Toy {
 
     pub(crate) fn certificate(&self, height: u64) -> Option<Vec<u8>> {
         self.0.lock().unwrap().blocks.get(&height).and_then(|(_, certificate)| certificate.clone())
+    }
+
+    /// Begins behind a block that others have, as by a snapshot.
+    pub(crate) fn join_after(&self, floor: Floor, block: EngineBlock) {
+        let mut memory = self.0.lock().unwrap();
+        memory.blocks.insert(floor.height.get(), (block, Some(floor.certificate.clone())));
+        memory.floor = Some(floor);
     }
 
     pub(crate) fn forget_above(&self, height: u64) {
@@ -151,6 +159,10 @@ impl Ledger for ToyLedger {
 
     async fn executed(&self) -> Height {
         Height::new(self.toy.height())
+    }
+
+    async fn floor(&self) -> Option<Floor> {
+        self.toy.0.lock().unwrap().floor.clone()
     }
 
     async fn epoch(&self, epoch: Epoch) -> Option<EpochConfig> {

@@ -151,7 +151,8 @@ An admin proposes it, by `dmdl channel update` with these lines in a file:
 
 {change}
 
-Copy the folder to its host and remove it here. The node may be started at once, and waits until it is let in:
+Copy the folder to its host and remove it here. The node may be started at once, and waits until it is let in; started
+in the epoch before its first, it joins by a snapshot:
 
   dmdl node --config {}",
                 text::path(&args.out),

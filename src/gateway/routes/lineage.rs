@@ -37,13 +37,11 @@ pub(super) struct LineageShown {
 
 /// How the configurations after an epoch follow from its own: each with the certificate of the committee before it.
 #[utoipa::path(get, path = "/v1/channels/{c}/configurations", tag = "network", security(()), params(LineageQuery),
-    responses(
-        (status = 200, description = "The next steps.", body = LineageShown),
-        (status = 503, description = "`not_final`: the node has just started.")))]
+    responses((status = 200, description = "The next steps.", body = LineageShown)))]
 pub(super) async fn configurations(
     OnChannel(node): OnChannel,
     StrictQuery(query): StrictQuery<LineageQuery>,
 ) -> Result<At<LineageShown>, ApiError> {
-    let steps = node.steps_after(Epoch::new(query.after)).await.map_err(Problem::from)?;
+    let steps = node.steps_after(Epoch::new(query.after)).map_err(Problem::from)?;
     Ok(now(&node, LineageShown { steps: steps.iter().map(|step| base64(&codec::encode(step))).collect() }))
 }

@@ -3,25 +3,25 @@
 use super::{HostedNode, charters};
 use crate::{
     local::wall_clock,
-    node::{Backing, Beside, Node, NodeConfig, Posts, StartError, custody},
+    node::{Backing, Beside, Node, NodeConfig, Posts, StartError, custody, join},
 };
 use commonware_runtime::Supervisor as _;
 use dmdl_audit_ledger::{
     channel::Standing,
     mdca::Engine,
-    process::{self, Steady, Wires},
-    store::{MemoryBudget, RocksStore},
+    process::{self, Place, Steady, Wires},
+    store::{MemoryBudget, RocksStore, StoreError},
 };
 use dmdl_types::{
     checkpoint::CosigningKey,
     genesis::Founding,
-    id::{ChannelId, Height},
+    id::{ChannelId, Height, NodeId},
     secret::Secret32,
     sign::SigningKey,
 };
 use dmdl_vault::store::PayloadStore;
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -57,8 +57,12 @@ impl Ground {
         })
     }
 
-    /// Starts a channel in its folder, or begins it there.
-    pub(super) async fn start(&mut self, founding: &Founding) -> Result<(HostedNode, Engine), StartError> {
+    /// Starts a channel in its folder, or begins it there, with what one of the `others` gives who may be ahead.
+    pub(super) async fn start(
+        &mut self,
+        founding: &Founding,
+        others: &[NodeId],
+    ) -> Result<(HostedNode, Engine), StartError> {
         let channel = founding.domain.channel;
         let voted = has_journals(&self.dir.join("engine"), channel);
         let folder = charters::folder(&self.dir, channel);
@@ -68,7 +72,13 @@ impl Ground {
             return Err(StartError::Incomplete(folder.display().to_string()));
         }
         let context = self.context.child("channel").with_attribute("id", channel);
-        let place = self.wires.seat(&context, channel).await?;
+        let mut place = self.wires.seat(&context, channel).await?;
+        // Others may be far ahead of who has lost everything, or comes later. Whoever founds has nobody to ask.
+        let comes_later =
+            self.standing == Standing::Rejoins || founding.members.iter().all(|member| member.node != self.id());
+        if comes_later && !voted && !RocksStore::is_in(&ledger) {
+            self.join(&context, founding, others, &ledger, &mut place).await?;
+        }
         let beside = folder.join("beside");
         let backing = Backing {
             standing: self.standing,
@@ -81,12 +91,42 @@ impl Ground {
         let posts = Posts { gossip: place.gossip, requests: place.requests };
         let keys = (copy(&self.key), cosigning);
         let node = Node::assemble(context.child("dmdl"), wall_clock(), founding, keys, backing, posts)?;
-        if !voted && node.channel().tip().height > Height::new(0) {
+        let begun_at = node.channel().joined_at().unwrap_or(Height::new(0));
+        if !voted && node.channel().tip().height > begun_at {
             return Err(StartError::Incomplete(folder.display().to_string()));
         }
         let engine = process::start(&context, &self.key, founding, node.channel().clone(), place.wires).await?;
         node.drive(engine.chain().clone());
         Ok((node, engine))
+    }
+
+    fn id(&self) -> NodeId {
+        NodeId::of_key(self.key.public())
+    }
+
+    /// Takes over the ledger of a channel as one of the others has it, if it has a snapshot.
+    async fn join(
+        &self,
+        context: &Steady,
+        founding: &Founding,
+        others: &[NodeId],
+        ledger: &Path,
+        place: &mut Place,
+    ) -> Result<(), StartError> {
+        let part = ledger.with_extension("part");
+        let remove = || match fs::remove_dir_all(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::Io(error.to_string())),
+            _ => Ok(()),
+        };
+        // What a crash left half made is begun again: it may be of a snapshot that nobody keeps any more.
+        let empty = || remove().and_then(|()| RocksStore::open(&part, &self.memory));
+        place.wires.members().begin_with(others);
+        let mut runtime = context.child("join");
+        match join(&mut runtime, founding, others, &mut place.requests, empty).await? {
+            Some(snapshot) => snapshot.move_to(ledger)?,
+            None => remove()?,
+        }
+        Ok(())
     }
 }
 

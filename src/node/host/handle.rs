@@ -18,6 +18,7 @@ use dmdl_audit_ledger::{
 };
 use dmdl_types::{
     charter::SignedCharter,
+    genesis::Founding,
     governance::MEMBERS_MAX,
     id::{ChannelId, NodeId},
 };
@@ -189,19 +190,21 @@ impl Running {
         };
         let Connections { hosts, peers, wires } = process::connect(&context, wall_clock(), &config.key, &network);
         let mut ground = Ground::new(context.child("host"), &config, standing, wires)?;
-        let (first, engine) = ground.start(&config.genesis.founding()).await?;
-        let (sender, orders) = mpsc::channel(ORDERS);
-        let NodeConfig { genesis, dir, peers: told, .. } = config;
+        let NodeConfig { genesis, key, dir, peers: told, .. } = config;
         // Everybody dials everybody: a gateway of one hospital asks the endorser and the custodian of another, although
         // neither of the two orders, and a remark goes to all.
-        let mut neighbours = Neighbours::new(first.id(), told, peers);
+        let mut neighbours = Neighbours::new(NodeId::of_key(key.public()), told, peers);
+        // Everybody on the network is on its first channel; who has come since it was founded is only here.
+        let others: Vec<NodeId> = neighbours.nodes().collect();
+        let (first, engine) = ground.start(&genesis.founding(), &others).await?;
         neighbours.follow(std::slice::from_ref(&first));
+        let (sender, orders) = mpsc::channel(ORDERS);
         let host = Arc::new(Host { genesis, first, chartered: Mutex::default(), orders: sender });
         let mut running = Self { context, host, neighbours, ground, engines: vec![engine], hosts, orders, dir };
         let kept = charters::kept(&running.dir).map_err(|source| ground::folder_error(&running.dir, source))?;
         for charter in kept {
             let founding = charter.verify(&running.host.genesis).map_err(StartError::Charter)?;
-            let (node, engine) = running.ground.start(&founding).await?;
+            let (node, engine) = running.ground.start(&founding, &running.others_of(&founding)).await?;
             running.engines.push(engine);
             running.host.add(charter, node);
         }
@@ -260,7 +263,7 @@ impl Running {
             }
             // Whoever is no member has it from a leak: that is nobody to hear of it from.
             Ok(Message::Charter(charter)) if charter.charter.has(from) => {
-                if let Err(error) = self.join(&charter).await {
+                if let Err(error) = self.join(&charter, false).await {
                     tracing::warn!(%from, %error, "a charter of another node was not taken");
                 }
             }
@@ -271,25 +274,32 @@ impl Running {
 
     /// Founds a channel, and tells the other members.
     async fn found(&mut self, charter: SignedCharter) -> Result<ChannelId, FoundError> {
-        let id = self.join(&charter).await?;
+        let id = self.join(&charter, true).await?;
         let members: Vec<NodeId> = charter.charter.members.iter().map(|member| member.node).collect();
         self.tell(members.into_iter(), &Message::Charter(Box::new(charter)));
         Ok(id)
     }
 
-    /// Keeps a charter and starts its channel, unless that is done.
-    async fn join(&mut self, charter: &SignedCharter) -> Result<ChannelId, FoundError> {
+    /// Keeps a charter and starts its channel, unless that is done; `is_new` says that nobody else can have it yet.
+    async fn join(&mut self, charter: &SignedCharter, is_new: bool) -> Result<ChannelId, FoundError> {
         let founding = charter.verify(&self.host.genesis)?;
         let id = founding.domain.channel;
         if !self.host.has_room_for(charter)? {
             return Ok(id);
         }
         charters::keep(&self.dir, charter)?;
-        let (node, engine) = self.ground.start(&founding).await?;
+        let others = if is_new { Vec::new() } else { self.others_of(&founding) };
+        let (node, engine) = self.ground.start(&founding, &others).await?;
         self.engines.push(engine);
         self.host.add(charter.clone(), node);
         tracing::info!(channel = %id, "a channel is founded here");
         Ok(id)
+    }
+
+    /// The other members of a channel that a charter founds: nobody else is to hear of it.
+    fn others_of(&self, founding: &Founding) -> Vec<NodeId> {
+        let me = self.host.first.id();
+        founding.members.iter().map(|member| member.node).filter(|node| *node != me).collect()
     }
 
     /// Sends a message to other nodes. What is lost is asked for again.

@@ -4,7 +4,7 @@
 //! let in by the others from the end of the epoch on in which it was accepted, one epoch before its first; who leaves
 //! is cut off [`EPOCHS_BEHIND`] epochs after its last. Where others are, this node's operator knows best, and the
 //! ledger next. A node that the ledger says nothing of is listed on the operator's word alone: for a node that joins,
-//! or that was away for long, these are those who came meanwhile.
+//! or that was away for long, these are those who came meanwhile, and before it has a ledger everybody.
 
 use super::HostedNode;
 use crate::address::Address;
@@ -65,8 +65,9 @@ struct List {
 }
 
 impl Neighbours {
+    /// Lists those whom the operator names: before it has a ledger, a node knows of nobody else.
     pub(super) fn new(me: NodeId, told: Vec<Peer>, peers: Peers) -> Self {
-        Self {
+        let mut neighbours = Self {
             me,
             told: told.into_iter().map(|peer| (peer.node, peer)).collect(),
             peers,
@@ -75,7 +76,9 @@ impl Neighbours {
             list: List::default(),
             failed: Vec::new(),
             lists: 0,
-        }
+        };
+        neighbours.set(List::of(me, &neighbours.told, &[]));
+        neighbours
     }
 
     /// Everybody on the list.

@@ -10,9 +10,9 @@ use crate::{
     id::{Epoch, NodeId},
     index_proof::{Head, HeadKey, HeadProof, HeadProofError},
     limits,
-    lineage::{LineageError, cosigning_epoch},
+    lineage::{FinalHeader, LineageError, cosigning_epoch},
     merkle::{Frontier, leaf_hash},
-    sign::PublicKey,
+    sign::{Domain, PublicKey},
 };
 
 /// Why a bundle proves nothing.
@@ -97,20 +97,37 @@ pub fn verify(bytes: &[u8], pinned: &Founding) -> Result<Report, BundleError> {
         return Err(BundleError::OtherLedger);
     }
     let config = config_of_anchor(&bundle, pinned)?;
-    let signers = bundle.anchor.verify(&domain, &config)?;
-    let header = &bundle.anchor.header;
-    let cosigned = header.checkpoint.as_ref().ok_or(BundleError::NoCheckpoint)?;
-    let checkpoint = *cosigned.verify(&domain, &config.cosigners(), config.cosigners_needed())?.checkpoint();
-    let cosigned_later = cosigning_epoch(checkpoint.height, config.channel.epoch_blocks) > config.epoch;
-    if checkpoint.height >= header.height || cosigned_later {
-        return Err(BundleError::Links);
-    }
+    let Anchored { checkpoint, cosigners, signers } = verify_anchor(&bundle.anchor, &domain, &config)?;
     let (events, filter) = match &bundle.content {
         Content::All { leaves } => (verify_all(leaves, &checkpoint)?, None),
         Content::Head { key, proof, leaves } => (verify_head(key, proof, leaves, &checkpoint)?, Some(*key)),
     };
-    let cosigners = cosigned.cosignatures().iter().map(|c| c.node).collect();
     Ok(Report { checkpoint, events, filter, cosigners, signers })
+}
+
+/// A checkpoint that a final header carries, and who signed.
+pub(crate) struct Anchored {
+    pub(crate) checkpoint: Checkpoint,
+    cosigners: Vec<NodeId>,
+    signers: Vec<PublicKey>,
+}
+
+/// Verifies that a header is final under a configuration, and that its committers cosigned the checkpoint it carries.
+pub(crate) fn verify_anchor(
+    anchor: &FinalHeader,
+    domain: &Domain,
+    config: &EpochConfig,
+) -> Result<Anchored, BundleError> {
+    let signers = anchor.verify(domain, config)?;
+    let header = &anchor.header;
+    let cosigned = header.checkpoint.as_ref().ok_or(BundleError::NoCheckpoint)?;
+    let checkpoint = *cosigned.verify(domain, &config.cosigners(), config.cosigners_needed())?.checkpoint();
+    let cosigned_later = cosigning_epoch(checkpoint.height, config.channel.epoch_blocks) > config.epoch;
+    if checkpoint.height >= header.height || cosigned_later {
+        return Err(BundleError::Links);
+    }
+    let cosigners = cosigned.cosignatures().iter().map(|c| c.node).collect();
+    Ok(Anchored { checkpoint, cosigners, signers })
 }
 
 /// The configuration of the anchor's epoch, certified step by step from genesis.

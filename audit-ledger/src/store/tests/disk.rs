@@ -1,13 +1,18 @@
 //! What holds for the store on disk: after crashes, under damage, and against a second process.
 
 use super::Folder;
-use crate::store::{Batch, FORMAT_KEY, MemoryBudget, Reader as _, RocksStore, Space, Store as _, StoreError};
+use crate::store::{
+    Batch, FORMAT_KEY, FORMAT_VERSION, MemoryBudget, Reader as _, RocksStore, Space, Store as _, StoreError,
+};
 use std::{
     env,
     fs::{self, OpenOptions},
     path::Path,
     process::Command,
 };
+
+/// A version that comes later.
+const NEWER: u32 = FORMAT_VERSION + 1;
 
 fn open(folder: &Path) -> Result<RocksStore, StoreError> {
     RocksStore::open(folder, &MemoryBudget::default())
@@ -204,10 +209,10 @@ fn a_store_of_a_newer_version_is_refused_and_left_alone() {
     let folder = ten_commits();
     let store = open(folder.path()).unwrap();
     let mut batch = Batch::new();
-    batch.put(Space::Meta, FORMAT_KEY, 2u32.to_le_bytes());
+    batch.put(Space::Meta, FORMAT_KEY, NEWER.to_le_bytes());
     store.commit(batch).unwrap();
     drop(store);
-    assert_eq!(open(folder.path()).unwrap_err(), StoreError::Version { found: 2, known: 1 });
+    assert_eq!(open(folder.path()).unwrap_err(), StoreError::Version { found: NEWER, known: FORMAT_VERSION });
 }
 
 #[test]
@@ -215,14 +220,14 @@ fn a_store_with_spaces_of_a_newer_version_says_which_version_it_is() {
     let folder = ten_commits();
     let store = open(folder.path()).unwrap();
     let mut batch = Batch::new();
-    batch.put(Space::Meta, FORMAT_KEY, 2u32.to_le_bytes());
+    batch.put(Space::Meta, FORMAT_KEY, NEWER.to_le_bytes());
     store.commit(batch).unwrap();
     drop(store);
     let names = Space::ALL.map(Space::name).into_iter().chain(["default", "later"]);
     let mut options = rocksdb::Options::default();
     options.create_missing_column_families(true);
     drop(rocksdb::DB::open_cf(&options, folder.path(), names).unwrap());
-    assert_eq!(open(folder.path()).unwrap_err(), StoreError::Version { found: 2, known: 1 });
+    assert_eq!(open(folder.path()).unwrap_err(), StoreError::Version { found: NEWER, known: FORMAT_VERSION });
 }
 
 #[test]
@@ -242,4 +247,34 @@ fn a_folder_that_is_none_is_an_error() {
     let file = folder.path().join("file");
     fs::write(&file, "text").unwrap();
     assert!(matches!(open(&file), Err(StoreError::Io(_))));
+}
+
+#[test]
+fn what_is_kept_is_there_after_opening_again_and_what_a_crash_left_of_it_is_removed() {
+    let folder = ten_commits();
+    open(folder.path()).unwrap().keep(10).unwrap();
+    let kept = folder.path().join("kept");
+    for left in ["12.tmp", "11"] {
+        fs::create_dir(kept.join(left)).unwrap();
+        fs::write(kept.join(left).join("000001.sst"), "a part").unwrap();
+    }
+    let store = open(folder.path()).unwrap();
+    commit(&store, 11);
+    store.keep_only(&[10]).unwrap();
+    let names: Vec<_> = fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["10"]);
+    let then = store.kept(10).unwrap().unwrap();
+    assert_eq!(then.get(Space::Meta, b"height").unwrap(), Some(vec![10]));
+    assert_eq!(height(&store), 11);
+}
+
+#[test]
+fn a_store_moves_to_an_empty_place_once_nothing_uses_it() {
+    let (folder, place) = (ten_commits(), Folder::new());
+    let store = open(folder.path()).unwrap();
+    let used = store.clone();
+    assert!(matches!(store.move_to(place.path()), Err(StoreError::Locked(_))));
+    assert!(used.move_to(place.path()).is_ok());
+    assert!(!RocksStore::is_in(folder.path()));
+    assert_eq!(height(&open(place.path()).unwrap()), 10);
 }

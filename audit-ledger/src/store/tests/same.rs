@@ -2,8 +2,8 @@
 
 use super::Folder;
 use crate::store::{
-    Batch, Entry, FORMAT_KEY, Fault, History, MemoryBudget, MemoryStore, Overlay, Reader, RocksStore, Space, Store,
-    StoreError,
+    Batch, Entry, FORMAT_KEY, FORMAT_VERSION, Fault, History, MemoryBudget, MemoryStore, Overlay, Reader, RocksStore,
+    Space, Store, StoreError,
 };
 use dmdl_types::id::Height;
 use proptest::prelude::*;
@@ -214,6 +214,33 @@ fn an_injected_fault_refuses_commits_until_the_store_is_opened_again() {
 #[test]
 fn a_memory_store_of_another_version_is_refused() {
     let store = MemoryStore::new();
-    store.commit(batch(&[(Space::Meta, FORMAT_KEY.to_vec(), Some(vec![2, 0, 0, 0]))])).unwrap();
-    assert_eq!(store.reopen().unwrap_err(), StoreError::Version { found: 2, known: 1 });
+    let newer = FORMAT_VERSION + 1;
+    store.commit(batch(&[(Space::Meta, FORMAT_KEY.to_vec(), Some(newer.to_le_bytes().to_vec()))])).unwrap();
+    assert_eq!(store.reopen().unwrap_err(), StoreError::Version { found: newer, known: FORMAT_VERSION });
+}
+
+#[test]
+fn what_a_store_keeps_stays_as_it_was_until_it_is_let_go() {
+    let folder = Folder::new();
+    stays_as_it_was(&MemoryStore::new());
+    stays_as_it_was(&RocksStore::open(folder.path(), &MemoryBudget::default()).unwrap());
+}
+
+fn stays_as_it_was(store: &impl Store) {
+    let put = |value: u8| store.commit(batch(&[(Space::State, vec![1], Some(vec![value]))])).unwrap();
+    let kept = |number| store.kept(number).unwrap().map(|kept| kept.get(Space::State, &[1]).unwrap());
+    put(1);
+    store.keep(7).unwrap();
+    put(2);
+    store.commit(batch(&[(Space::Events, vec![1], Some(vec![1]))])).unwrap();
+    assert_eq!((kept(7), kept(8)), (Some(Some(vec![1])), None));
+    assert_eq!(store.kept(7).unwrap().unwrap().scan(Space::Events, &[], None, 9).unwrap(), []);
+    store.keep(9).unwrap();
+    put(3);
+    assert_eq!((kept(7), kept(9)), (Some(Some(vec![1])), Some(Some(vec![2]))));
+    store.keep_only(&[9]).unwrap();
+    assert_eq!((kept(7), kept(9)), (None, Some(Some(vec![2]))));
+    assert_eq!(store.get(Space::State, &[1]), Ok(Some(vec![3])));
+    store.keep_only(&[]).unwrap();
+    assert_eq!(kept(9), None);
 }
