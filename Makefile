@@ -21,7 +21,7 @@ CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 DMDL   := $(CARGO_TARGET_DIR)/debug/dmdl
 
-.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check planted sim model wasm bench fuzz campaign api-fuzz
+.PHONY: help setup samples build demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check planted sim model wasm bench fuzz campaign load api-fuzz
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -92,6 +92,9 @@ sim: ## the whole cluster in the simulator, seeds that move with the commit; SEE
 campaign: ## the long runs: 200 seeds of the simulator, a network killed 100 times
 	DMDL_SIM_COUNT=$${DMDL_SIM_COUNT:-200} DMDL_KILLS=$${DMDL_KILLS:-100} \
 	$(CARGO) test $(LOCKED) --workspace --test sim --test cli -- --nocapture every_seed_holds killed_at_any_moment
+
+load: ## members change, nodes are wiped and restarted, and people work all the time: 60 s a phase at least; DMDL_LOAD_SECONDS=300 longer
+	DMDL_LOAD_SECONDS=$${DMDL_LOAD_SECONDS:-60} $(CARGO) test $(LOCKED) --workspace --test change_under_load -- --nocapture
 
 model: ## the model of the release rule, explored to its full bounds
 	$(CARGO) test $(LOCKED) --workspace --test release_model -- --ignored --nocapture

@@ -33,8 +33,9 @@ fn opened_record(network: &TestNetwork) -> RecordId {
 }
 
 fn export(network: &TestNetwork, filter: Option<HeadKey>) -> Bundle {
-    let gateway = network.node(3).node();
-    network.run(gateway.export(filter, gateway.log_size(), PATIENCE)).unwrap()
+    // What the researcher has been told at another node may not have come to this one yet.
+    let size = network.node(2).node().log_size();
+    network.run(network.node(3).node().export(filter, size, PATIENCE)).unwrap()
 }
 
 fn assert_every_byte_counts(bytes: &[u8], masks: &[u8], accepts: impl Fn(&[u8]) -> bool) {

@@ -12,17 +12,15 @@
 #[allow(dead_code, reason = "each test program uses a part of it")]
 mod harness;
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod processes {
     pub(crate) mod network;
 }
 
-use harness::{code, dmdl, eventually, json, str, within};
-use processes::network::{ALL, Network};
+use harness::{code, dmdl, eventually, json, str};
+use processes::network::{ALL, Network, has_voted, in_time};
 use serde_json::Value;
-use std::{fs, time::Duration};
-
-/// How long it may take until a change of members holds, and who joins has caught up.
-const CHANGE_PATIENCE: Duration = Duration::from_secs(180);
+use std::fs;
 
 #[test]
 fn four_processes_are_a_network_that_lives_without_any_one_of_them() {
@@ -111,21 +109,6 @@ fn roles_may_be_processes_of_their_own() {
     network.assert_trail_verifies(8);
 }
 
-/// Waits for what takes some epochs.
-#[track_caller]
-fn in_time<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    let Some(found) = within(CHANGE_PATIENCE, look) else { panic!("not in time: {what}") };
-    found
-}
-
-/// Whether others have noticed votes of an organisation's node of late.
-fn has_voted(status: &Value, org: &str) -> bool {
-    let rows = status["reputation"].as_array().unwrap();
-    let row = rows.iter().find(|row| row["org"] == org);
-    let voted = |counts: &Value| counts["votes"]["good"].as_u64().unwrap() > 0;
-    row.is_some_and(|row| voted(&row["ended"]) || voted(&row["current"]))
-}
-
 #[test]
 fn a_node_that_starts_when_it_is_let_in_joins_by_a_snapshot_and_votes() {
     let seats = [("a", "org-1", ALL), ("b", "org-2", ALL), ("c", "org-3", ALL), ("d", "org-4", ALL)];
@@ -139,7 +122,7 @@ fn a_node_that_starts_when_it_is_let_in_joins_by_a_snapshot_and_votes() {
 
     let (joins, change) = network.make_node("e", "org-5");
     let from = network.change(0, &change, &["admin-1", "admin-2", "admin-3"]);
-    in_time("the others let it in", || (network.status(0)["epoch"].as_u64().unwrap() + 1 >= from).then_some(()));
+    in_time("the others let it in", || (network.epoch(0) + 1 >= from).then_some(()));
     let log = network.folder().join("log");
     let said = network.start_logging(joins, &log);
     assert_eq!(said["votes"], true, "its keys have never voted anywhere");
@@ -175,7 +158,7 @@ fn a_node_joins_and_another_one_leaves_while_the_network_goes_on() {
     let leaves = 3;
     let change = format!("[[change]]\nremove-node = \"{}\"\n", network.ids[leaves]);
     let from = network.change(0, &change, &["admin-1", "admin-2", "admin-3", "admin-4"]);
-    in_time("the node that leaves is out", || (network.status(0)["epoch"].as_u64().unwrap() >= from).then_some(()));
+    in_time("the node that leaves is out", || (network.epoch(0) >= from).then_some(()));
     network.stop(leaves);
     assert_eq!(network.open(1, &record), b"a letter to four");
 

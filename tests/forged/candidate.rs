@@ -34,6 +34,8 @@ pub(crate) fn table(scene: &Scene) -> Tally {
     original.body.transactions.push(scene.transaction());
     original.body.system = vec![batch(scene, &node(0), soon), batch(scene, &node(1), soon)];
     original.header.checkpoint = Some(scene.story.late.clone());
+    // One within its epoch, whatever block the chain has come to.
+    (original.header.parent_view, original.header.parent_signers) = (View::new(3), vec![0b111]);
     let (config, following) = (scene.config(original.header.epoch), scene.config(original.header.epoch.next()));
     let accepts = |block: &Block| check(block, &domain, &config, following.digest(), &Checked::default());
 

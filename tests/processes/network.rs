@@ -1,15 +1,19 @@
 //! The processes of a network, and people at its gateways.
 
-use crate::harness::{self, code, dmdl, eventually, first_line, json, stop, str, text};
+use crate::harness::{self, code, dmdl, eventually, first_line, json, stop, str, text, within};
 use serde_json::Value;
 use std::{
-    fs,
+    fs, iter,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{self, Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 use tempfile::TempDir;
 
+/// How long it may take until a change of members holds, and who joins has caught up.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(600);
 /// A node in every role.
 pub(crate) const ALL: &[&str] = &["endorser", "orderer", "committer", "custodian", "gateway"];
 /// The people, with their organisations.
@@ -36,12 +40,32 @@ pub(crate) struct Network {
     /// The nodes' ids.
     pub(crate) ids: Vec<String>,
     processes: Vec<Option<Child>>,
+    /// How many there were from the beginning.
+    founders: usize,
 }
 
-/// Ports of the loopback address that nobody listens at: all are held at once, so that none is given out twice.
+/// Waits for what takes some epochs.
+#[track_caller]
+pub(crate) fn in_time<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    let Some(found) = within(CHANGE_PATIENCE, look) else { panic!("not in time: {what}") };
+    found
+}
+
+/// Whether an organisation's votes are in blocks of the epoch of this status, or of the one before.
+pub(crate) fn has_voted(status: &Value, org: &str) -> bool {
+    let rows = status["reputation"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["org"] == org);
+    let voted = |counts: &Value| counts["votes"]["good"].as_u64().unwrap() > 0;
+    row.is_some_and(|row| voted(&row["ended"]) || voted(&row["current"]))
+}
+
+/// Ports of the loopback address that nobody listens at; none is given out twice. They are below those that the system
+/// gives to whoever dials: one of these would be gone while its node is stopped.
 fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let next = || process::id().wrapping_mul(31).wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % 20_000;
+    let ports = iter::repeat_with(|| u16::try_from(10_000 + next()).unwrap());
+    ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
 }
 
 impl Network {
@@ -71,7 +95,9 @@ impl Network {
         }
         fs::write(dir.path().join("spec.toml"), spec).unwrap();
         let processes = seats.iter().map(|_| None).collect();
-        let mut network = Self { dir, seats: seats.to_vec(), addresses, gateways, ids: Vec::new(), processes };
+        let founders = seats.len();
+        let mut network =
+            Self { dir, seats: seats.to_vec(), addresses, gateways, ids: Vec::new(), processes, founders };
         let (spec, out) = (network.dir.path().join("spec.toml"), network.folder());
         let made = dmdl().args(["network", "generate", "--json", "--spec", str(&spec), "--out", str(&out)]).output();
         let made = made.unwrap();
@@ -94,24 +120,27 @@ impl Network {
         std::os::unix::fs::symlink(self.folder().join("vault"), own).unwrap();
     }
 
-    /// Makes the folder of a node that is to join, with what the first node's file and its operator know of the others.
-    /// Gives its position, and the change that lets it in.
+    /// Makes the folder of a node that is to join, with what the first node's file and its operator know of the others:
+    /// the founders, and who came since and runs. Gives its position, and the change that lets it in.
     pub(crate) fn make_node(&mut self, name: &'static str, org: &'static str) -> (usize, String) {
         let position = self.seats.len();
         self.seats.push((name, org, ALL));
         let ports = free_ports(2);
         let url = format!("https://127.0.0.1:{}", ports[1]);
+        let since: Vec<usize> = (self.founders..position).filter(|came| self.processes[*came].is_some()).collect();
+        let told = iter::once(&0).chain(&since);
+        let told = told.flat_map(|at| ["--peer".to_owned(), format!("{}={}", self.ids[*at], self.addresses[*at])]);
         let made = dmdl()
             .args(["network", "node", "--json", "--network", str(&self.folder().join("network.toml"))])
             .args(["--out", str(&self.node(position)), "--org", org, "--peers", str(&self.config(0))])
-            .args(["--peer", &format!("{}={}", self.ids[0], self.addresses[0])])
+            .args(told)
             .args(["--listen", &format!("127.0.0.1:{}", ports[0]), "--gateway-url", &url])
             .args(["--gateway-listen", &format!("127.0.0.1:{}", ports[1])])
             .output()
             .unwrap();
         assert_eq!(code(&made), 0, "{} {}", text(&made.stdout), text(&made.stderr));
         let made = json(&made);
-        assert_eq!(made["peers"], position, "everybody who is there");
+        assert_eq!(made["peers"], self.founders + since.len(), "everybody who is there");
         self.share_vault(position);
         self.addresses.push(made["address"].as_str().unwrap().to_owned());
         self.gateways.push(Some(url));
@@ -136,6 +165,10 @@ impl Network {
     /// How the channel stands, as one of its gateways tells.
     pub(crate) fn status(&self, at: usize) -> Value {
         self.ok(at, "officer", &["status"])["channels"][0].clone()
+    }
+
+    pub(crate) fn epoch(&self, at: usize) -> u64 {
+        self.status(at)["epoch"].as_u64().unwrap()
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
@@ -193,9 +226,10 @@ impl Network {
         stop(self.processes[position].take().expect("it runs"));
     }
 
-    /// What a command of somebody ends with, at the gateway of a node.
-    pub(crate) fn run(&self, at: usize, who: &str, args: &[&str]) -> Output {
-        dmdl()
+    /// A command of somebody, at the gateway of a node.
+    pub(crate) fn command(&self, at: usize, who: &str, args: &[&str]) -> Command {
+        let mut command = dmdl();
+        command
             .env("DMDL_NETWORK", self.node(at).join("network.toml"))
             .env("DMDL_HOME", self.dir.path().join("home").join(who))
             .env("DMDL_GATEWAY", self.gateways[at].as_ref().expect("it is a gateway"))
@@ -203,9 +237,13 @@ impl Network {
             .arg(self.folder().join("identities").join(format!("{who}.key")))
             .args(args)
             .arg("--json")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What such a command ends with.
+    pub(crate) fn run(&self, at: usize, who: &str, args: &[&str]) -> Output {
+        self.command(at, who, args).output().unwrap()
     }
 
     /// What a command says that goes well, if need be after others that came too early.
@@ -247,12 +285,14 @@ impl Network {
         eventually("a node catches up", || (self.height(at) >= goal).then_some(()));
     }
 
-    pub(crate) fn assert_trail_verifies(&self, at: usize) {
+    /// Exports the trail at a gateway and verifies it; gives the file, which the next export replaces.
+    pub(crate) fn assert_trail_verifies(&self, at: usize) -> PathBuf {
         let bundle = self.dir.path().join("trail.bundle");
         let _ = fs::remove_file(&bundle);
         self.ok(at, "officer", &["audit", "export", "--out", str(&bundle)]);
         let verified = self.ok(at, "officer", &["audit", "verify", str(&bundle)]);
         assert_eq!(verified["valid"], true, "{verified}");
+        bundle
     }
 }
 
