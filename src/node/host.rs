@@ -2,7 +2,7 @@
 //!
 //! The first channel is the genesis document's, and every node of the network is on it. A further one is founded by a
 //! [charter](dmdl_types::charter), which a host is handed by its own people or by another member, keeps, and acts on
-//! at once. Nobody but the members is told of it.
+//! at once. Nobody but the members is told of it: those whom it names, and those whom the channel has let in since.
 //!
 //! What survives a crash: every channel whose [`Host::found`] returned `Ok`. What a caller may repeat: every call.
 //!
@@ -12,7 +12,9 @@
 mod charters;
 mod ground;
 mod handle;
+mod invitations;
 mod neighbours;
+mod running;
 
 pub use handle::Handle;
 
@@ -22,6 +24,7 @@ use dmdl_types::{
     charter::{CharterError, SignedCharter},
     genesis::Genesis,
     id::{ChannelId, ChannelName},
+    lineage::LineageError,
 };
 use std::{
     collections::BTreeMap,
@@ -44,8 +47,17 @@ pub enum FoundError {
     #[error(transparent)]
     Charter(#[from] CharterError),
     /// The charter is of others.
-    #[error("this node is no member of the channel: hand the charter to a node that is")]
+    #[error(
+        "the charter does not name this node: hand it to a node that it names, which tells those whom the channel lets in \
+         later"
+    )]
     NotMember,
+    /// Whoever hands the charter on is not named by it.
+    #[error("the charter came from somebody whom it does not name")]
+    Stranger,
+    /// The channel has not let this node in: what should show it does not.
+    #[error(transparent)]
+    Lineage(#[from] LineageError),
     /// Names are how people tell channels apart.
     #[error("another channel of this node is called `{0}`: choose another name")]
     NameTaken(ChannelName),
@@ -85,10 +97,19 @@ struct Chartered {
     node: HostedNode,
 }
 
+impl Chartered {
+    fn id(&self) -> ChannelId {
+        self.node.channel().domain().channel
+    }
+}
+
+/// Whoever handed a charter in.
+type Asker = oneshot::Sender<Result<ChannelId, FoundError>>;
+
 /// A charter that somebody at this node hands in.
 struct Order {
     charter: SignedCharter,
-    answer: oneshot::Sender<Result<ChannelId, FoundError>>,
+    answer: Asker,
 }
 
 impl std::fmt::Debug for Host {
@@ -130,7 +151,7 @@ impl Host {
     /// The charter of a channel, if one founded it.
     #[must_use]
     pub fn charter(&self, channel: ChannelId) -> Option<Arc<SignedCharter>> {
-        self.charters().into_iter().find(|charter| charter.charter.id() == channel)
+        self.chartered(channel).map(|(charter, _)| charter)
     }
 
     /// Founds a channel here, and tells its other members of it.
@@ -143,8 +164,15 @@ impl Host {
         answered.await.map_err(|_| FoundError::Closed)?
     }
 
-    fn charters(&self) -> Vec<Arc<SignedCharter>> {
-        lock(&self.chartered).values().map(|chartered| Arc::clone(&chartered.charter)).collect()
+    /// The channels that charters founded.
+    fn charters(&self) -> Vec<(ChannelId, Arc<SignedCharter>)> {
+        lock(&self.chartered).values().map(|chartered| (chartered.id(), Arc::clone(&chartered.charter))).collect()
+    }
+
+    fn chartered(&self, channel: ChannelId) -> Option<(Arc<SignedCharter>, HostedNode)> {
+        let chartered = lock(&self.chartered);
+        let one = chartered.values().find(|chartered| chartered.id() == channel)?;
+        Some((Arc::clone(&one.charter), Arc::clone(&one.node)))
     }
 
     fn add(&self, charter: SignedCharter, node: HostedNode) {
@@ -156,9 +184,6 @@ impl Host {
     /// on it already.
     fn has_room_for(&self, charter: &SignedCharter) -> Result<bool, FoundError> {
         let channel = &charter.charter.channel;
-        if !charter.charter.has(self.first.id()) {
-            return Err(FoundError::NotMember);
-        }
         let chartered = lock(&self.chartered);
         match chartered.get(&channel.name) {
             Some(known) if known.charter.charter == charter.charter => return Ok(false),

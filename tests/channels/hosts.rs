@@ -8,13 +8,15 @@ use crate::{
 use dmdl::{
     client::Draft,
     local::{Identity, LocalClient, LocalNetwork, Shape, wall_clock},
-    node::FoundError,
+    node::{FoundError, HostedNode},
 };
 use dmdl_types::{
     charter::SignedCharter,
+    event::Verdict,
     genesis::{Founding, Role},
-    id::Height,
-    invocation::{Authority, Metadata},
+    governance::{Change, Governance},
+    id::{Height, TransactionId},
+    invocation::{Authority, Invocation, Metadata},
 };
 use std::{fs, future::Future, io::Cursor, path::Path};
 use tempfile::TempDir;
@@ -73,9 +75,32 @@ impl World {
         self.nodes.client_on(position, founding.clone(), who, PATIENCE).expect("the node is on the channel")
     }
 
+    /// A complete charter of a channel that soon decides on members of its own: its epochs are short, and admins are
+    /// among its people.
+    fn governed_charter(&self) -> SignedCharter {
+        let mut charter = SignedCharter::new(self.charter(0).charter);
+        charter.charter.channel.epoch_blocks = 2;
+        charter.charter.people.extend(self.admins.iter().take(OUTSIDER).map(|admin| admin.person.clone()));
+        charter.charter.people.sort_by_key(|person| person.key);
+        self.admins.iter().take(OUTSIDER).for_each(|admin| charter.approve(&admin.key));
+        charter
+    }
+
+    /// What a node has of the second channel.
+    fn on_second(&self, position: usize) -> HostedNode {
+        self.nodes.node(position).expect("the node runs").host().node(NAME).expect("it is on the channel")
+    }
+
+    fn height(&self, position: usize) -> Height {
+        self.on_second(position).channel().tip().height
+    }
+
     /// Founds the channel, and waits until all of its members are on it.
     pub(crate) fn found(&self) -> Founding {
-        let charter = self.charter(OUTSIDER);
+        self.found_by(self.charter(OUTSIDER))
+    }
+
+    fn found_by(&self, charter: SignedCharter) -> Founding {
         assert_eq!(self.run(self.nodes.found(charter.clone())).unwrap(), charter.charter.id());
         self.all_join();
         charter.verify(self.nodes.genesis()).unwrap()
@@ -164,4 +189,55 @@ fn a_charter_that_is_not_complete_or_not_the_nodes_founds_nothing() {
     world.admins.iter().take(OUTSIDER).for_each(|admin| second.approve(&admin.key));
     let taken = world.run(world.nodes.found(second)).unwrap_err();
     assert!(matches!(taken, FoundError::NameTaken(_)), "{taken}");
+}
+
+/// Has somebody propose or approve something; gives the transaction.
+async fn governs(admin: &LocalClient, call: Governance) -> TransactionId {
+    let done = admin.call(Invocation::Governance(call)).await.unwrap();
+    assert_eq!(done.event.outcome.verdict, Verdict::Applied, "{:?}", done.event.outcome.reasons);
+    done.transaction
+}
+
+#[test]
+fn a_node_that_a_channel_lets_in_hears_of_it_follows_and_votes() {
+    let mut world = World::start();
+    let founding = world.found_by(world.governed_charter());
+    let (_, newcomer, address) = world.nodes.seats().nth(OUTSIDER).unwrap();
+    let members = &world.nodes.genesis().members;
+    let member = members.iter().find(|member| member.node == newcomer).unwrap().clone();
+    let change = Change::AddNode { member, address: address.to_string() };
+    let hosted = |world: &World| world.nodes.node(OUTSIDER).unwrap().host().nodes().len();
+    assert_eq!(hosted(&world), 1, "nobody has told it yet");
+
+    world.run(async {
+        let at = |position: usize| world.at(position, &founding, &world.admins[position]);
+        let proposal = governs(&at(0), Governance::Propose { changes: vec![change] }).await;
+        for position in [1, 2] {
+            governs(&at(position), Governance::Approve { proposal }).await;
+        }
+    });
+    let is_member = || world.on_second(0).channel().config().unwrap().member(newcomer).is_some();
+    start::eventually("its first epoch begins", is_member);
+    start::eventually("it is on the channel", || world.is_on(OUTSIDER));
+    let goal = world.height(0);
+    start::eventually("it executes what the others have", || world.height(OUTSIDER) >= goal);
+    assert_eq!(hosted(&world), 2);
+    world.run(async {
+        // People of the channel may ask at its gateway.
+        let admin = world.at(OUTSIDER, &founding, &world.admins[0]);
+        governs(&admin, Governance::Propose { changes: vec![Change::RemoveNode { node: newcomer }] }).await;
+    });
+
+    // Four of five are a quorum: without its votes, no block would be final any more.
+    world.nodes.stop(3);
+    for _ in 0..3 {
+        let goal = world.height(0).next();
+        start::eventually("the channel goes on", || world.height(0) >= goal);
+    }
+    world.nodes.start(3).unwrap();
+
+    world.nodes.stop(OUTSIDER);
+    world.nodes.start(OUTSIDER).unwrap();
+    let goal = world.height(0);
+    start::eventually("it is on the channel again", || world.height(OUTSIDER) >= goal);
 }

@@ -39,7 +39,7 @@ pub(super) struct CharterText {
         (status = 201, description = "The channel runs here.", body = ChannelName),
         (status = 400, description = "`noncanonical`, `bad_base64`: no charter."),
         (status = 403, description = "`role`: only admins of the network's genesis hand charters in. `not_member`: the \
-            node is no member of the channel."),
+            charter does not name the node."),
         (status = 409, description = "`name_taken`: the node has another channel of this name."),
         (status = 422, description = "`bad_charter`: it breaks a rule, or an organisation has not approved it. \
             `policy_engine`: the node decides with another one. `too_long`."),

@@ -1,12 +1,16 @@
 //! Charters on disk, and what hosts say to each other about them.
 
-use crate::keyfile::{KeyFileError, disk};
+use crate::{
+    keyfile::{KeyFileError, disk},
+    node::message::MESSAGE_BYTES,
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     charter::SignedCharter,
     codec::{self, DecodeError},
-    id::ChannelId,
+    id::{ChannelId, Epoch},
     limits,
+    lineage::EpochStep,
 };
 use std::{
     fs::{self, File},
@@ -17,6 +21,9 @@ use std::{
 /// The file of a charter, in its channel's folder.
 const FILE: &str = "charter";
 
+/// How a message with steps begins.
+const STEPS: u8 = 3;
+
 /// What one host says to another.
 #[derive(Debug, BorshSerialize, BorshDeserialize)]
 pub(super) enum Message {
@@ -24,6 +31,10 @@ pub(super) enum Message {
     WhichNameMe,
     /// A channel that we share.
     Charter(Box<SignedCharter>),
+    /// How do the configurations of a channel follow on each other, from the one of this epoch on?
+    StepsFrom(ChannelId, Epoch),
+    /// That is how: the first ones, and none after the last.
+    Steps(ChannelId, Vec<EpochStep>),
 }
 
 impl Message {
@@ -32,7 +43,9 @@ impl Message {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::decode(bytes, limits::CHARTER_BYTES + 1)
+        // Steps may fill a message between nodes; nothing else is longer than a charter.
+        let long = if bytes.first() == Some(&STEPS) { MESSAGE_BYTES } else { limits::CHARTER_BYTES + 1 };
+        codec::decode(bytes, long)
     }
 }
 

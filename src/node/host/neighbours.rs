@@ -23,7 +23,7 @@ pub(super) struct Neighbours {
     peers: Peers,
     /// How far each channel was when it was looked at last.
     reached: Vec<(ChannelId, Epoch)>,
-    memberships: BTreeMap<ChannelId, Membership>,
+    rolls: BTreeMap<ChannelId, Roll>,
     list: List,
     /// What could not be done as the list has it: said once.
     failed: Vec<PeerError>,
@@ -56,6 +56,12 @@ struct Roll {
     addresses: BTreeMap<NodeId, String>,
 }
 
+impl Roll {
+    fn newcomers(&self) -> impl Iterator<Item = NodeId> {
+        self.present.difference(&self.past).copied()
+    }
+}
+
 /// Whom to dial, and whom to let in although nobody says where they are. Who matters most comes first, should there be
 /// no room for all.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -72,7 +78,7 @@ impl Neighbours {
             told: told.into_iter().map(|peer| (peer.node, peer)).collect(),
             peers,
             reached: Vec::new(),
-            memberships: BTreeMap::new(),
+            rolls: BTreeMap::new(),
             list: List::default(),
             failed: Vec::new(),
             lists: 0,
@@ -86,23 +92,35 @@ impl Neighbours {
         self.list.dialled.iter().map(|peer| peer.node).chain(self.list.awaited.iter().copied())
     }
 
-    /// Makes the list anew if a channel has entered another epoch, or there is another channel.
-    pub(super) fn follow(&mut self, nodes: &[HostedNode]) {
+    /// Whether a channel's ledger has decided that a node is a member, in this epoch or the next.
+    pub(super) fn has(&self, channel: ChannelId, node: NodeId) -> bool {
+        self.rolls.get(&channel).is_some_and(|roll| roll.present.contains(&node))
+    }
+
+    /// Who is a member of a channel, in this epoch or the next, and was none in those before.
+    pub(super) fn newcomers(&self, channel: ChannelId) -> impl Iterator<Item = NodeId> {
+        self.rolls.get(&channel).into_iter().flat_map(Roll::newcomers)
+    }
+
+    /// Makes the list anew if a channel has entered another epoch, or there is another channel; whether it did.
+    pub(super) fn follow(&mut self, nodes: &[HostedNode]) -> bool {
         let channels = nodes.iter().map(|node| node.channel());
         let reached: Vec<_> = channels.map(|channel| (channel.domain().channel, channel.current_epoch())).collect();
         if reached == self.reached {
-            return;
+            return false;
         }
         self.reached = reached;
         match nodes.iter().map(|node| self.roll(node)).collect::<Result<Vec<_>, _>>() {
             Ok(rolls) => {
-                for (node, roll) in nodes.iter().zip(&rolls) {
-                    self.note(node.channel().domain().channel, roll.me);
-                }
                 self.set(List::of(self.me, &self.told, &rolls));
+                for (node, roll) in nodes.iter().zip(rolls) {
+                    self.note(node.channel().domain().channel, roll);
+                }
+                true
             }
             Err(error) => {
-                tracing::error!(%error, "the members of a channel cannot be read: connections stay as they are")
+                tracing::error!(%error, "the members of a channel cannot be read: connections stay as they are");
+                false
             }
         }
     }
@@ -139,9 +157,10 @@ impl Neighbours {
         Ok(roll)
     }
 
-    /// Says how this node stands on a channel, when that has changed.
-    fn note(&mut self, channel: ChannelId, now: Membership) {
-        if self.memberships.insert(channel, now) == Some(now) {
+    /// Notes who the members of a channel are, and says how this node stands there when that has changed.
+    fn note(&mut self, channel: ChannelId, roll: Roll) {
+        let now = roll.me;
+        if self.rolls.insert(channel, roll).is_some_and(|before| before.me == now) {
             return;
         }
         match now {
@@ -153,7 +172,7 @@ impl Neighbours {
             Membership::Member => tracing::info!(%channel, "this node is a member"),
             Membership::Left => tracing::warn!(
                 %channel,
-                "this node is a member no more: it takes no part, the others cut it off, and it can be stopped for good"
+                "this node is a member no more: it takes no part, and the others cut it off"
             ),
         }
     }
@@ -254,6 +273,14 @@ mod tests {
     fn whom_no_ledger_knows_is_listed_on_the_operators_word() {
         let told = told(&[(9, "nine"), (2, "two")]);
         assert_eq!(list(&told, &[roll(&[2], &[], &[])]).dialled, [at(2, "two"), at(9, "nine")]);
+    }
+
+    #[test]
+    fn who_comes_is_a_newcomer_before_its_first_epoch_and_in_it() {
+        let newcomers = |present: &[u8], past: &[u8]| roll(present, past, &[]).newcomers().collect::<Vec<_>>();
+        assert_eq!(newcomers(&[1, 2, 3], &[1, 2]), [id(3)]);
+        assert!(newcomers(&[1, 2, 3], &[1, 2, 3]).is_empty());
+        assert!(newcomers(&[1, 2], &[1, 2, 3]).is_empty(), "who leaves comes no more");
     }
 
     #[test]

@@ -52,9 +52,29 @@ fn a_damaged_charter_is_told() {
 
 #[test]
 fn what_hosts_say_survives_its_encoding() {
-    for message in [Message::WhichNameMe, Message::Charter(Box::new(charter(1)))] {
+    let channel = ChannelId::new([9; 32]);
+    let messages = [
+        Message::WhichNameMe,
+        Message::Charter(Box::new(charter(1))),
+        Message::StepsFrom(channel, Epoch::new(2)),
+        Message::Steps(channel, Vec::new()),
+    ];
+    for message in messages {
         let bytes = message.encode();
         assert_eq!(Message::decode(&bytes).unwrap().encode(), bytes);
     }
-    assert!(Message::decode(&[2]).is_err());
+    assert!(Message::decode(&[4]).is_err());
+}
+
+#[test]
+fn steps_may_fill_a_message_and_nothing_else_is_longer_than_a_charter() {
+    let too_long = |tag: u8, len: usize| {
+        let bytes: Vec<u8> = std::iter::once(tag).chain(std::iter::repeat_n(0, len - 1)).collect();
+        matches!(Message::decode(&bytes), Err(DecodeError::TooLong { .. }))
+    };
+    assert_eq!(Message::Steps(ChannelId::new([9; 32]), Vec::new()).encode()[0], STEPS);
+    assert!(!too_long(STEPS, MESSAGE_BYTES) && too_long(STEPS, MESSAGE_BYTES + 1));
+    for tag in [0, 1, 2] {
+        assert!(!too_long(tag, limits::CHARTER_BYTES + 1) && too_long(tag, limits::CHARTER_BYTES + 2), "{tag}");
+    }
 }
