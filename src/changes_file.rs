@@ -48,7 +48,13 @@ enum RawChange {
     SetRules(RawRules),
     AddPerson(Person),
     RemoveOrg(OrgId),
+    PruneBlocks(Nothing),
 }
+
+/// `{}`: the change has nothing to say but its name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,6 +139,7 @@ impl RawChange {
             Self::SetRules(raw) => return Ok(Described::Rules(raw)),
             Self::AddPerson(person) => Change::AddPerson { person },
             Self::RemoveOrg(org) => Change::RemoveOrg { org },
+            Self::PruneBlocks(Nothing {}) => Change::PruneBlocks,
         }))
     }
 }

@@ -135,6 +135,43 @@ fn a_node_that_starts_when_it_is_let_in_joins_by_a_snapshot_and_votes() {
 }
 
 #[test]
+fn a_network_that_lets_blocks_go_is_started_again_and_joined_like_any_other() {
+    let seats = [("a", "org-1", ALL), ("b", "org-2", ALL), ("c", "org-3", ALL), ("d", "org-4", ALL)];
+    let mut network = Network::generate_with("[channel]\nepoch_blocks = 4\n", &seats);
+    network.start_all();
+    let before = network.register(0, "from before");
+    network.change(0, "[[change]]\nprune-blocks = {}\n", &["admin-1", "admin-2", "admin-3"]);
+    let has_recent = |network: &Network| {
+        let mut files = fs::read_dir(network.node(0).join("data").join("engine")).unwrap();
+        files.any(|file| file.unwrap().file_name().to_string_lossy().contains("-blocks-recent-"))
+    };
+    assert!(!has_recent(&network), "it begins with the next start");
+    for restarted in 0..2 {
+        for node in 0..seats.len() {
+            network.stop(node);
+            network.start(node);
+            network.wait_caught_up(node, (node + 1) % seats.len());
+        }
+        assert!(has_recent(&network));
+        let record = network.register(1, "from after");
+        assert_eq!(network.open(restarted, &record), b"from after");
+        assert_eq!(network.open(restarted, &before), b"from before");
+    }
+
+    let lost = 3;
+    network.stop(lost);
+    fs::remove_dir_all(network.node(lost).join("data")).unwrap();
+    network.start(lost);
+    network.wait_caught_up(lost, 0);
+    assert_eq!(network.open(lost, &before), b"from before");
+    network.assert_trail_verifies(lost);
+    network.stop(lost);
+    network.start(lost);
+    network.wait_caught_up(lost, 0);
+    network.assert_trail_verifies(0);
+}
+
+#[test]
 fn a_node_joins_and_another_one_leaves_while_the_network_goes_on() {
     let seats = [("a", "org-1", ALL), ("b", "org-2", ALL), ("c", "org-3", ALL), ("d", "org-4", ALL)];
     let mut network = Network::generate_with("[channel]\nepoch_blocks = 2\n", &seats);

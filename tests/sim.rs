@@ -24,6 +24,7 @@ mod sim {
     pub(crate) mod membership;
     pub(crate) mod people;
     pub(crate) mod plan;
+    pub(crate) mod pruned;
     pub(crate) mod recovery;
     pub(crate) mod seat;
     pub(crate) mod story;
@@ -41,6 +42,7 @@ use sim::{
     cluster::{Cluster, NODES, SEATS},
     people::{Person, Told},
     plan::{Episode, Plan},
+    pruned,
     seat::secret,
     story::{Pair, settle},
     trouble::{Admins, trouble},
@@ -187,6 +189,30 @@ fn who_lost_everything_late_joins_by_a_snapshot_and_takes_part_again() {
         let ran = run(seed, late, &mut String::new());
         assert_eq!(ran.joined, 1, "{ran}");
     }
+}
+
+#[test]
+fn a_channel_that_lets_blocks_go_needs_none_of_them() {
+    let config = deterministic::Config::new()
+        .with_seed(7)
+        .with_start_time(SystemTime::UNIX_EPOCH + BEGIN)
+        .with_timeout(Some(HANGS_AFTER));
+    deterministic::Runner::new(config).start(|mut runtime| async move {
+        let drawn = Plan::draw(&mut runtime);
+        let calm = Plan { crashes: vec![], cuts: vec![], clocks: vec![], twist: Twist::None, ..drawn };
+        let latency = Duration::from_millis(10);
+        let plan =
+            Plan { latency, jitter: Duration::ZERO, loss_percent: 0, epoch_blocks: pruned::EPOCH_BLOCKS, ..calm };
+        let seeds: [[u8; 32]; 2 + NODES] = std::array::from_fn(|_| secret(&runtime));
+        let roles = [Role::Owner, Role::Researcher].into_iter().chain([Role::Admin; NODES]);
+        let people: Vec<_> = seeds.into_iter().zip(roles).collect();
+        let cluster = Cluster::start(runtime.child("cluster"), &plan, &people).await;
+        let told = Told::default();
+        let person = |at: usize| Person { cluster: &cluster, told: &told, seed: seeds[at], home: at % NODES };
+        let pair = Pair { owner: person(0), researcher: person(1), plaintext: vec![7; 1000] };
+        let admins: Vec<_> = (2..2 + NODES).map(person).collect();
+        pruned::lets_blocks_go(&cluster, &pair, &admins).await;
+    });
 }
 
 #[test]

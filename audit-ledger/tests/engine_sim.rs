@@ -152,6 +152,101 @@ fn an_orderer_that_joins_behind_a_block_goes_on_from_there_and_after_a_restart()
     });
 }
 
+/// Of 130 blocks, those below this height are gone where the last ten are kept: they go by eight epochs at a time.
+const GONE_BELOW: u64 = 8 * EPOCH_BLOCKS;
+
+#[test]
+fn orderers_that_let_old_blocks_go_go_on_without_them_and_after_a_restart() {
+    runner(11).start(|runtime| async move {
+        let mut cluster = Cluster::prepare(&runtime).await;
+        for node in 0..NODES {
+            cluster.toy(node).keep_last(10);
+            cluster.restart(node).await;
+        }
+        cluster.all_reach(EPOCH_BLOCKS).await;
+        assert!(cluster.engine(0).chain().block(Height::new(1)).await.is_some(), "it is needed yet");
+        cluster.all_reach(130).await;
+        for restarts in [false, true] {
+            if restarts {
+                cluster.crash(1).await;
+                cluster.restart(1).await;
+            }
+            let chain = cluster.engine(1).chain().clone();
+            for gone in [1, GONE_BELOW / 2, GONE_BELOW - 1] {
+                assert_eq!(chain.block(Height::new(gone)).await, None, "block {gone}");
+                assert_eq!(chain.certificate(Height::new(gone)).await, None, "the certificate of {gone}");
+            }
+            assert!(chain.block(Height::new(GONE_BELOW)).await.is_some(), "what is needed is there");
+        }
+        cluster.all_reach(150).await;
+        assert_eq!(cluster.toy(1).digests(150), cluster.toy(0).digests(150));
+    });
+}
+
+#[test]
+fn an_orderer_joins_where_nobody_has_the_old_blocks_any_more() {
+    runner(12).start(|runtime| async move {
+        let mut cluster = Cluster::prepare(&runtime).await;
+        for node in 0..NODES {
+            cluster.toy(node).keep_last(10);
+        }
+        for node in 0..3 {
+            cluster.restart(node).await;
+        }
+        cluster.reach(&[0, 1, 2], 130).await;
+        assert_eq!(cluster.engine(0).chain().block(Height::new(1)).await, None);
+        let begin = 9 * EPOCH_BLOCKS;
+        let mut inside = begin..begin + EPOCH_BLOCKS - 1;
+        let (height, certificate) =
+            inside.find_map(|height| Some((height, cluster.toy(0).certificate(height)?))).expect("most have one");
+        let chain = cluster.toy(0).blocks(height);
+        let block = |height: u64| chain[usize::try_from(height).unwrap() - 1].clone();
+        let epoch_parent = block(begin - 1).block_digest();
+        cluster.toy(3).join_after(Floor { height: Height::new(height), certificate, epoch_parent }, block(height));
+        cluster.restart(3).await;
+        cluster.all_reach(150).await;
+        cluster.crash(3).await;
+        cluster.restart(3).await;
+        cluster.all_reach(215).await;
+        let from = usize::try_from(height).unwrap() - 1;
+        assert_eq!(cluster.toy(3).digests(215), cluster.toy(0).digests(215)[from..]);
+        // Now the block that it began with is gone as well, and it starts without it.
+        assert_eq!(cluster.engine(3).chain().block(Height::new(height)).await, None);
+        cluster.crash(3).await;
+        cluster.restart(3).await;
+        cluster.all_reach(230).await;
+    });
+}
+
+#[test]
+fn what_was_ordered_before_blocks_may_go_stays() {
+    runner(13).start(|runtime| async move {
+        let mut cluster = Cluster::start(&runtime).await;
+        cluster.all_reach(30).await;
+        for node in 0..NODES {
+            cluster.toy(node).keep_last(10);
+            cluster.crash(node).await;
+            cluster.restart(node).await;
+            cluster.all_reach(30).await;
+        }
+        let begun = (0..NODES).map(|node| cluster.toy(node).height()).max().unwrap();
+        assert!(begun < 90, "the rest is about what comes after: {begun}");
+        cluster.all_reach(130).await;
+        for restarts in [false, true] {
+            if restarts {
+                cluster.crash(2).await;
+                cluster.restart(2).await;
+            }
+            let chain = cluster.engine(2).chain().clone();
+            for (height, is_there) in [(1, true), (25, true), (GONE_BELOW - 1, false), (GONE_BELOW, true)] {
+                assert_eq!(chain.block(Height::new(height)).await.is_some(), is_there, "block {height}");
+            }
+        }
+        cluster.all_reach(150).await;
+        assert_eq!(cluster.toy(2).digests(150), cluster.toy(0).digests(150));
+    });
+}
+
 #[test]
 fn all_orderers_stop_and_go_on_after_a_restart() {
     runner(5).start(|runtime| async move {

@@ -46,6 +46,9 @@ add-person = {{ key = "{key}", org = "east", name = "admin", role = "admin" }}
 
 [[change]]
 remove-org = "west"
+
+[[change]]
+prune-blocks = {{}}
 "#
     );
     let (node, gone): (NodeId, NodeId) = (node.parse().unwrap(), gone.parse().unwrap());
@@ -61,6 +64,7 @@ remove-org = "west"
             Change::RemoveNode { node: gone },
             Change::AddPerson { person },
             Change::RemoveOrg { org: "west".parse().unwrap() },
+            Change::PruneBlocks,
         ]
     );
 }
@@ -89,6 +93,7 @@ fn what_makes_no_sense_is_refused_by_its_line() {
         ("\n[[change]]\n[change.set-rules.mdca]\ndecay = \"slow\"\n".to_owned(), 4, "string"),
         ("\n[[change]]\nset-rules = { name = \"other\" }\n".to_owned(), 3, "name"),
         ("\n[[change]]\nset-rules = {}\n".to_owned(), 2, "no rule"),
+        ("\n[[change]]\nprune-blocks = { after = 3 }\n".to_owned(), 3, "after"),
         ("\n[[change]]\nremove-node = \"north\"\n".to_owned(), 2, ""),
         ("\n[[change]]\nremove-org = \"a\"\nremove-node = \"b\"\n".to_owned(), 2, "1 element"),
         ("\n[[change]]\n".to_owned(), 2, "1 element"),

@@ -175,7 +175,7 @@ pub trait Gateway: Send + Sync {
 
 impl<E: Clock + CryptoRng, S: Store> Gateway for SharedNode<E, S> {
     async fn height(&self) -> Result<Height, AskGatewayError> {
-        Ok(self.channel().tip().height)
+        Ok(self.newest_height().await)
     }
 
     async fn submit(&self, transaction: Transaction, patience: Duration) -> Result<Receipt, AskGatewayError> {

@@ -63,6 +63,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
+use tokio::sync::OnceCell;
 
 /// Longest JSON answer that is read.
 const ANSWER_BYTES: usize = 8 << 20;
@@ -88,6 +89,8 @@ pub struct HttpGateway {
     key: SigningKey,
     signs: bool,
     height: Mutex<Option<(Instant, Height)>>,
+    /// The highest final block when it was asked for first: a gateway that catches up answers from a lower one.
+    first_height: OnceCell<Height>,
 }
 
 impl std::fmt::Debug for HttpGateway {
@@ -122,6 +125,7 @@ impl HttpGateway {
             key: key.seed().expose(|seed| SigningKey::from_seed(Secret32::new(*seed))),
             signs: true,
             height: Mutex::new(None),
+            first_height: OnceCell::new(),
         })
     }
 
@@ -230,6 +234,15 @@ impl HttpGateway {
         format!("/v1/channels/{}/{route}", self.channel)
     }
 
+    async fn final_height(&self) -> Result<Height, AskGatewayError> {
+        #[derive(Deserialize)]
+        struct Status {
+            final_height: u64,
+        }
+        let Status { final_height } = self.get_as("status", Duration::ZERO).await?;
+        Ok(Height::new(final_height))
+    }
+
     async fn get_as<T: DeserializeOwned>(&self, route: &str, patience: Duration) -> Result<T, AskGatewayError> {
         let response = self.send(Method::GET, &self.route(route), HeaderMap::new(), None, patience).await?;
         parsed(expect(response).await?).await
@@ -287,16 +300,12 @@ impl HttpGateway {
 
 impl Gateway for HttpGateway {
     async fn height(&self) -> Result<Height, AskGatewayError> {
-        #[derive(Deserialize)]
-        struct Status {
-            height: u64,
-        }
+        let first = *self.first_height.get_or_try_init(|| self.final_height()).await?;
         let known = *self.height.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, height)) = known.filter(|(at, _)| at.elapsed() < HEIGHT_KEPT) {
-            return Ok(height);
+        match known.filter(|(at, _)| at.elapsed() < HEIGHT_KEPT) {
+            Some((_, height)) => Ok(height.max(first)),
+            None => self.final_height().await,
         }
-        let status: Status = self.get_as("status", Duration::ZERO).await?;
-        Ok(Height::new(status.height))
     }
 
     async fn submit(&self, transaction: Transaction, patience: Duration) -> Result<Receipt, AskGatewayError> {

@@ -68,7 +68,9 @@ where changes.toml has any of these, each under a [[change]] of its own:
   [[change]]
   remove-node = \"NODE\"
   [[change]]
-  remove-org = \"west\"")]
+  remove-org = \"west\"
+  [[change]]
+  prune-blocks = {}                                               # nothing takes it back")]
     Update {
         /// The channel.
         name: ChannelName,
@@ -202,16 +204,20 @@ fn show(globals: &Globals) -> Result<Report, Failure> {
     });
     let mut shown = format!("{}\n\n{table}", text::fields(&json));
     // Strangers are not told of proposals.
-    let mut open = Value::Null;
+    let (mut open, mut prunes_blocks) = (Value::Null, Value::Null);
     if let Some(actor) = actor {
-        let (table, page) = proposals::open(&globals.connect_as(actor)?)?;
-        shown.push_str(&format!("\n\n{table}"));
+        let session = globals.connect_as(actor)?;
+        let (table, page) = proposals::open(&session)?;
+        prunes_blocks = proposals::prunes_blocks(&session)?.into();
+        let blocks = if prunes_blocks == true { "Nodes let old blocks go." } else { "Nodes keep all blocks." };
+        shown.push_str(&format!("\n\n{blocks}\n\n{table}"));
         open = page;
     }
     if let Some(fields) = json.as_object_mut() {
         fields.insert("members".to_owned(), members.into());
         fields.insert("mdca".to_owned(), json!(channel.mdca));
         fields.insert("proposals".to_owned(), open);
+        fields.insert("prunes_blocks".to_owned(), prunes_blocks);
     }
     Ok(Report { text: shown, json, exit: Exit::Ok })
 }

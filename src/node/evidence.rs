@@ -30,31 +30,37 @@ use std::{pin::pin, time::Duration};
 const PAGE: usize = 256;
 
 impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
-    /// A person's transaction, as it was ordered; none while it is unknown here, or where only others have its block
-    /// and none of them answers.
+    /// A person's transaction, as it was ordered; none while it is unknown here, or where only others may have its block
+    /// and none of them answers with it.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be read.
     pub async fn transaction(&self, id: TransactionId) -> Result<Option<Transaction>, StoreError> {
         let (Some((_, event)), Some(chain)) = (self.channel.event_of(id)?, self.chain.get()) else { return Ok(None) };
+        if let Some(signed) = self.channel.signed(id)? {
+            return Ok(Some(signed));
+        }
         let block = chain.block(event.height).await;
-        if block.is_none() && self.channel.joined_at().is_some_and(|joined| event.height <= joined) {
+        if block.is_none() && self.channel.may_lack_block(event.height)? {
             return self.transaction_of_others(id).await;
         }
         let missing = || StoreError::Corrupt(format!("the chain lacks height {}", event.height));
         Ok(find(block.ok_or_else(missing)?.block(), id))
     }
 
-    /// A transaction out of a block that this node has itself, for one that has not.
+    /// A transaction that this node has itself, for one that has not.
     pub(super) async fn own_transaction(&self, id: TransactionId) -> Result<Option<Transaction>, Refused> {
         let unavailable = |error: StoreError| Refused::new("unavailable", error);
         let Some((_, event)) = self.channel.event_of(id).map_err(unavailable)? else { return Ok(None) };
+        if let Some(signed) = self.channel.signed(id).map_err(unavailable)? {
+            return Ok(Some(signed));
+        }
         let Some(chain) = self.chain.get() else { return Ok(None) };
         let Some(block) = chain.block(event.height).await else { return Ok(None) };
         Ok(find(block.block(), id))
     }
 
-    /// A transaction from before this node joined: its id is the hash of it, so it does not matter who has it.
+    /// A transaction whose block this node has not got: its id is the hash of it, so it does not matter who has it.
     async fn transaction_of_others(&self, id: TransactionId) -> Result<Option<Transaction>, StoreError> {
         let domain = self.channel.domain();
         for member in self.channel.config()?.members.iter().filter(|member| member.node != self.id()) {

@@ -45,7 +45,7 @@ use dmdl_audit_ledger::{
 use dmdl_types::{
     checkpoint::CosigningKey,
     genesis::{EpochConfig, Member, NodeRoles},
-    id::{NodeId, TransactionId},
+    id::{Height, NodeId, TransactionId},
     sign::SigningKey,
 };
 use dmdl_vault::store::PayloadStore;
@@ -112,6 +112,15 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     #[must_use]
     pub fn chain(&self) -> Option<&Chain> {
         self.chain.get()
+    }
+
+    /// The highest block that is known to be final here. A node that catches up has not executed it yet.
+    pub async fn newest_height(&self) -> Height {
+        let executed = self.channel.tip().height;
+        match self.chain.get() {
+            Some(chain) => chain.tip().await.map_or(executed, |(height, _)| height.max(executed)),
+            None => executed,
+        }
     }
 
     /// The clock that deadlines here are measured with.

@@ -214,7 +214,7 @@ fn no_forged_answer_to_a_registration_is_believed() {
         &usual,
         vec![
             Trick::height("POST", "/dealing-keys", 1_000_000_000),
-            Trick::json("GET", "/status", |_, document| document["height"] = 1_000_000_000.into()),
+            Trick::json("GET", "/status", |_, document| document["final_height"] = 1_000_000_000.into()),
         ],
         End { exit: 6, code: "tx_expiry" },
         "expiry height",

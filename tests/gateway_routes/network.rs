@@ -26,6 +26,7 @@ fn the_network_is_shown_as_it_stands() {
             "name",
             "id",
             "height",
+            "final_height",
             "block",
             "state_root",
             "epoch",

@@ -65,6 +65,7 @@ fn a_proposal_is_shown_to_everybody_enrolled() {
     let configuration = get("configuration");
     assert_eq!(configuration["members"], json!(world.genesis().members));
     assert_eq!(configuration["rules"], json!(world.genesis().channel), "nothing was accepted");
+    assert_eq!(configuration["prunes_blocks"], false);
 }
 
 #[test]

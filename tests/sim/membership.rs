@@ -88,7 +88,7 @@ fn changes(cluster: &Cluster, newcomer: &Person<'_>, what: Move) -> Vec<Change> 
 }
 
 /// Has a call of an organisation ordered: the same one again, until somebody says what became of it.
-async fn decide(admin: &Person<'_>, call: Governance) -> Final {
+pub(crate) async fn decide(admin: &Person<'_>, call: Governance) -> Final {
     let height = async |client: &SimClient| Ok::<_, String>(client.gateway().channel().tip().height);
     let height = admin.insist("look", height).await;
     let mut nonce = [0; 16];

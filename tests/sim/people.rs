@@ -116,7 +116,7 @@ impl Person<'_> {
                         if let (Some(before), Some(after)) = (before, Glance::at(seat)) {
                             before.assert_may_release(&after, custodian);
                         }
-                        self.note_share(custodian, decryption, share);
+                        self.note_share(custodian, &store, decryption, share);
                         given += 1;
                         break;
                     }
@@ -130,9 +130,9 @@ impl Person<'_> {
 
     /// INVARIANT: a share that left has its ALLOW in the log of the node that let it go, and asked
     /// again it is the same share.
-    fn note_share(&self, custodian: NodeId, decryption: TransactionId, share: Vec<u8>) {
-        let store = self.cluster.seats[self.cluster.seat_of(custodian)].store();
-        assert!(is_allowed(&store, decryption), "custodian {custodian} gave a share for {decryption} without ALLOW");
+    /// `store` is the one that it had when it was asked: it may have lost that since.
+    fn note_share(&self, custodian: NodeId, store: &MemoryStore, decryption: TransactionId, share: Vec<u8>) {
+        assert!(is_allowed(store, decryption), "custodian {custodian} gave a share for {decryption} without ALLOW");
         let mut shares = self.told.shares.borrow_mut();
         let first = shares.entry((custodian, decryption)).or_insert_with(|| share.clone());
         assert!(*first == share, "custodian {custodian} gave two different answers for {decryption}");

@@ -2,7 +2,7 @@
 
 use super::{
     checks::{Checker, untold},
-    cluster::Cluster,
+    cluster::{Cluster, SimNode},
     people::PATIENCE,
     people::{Person, SimClient, Told},
 };
@@ -19,7 +19,7 @@ use dmdl_types::{
 };
 use std::{cell::Cell, collections::BTreeSet, io::Cursor, time::Duration};
 
-const VERSION: RecordVersion = RecordVersion::new(1);
+pub(crate) const VERSION: RecordVersion = RecordVersion::new(1);
 /// Uses of a grant that is used up.
 const USES: u32 = 2;
 
@@ -47,7 +47,7 @@ impl Pair<'_> {
     }
 
     /// Registers until the record is active: a crash may take a share with it.
-    async fn register(&self) -> RecordId {
+    pub(crate) async fn register(&self) -> RecordId {
         loop {
             let (record, active) = self.owner.insist("register", async |client| self.register_at(client).await).await;
             if active {
@@ -91,7 +91,13 @@ impl Pair<'_> {
 
     /// One decryption, handed to two gateways at once: it is executed once. None is a denial.
     async fn decrypt(&self, record: RecordId, grant: GrantId) -> Option<Opening> {
-        let sign = async |client: &SimClient| client.prepare(record, VERSION, Authority::Grant(grant)).await;
+        let sign = async |client: &SimClient| {
+            if self.is_far_behind(client.gateway()) {
+                return Err("the node has only begun to catch up".to_owned());
+            }
+            let prepared = client.prepare(record, VERSION, Authority::Grant(grant)).await;
+            prepared.map_err(|error| error.to_string())
+        };
         let prepared = self.researcher.insist("sign", sign).await;
         let order = async |client: &SimClient| match client.order(&prepared).await {
             Ok(opening) => Ok(Some(opening)),
@@ -112,6 +118,13 @@ impl Pair<'_> {
             }
         }
         opening
+    }
+
+    /// Whether what is signed at a node would have expired for the others before they see it.
+    fn is_far_behind(&self, node: &SimNode) -> bool {
+        let others = self.researcher.cluster.members().filter_map(|seat| seat.up.get());
+        let highest = others.map(|other| other.channel().tip().height.get()).max();
+        node.channel().tip().height.get() + 100 < highest.unwrap_or_default()
     }
 
     /// More decryptions at once than the grant has uses: as many are allowed as it has.
@@ -186,7 +199,7 @@ impl Pair<'_> {
     }
 }
 
-async fn open_at(client: &SimClient, opening: &Opening) -> Result<Vec<u8>, OpenError> {
+pub(crate) async fn open_at(client: &SimClient, opening: &Opening) -> Result<Vec<u8>, OpenError> {
     let mut plaintext = Vec::new();
     client.open(opening, &mut plaintext).await?;
     Ok(plaintext)

@@ -80,6 +80,8 @@ pub enum Change {
         /// The organisation.
         org: OrgId,
     },
+    /// From now on nodes let blocks go that lie far enough behind a certified snapshot. Nothing takes that back.
+    PruneBlocks,
 }
 
 /// Why changes cannot be made.
@@ -206,6 +208,8 @@ fn make(config: &mut EpochConfig, change: &Change) -> Result<(), ChangeError> {
                 return Err(ChangeError::NoSuchOrg(org.clone()));
             }
         }
+        // What nodes keep is no part of who does what.
+        Change::PruneBlocks => {}
     }
     Ok(())
 }

@@ -80,6 +80,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
         let is_inner = certificate.is_some() && !self.ends_epoch(block.header().height);
         // Before the epoch is over: a step that a crash took would be missing for good.
         self.keep_step(block.header(), certificate).map_err(|error| Halt { reason: error.to_string() })?;
+        self.keep_signed(block.block()).map_err(|error| Halt { reason: error.to_string() })?;
         let executed = {
             let mut executor = self.executor();
             let done = executor.execute(&Finalized::delivered(block.block().clone()));
@@ -116,6 +117,10 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
         self.shared.floor.clone()
     }
 
+    async fn prunable_below(&self) -> Result<Option<Height>, Halt> {
+        self.pruned_below().map_err(|error| Halt { reason: error.to_string() })
+    }
+
     async fn epoch(&self, epoch: Epoch) -> Option<EpochConfig> {
         self.epoch_config(epoch).ok().flatten()
     }
@@ -136,6 +141,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
     }
 
     fn heard(&mut self, voter: NodeId, epoch: Epoch) {
+        self.hear_ahead(voter, epoch);
         let mut rejoin = self.rejoin();
         if let Some(rejoin) = rejoin.as_mut()
             && let Ok(config) = self.config()

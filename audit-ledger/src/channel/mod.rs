@@ -9,6 +9,7 @@
 mod drive;
 mod latest;
 mod lists;
+mod pruning;
 mod rehearse;
 mod rejoin;
 mod view;
@@ -40,6 +41,7 @@ use dmdl_types::{
     sign::Domain,
     transaction::{EndorsedTransaction, SystemTransaction, TransactionError},
 };
+use pruning::Ahead;
 use rejoin::Rejoin;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -130,6 +132,7 @@ struct Shared<E, S: Store> {
     tip: Latest<Tip>,
     me: NodeId,
     rejoin: Mutex<Option<Rejoin>>,
+    ahead: Mutex<Ahead>,
     floor: Option<Floor>,
     shelf: Mutex<Shelf>,
     notices: mpsc::Sender<Notice>,
@@ -193,6 +196,7 @@ impl<E, S: Store> Channel<E, S> {
             tip,
             me,
             rejoin: Mutex::new(follows.then(Rejoin::default)),
+            ahead: Mutex::default(),
             floor,
             shelf: Mutex::new(shelf),
             notices,
@@ -424,6 +428,10 @@ impl<E, S: Store> Channel<E, S> {
     /// What this node hears while it rejoins; none once it may vote in every epoch.
     fn rejoin(&self) -> MutexGuard<'_, Option<Rejoin>> {
         self.shared.rejoin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Ahead> {
+        self.shared.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

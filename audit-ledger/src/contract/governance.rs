@@ -8,7 +8,7 @@
 use super::{Call, Stop};
 use crate::{
     store::{Reader, StoreError},
-    world::{self, AddressRow, PendingRow, PersonRow, PersonStatus, ProposalRow, ProposalState},
+    world::{self, AddressRow, PendingRow, PersonRow, PersonStatus, ProposalRow, ProposalState, PrunesBlocks},
 };
 use dmdl_types::{
     access::ReasonCode,
@@ -129,6 +129,7 @@ fn make<R: Reader>(call: &mut Call<'_, R>, change: &Change) -> Result<(), Stop> 
             call.world.put(&person.key, &row);
         }
         Change::RemoveOrg { org } => revoke_people(call, org)?,
+        Change::PruneBlocks => call.world.put(&(), &PrunesBlocks),
         Change::RemoveNode { .. } | Change::SetRoles { .. } | Change::SetRules { .. } => {}
     }
     Ok(())

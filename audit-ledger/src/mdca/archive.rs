@@ -3,6 +3,8 @@
 //! What survives a crash here: every block and certificate that was handed out for execution, and
 //! every vote that this node has sent. Sizes below are fixed for the life of a folder.
 
+mod parts;
+
 use super::block::EngineBlock;
 use commonware_consensus::simplex::{scheme::ed25519::Scheme, types::Finalization};
 use commonware_cryptography::{certificate::Verifier as _, sha256::Digest};
@@ -10,16 +12,26 @@ use commonware_runtime::{
     Clock, Metrics, Storage,
     buffer::paged::{CacheRef, page_size},
 };
-use commonware_storage::archive::{Error, immutable};
+use commonware_storage::{
+    archive::{Error, immutable, prunable},
+    translator::FourCap,
+};
 use commonware_utils::{NZU64, NZUsize};
 use dmdl_types::id::{ChannelId, Epoch};
-use std::{num::NonZeroUsize, sync::Arc};
+use parts::Archive;
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    sync::Arc,
+};
 
 pub(super) const REPLAY_BUFFER: NonZeroUsize = NZUsize!(1 << 20);
 pub(super) const WRITE_BUFFER: NonZeroUsize = NZUsize!(1 << 18);
 
-pub(super) type Certificates<E> = immutable::Archive<E, Digest, Finalization<Scheme, Digest>>;
-pub(super) type Blocks<E> = immutable::Archive<E, Digest, Arc<EngineBlock>>;
+/// Blocks go by so many epochs at a time: each lot is two open files of an archive.
+const EPOCHS_PRUNED: u64 = 8;
+
+pub(super) type Certificates<E> = Archive<E, Finalization<Scheme, Digest>>;
+pub(super) type Blocks<E> = Archive<E, Arc<EngineBlock>>;
 
 /// The names of one channel's partitions.
 #[derive(Clone, Debug)]
@@ -52,19 +64,59 @@ pub(super) fn page_cache() -> CacheRef {
     CacheRef::new(page_size(4096), NZUsize!(1024))
 }
 
-pub(super) async fn certificates<E>(runtime: E, names: &Partitions, cache: &CacheRef) -> Result<Certificates<E>, Error>
-where
-    E: Storage + Metrics + Clock,
-{
-    let codec = Scheme::certificate_codec_config_unbounded();
-    immutable::Archive::init(runtime, config(names, "certificates", 1 << 20, codec, cache)).await
+/// How a channel's archives are laid out.
+pub(super) struct Layout {
+    names: Partitions,
+    cache: CacheRef,
+    /// How many blocks go at a time, where any do.
+    pruned: Option<NonZeroU64>,
 }
 
-pub(super) async fn blocks<E>(runtime: E, names: &Partitions, cache: &CacheRef) -> Result<Blocks<E>, Error>
-where
-    E: Storage + Metrics + Clock,
-{
-    immutable::Archive::init(runtime, config(names, "blocks", 1 << 26, (), cache)).await
+impl Layout {
+    /// On a channel with epochs of this length, which lets blocks go or does not.
+    pub(super) fn new(names: &Partitions, cache: &CacheRef, epoch_length: NonZeroU64, prunes: bool) -> Self {
+        let pruned = prunes.then_some(epoch_length.saturating_mul(NZU64!(EPOCHS_PRUNED)));
+        Self { names: names.clone(), cache: cache.clone(), pruned }
+    }
+
+    pub(super) async fn certificates<E>(&self, runtime: E) -> Result<Certificates<E>, Error>
+    where
+        E: Storage + Metrics + Clock,
+    {
+        let codec = Scheme::certificate_codec_config_unbounded();
+        let recent = self.pruned.map(|pruned| recent(&self.names, "certificates", pruned, codec, &self.cache));
+        Archive::open(&runtime, config(&self.names, "certificates", 1 << 20, codec, &self.cache), recent).await
+    }
+
+    pub(super) async fn blocks<E>(&self, runtime: E) -> Result<Blocks<E>, Error>
+    where
+        E: Storage + Metrics + Clock,
+    {
+        let recent = self.pruned.map(|pruned| recent(&self.names, "blocks", pruned, (), &self.cache));
+        Archive::open(&runtime, config(&self.names, "blocks", 1 << 26, (), &self.cache), recent).await
+    }
+}
+
+fn recent<C>(
+    names: &Partitions,
+    what: &str,
+    items_per_section: NonZeroU64,
+    codec: C,
+    cache: &CacheRef,
+) -> prunable::Config<FourCap, C> {
+    prunable::Config {
+        translator: FourCap,
+        metadata_partition: names.archive(what, "recent-metadata"),
+        key_partition: names.archive(what, "recent-keys"),
+        key_page_cache: cache.clone(),
+        value_partition: names.archive(what, "recent-values"),
+        compression: None,
+        codec_config: codec,
+        items_per_section,
+        key_write_buffer: WRITE_BUFFER,
+        value_write_buffer: WRITE_BUFFER,
+        replay_buffer: REPLAY_BUFFER,
+    }
 }
 
 fn config<C>(

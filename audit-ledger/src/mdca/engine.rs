@@ -9,7 +9,7 @@
 
 use super::{
     application::Application,
-    archive::{self, Partitions},
+    archive::{self, Layout, Partitions},
     block::EngineBlock,
     delivery::Deliveries,
     keys::{engine_digest, engine_signer, ledger_digest},
@@ -39,7 +39,6 @@ use commonware_cryptography::{
 use commonware_p2p::{Blocker, Receiver, Sender, max_message_size, utils::mux::prefixed};
 use commonware_parallel::Sequential;
 use commonware_runtime::{Clock, Handle, Metrics, Spawner, Storage};
-use commonware_storage::archive::{Archive as _, Identifier as ArchiveId};
 use commonware_utils::{NZU64, NZUsize};
 use dmdl_types::{
     certificate::{COMMITTEE_MAX, vote_namespace},
@@ -150,8 +149,10 @@ impl Engine {
         }
         let names = Partitions::of(&partition_prefix, domain.channel);
         let cache = archive::page_cache();
-        let certificates = archive::certificates(runtime.child("certificates"), &names, &cache).await?;
-        let blocks = archive::blocks(runtime.child("final_blocks"), &names, &cache).await?;
+        let prunes = ledger.prunable_below().await?.is_some();
+        let layout = Layout::new(&names, &cache, epoch_length, prunes);
+        let certificates = layout.certificates(runtime.child("certificates")).await?;
+        let blocks = layout.blocks(runtime.child("final_blocks")).await?;
 
         let executed = replay(&mut ledger, &certificates, &blocks).await?;
         let joined = ledger.floor().await;
@@ -338,8 +339,8 @@ async fn replay<E: Runtime>(
     blocks: &archive::Blocks<E>,
 ) -> Result<Height, StartError> {
     let mut executed = ledger.executed().await;
-    while let Some(block) = blocks.get(ArchiveId::Index(executed.next().get())).await? {
-        let certificate = certificates.get(ArchiveId::Index(executed.next().get())).await?;
+    while let Some(block) = blocks.at(executed.next().get()).await? {
+        let certificate = certificates.at(executed.next().get()).await?;
         ledger.finalized(block.as_ref().clone(), certificate.map(|c| c.encode().to_vec())).await?;
         executed = executed.next();
     }
@@ -352,7 +353,7 @@ async fn last_block<E: Runtime>(
     last: u64,
     joined: Option<&Floor>,
 ) -> Result<Digest, StartError> {
-    if let Some(block) = blocks.get(ArchiveId::Index(last)).await? {
+    if let Some(block) = blocks.at(last).await? {
         return Ok(block.digest());
     }
     // Below the floor there are no blocks, and only the epoch of the floor begins there.

@@ -133,6 +133,17 @@ pub trait Ledger: Clone + Send + Sync + 'static {
         async { None }
     }
 
+    /// Below which height nobody needs this node's blocks and certificates, on a channel that lets them go, where it
+    /// may be 0; none where all are kept. The engine may keep more.
+    ///
+    /// Does not go down, and stays known once it is.
+    ///
+    /// # Errors
+    /// [`Halt`] when the ledger cannot be read.
+    fn prunable_below(&self) -> impl Future<Output = Result<Option<Height>, Halt>> + Send {
+        async { Ok(None) }
+    }
+
     /// The configuration of an epoch.
     ///
     /// Must be known for the epoch of the next height to execute and, once the last block of that

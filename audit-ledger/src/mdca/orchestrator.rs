@@ -149,6 +149,7 @@ where
                         let _ = running.task.await;
                         let floor = engine_digest(block.block_digest());
                         running = self.enter(block.header().epoch.next(), floor, &mut channels).await?;
+                        self.let_blocks_go().await?;
                     }
                     acknowledgement.acknowledge();
                 },
@@ -178,6 +179,14 @@ where
         let certificate = self.chain.get_finalization(EngineHeight::new(height.get())).await;
         self.parts.ledger.finalized(block.clone(), certificate.map(|c| c.encode().to_vec())).await?;
         self.executed = height;
+        Ok(())
+    }
+
+    /// Lets the archive forget what the ledger says nobody needs.
+    async fn let_blocks_go(&self) -> Result<(), Halt> {
+        if let Some(height) = self.parts.ledger.prunable_below().await? {
+            self.chain.prune(EngineHeight::new(height.get()));
+        }
         Ok(())
     }
 

@@ -52,6 +52,11 @@ impl Shelf {
         self.0.iter().rev().find_map(|kept| Some((kept.height, kept.anchor?)))
     }
 
+    /// The oldest snapshot that somebody may be joining by: from its block on, others need what follows.
+    pub(crate) fn oldest(&self) -> Option<Height> {
+        self.0.iter().find(|kept| kept.anchor.is_some()).map(|kept| kept.height)
+    }
+
     /// Takes notice of an executed block, before the next one is; `is_inner` says that the block has a certificate of
     /// its own and is not the last of its epoch.
     pub(crate) fn executed<S: Store>(

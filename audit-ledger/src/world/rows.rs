@@ -52,6 +52,7 @@ tables! {
     23 AddressRow, by NodeId;
     24 Checkpoint, by Height;
     25 Anchor, by ();
+    26 PrunesBlocks, by ();
 }
 
 /// A number in keys that are read in order: most significant byte first.
@@ -327,6 +328,10 @@ impl PendingRow {
         EpochConfig { members: self.members, channel: self.channel, ..config }
     }
 }
+
+/// There once the channel's nodes let old blocks go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PrunesBlocks;
 
 /// Where a node is dialled that came after the channel was founded, `HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]

@@ -66,6 +66,7 @@ struct Memory {
     blocks: BTreeMap<u64, (EngineBlock, Option<Vec<u8>>)>,
     faults: Vec<Fault>,
     floor: Option<Floor>,
+    kept: Option<u64>,
     mute: bool,
     ahead_ms: u64,
 }
@@ -100,6 +101,11 @@ impl Toy {
 
     pub(crate) fn forget_above(&self, height: u64) {
         self.0.lock().unwrap().blocks.retain(|h, _| *h <= height);
+    }
+
+    /// Needs no blocks but the last so many.
+    pub(crate) fn keep_last(&self, blocks: u64) {
+        self.0.lock().unwrap().kept = Some(blocks);
     }
 
     pub(crate) fn forbid_votes(&self) {
@@ -163,6 +169,11 @@ impl Ledger for ToyLedger {
 
     async fn floor(&self) -> Option<Floor> {
         self.toy.0.lock().unwrap().floor.clone()
+    }
+
+    async fn prunable_below(&self) -> Result<Option<Height>, Halt> {
+        let kept = self.toy.0.lock().unwrap().kept;
+        Ok(kept.map(|kept| Height::new(self.toy.height().saturating_sub(kept))))
     }
 
     async fn epoch(&self, epoch: Epoch) -> Option<EpochConfig> {

@@ -98,6 +98,11 @@ fn decided(session: &Session) -> Result<EpochConfig, Failure> {
     Ok(EpochConfig { epoch, members, channel: rules, qualified: Vec::new() })
 }
 
+/// Whether the channel's nodes let old blocks go, as the gateway says.
+pub(super) fn prunes_blocks(session: &Session) -> Result<bool, Failure> {
+    Ok(asked(session, "configuration")?.get("prunes_blocks").and_then(Value::as_bool).unwrap_or_default())
+}
+
 /// What a proposal changes, from the proposing transaction itself: a gateway cannot put other changes in their place.
 fn proved(session: &Session, proposal: TransactionId) -> Result<Vec<Change>, Failure> {
     let changes = session.run(session.client.proposal(proposal)).map_err(|error| failure::call(&error))?;

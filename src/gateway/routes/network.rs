@@ -91,6 +91,8 @@ pub(super) struct Status {
     id: ChannelId,
     /// Height of the last executed block.
     pub(super) height: u64,
+    /// The highest block that is known to be final: a node that catches up has not executed it yet.
+    final_height: u64,
     /// Its digest.
     #[schema(value_type = Hex)]
     pub(super) block: BlockDigest,
@@ -137,6 +139,7 @@ pub(super) async fn standing(node: &RealNode) -> Result<At<Status>, ApiError> {
             name: channel.founding().channel.name.to_string(),
             id: tip.domain.channel,
             height: tip.height.get(),
+            final_height: tip.height.get(),
             block: tip.block,
             state_root: hex::encode(StateHash::load(reading.rows())?.root()),
             epoch: tip.epoch.get(),
@@ -150,6 +153,7 @@ pub(super) async fn standing(node: &RealNode) -> Result<At<Status>, ApiError> {
         })
     })
     .await?;
+    at.body.final_height = node.newest_height().await.get().max(at.body.final_height);
     if at.height > Height::new(0)
         && let Some(chain) = node.chain()
         && let Some(block) = chain.block(at.height).await

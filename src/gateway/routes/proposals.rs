@@ -14,7 +14,7 @@ use crate::gateway::{
 use axum::{Router, routing::get};
 use dmdl_audit_ledger::{
     channel::ProposalFilter,
-    world::{ProposalRow, ProposalState},
+    world::{ProposalRow, ProposalState, PrunesBlocks},
 };
 use dmdl_types::{
     genesis::{ChannelConfig, EpochConfig, Member},
@@ -43,6 +43,8 @@ pub(super) struct Configuration {
     /// The rules, as docs/spec/genesis.md has them.
     #[schema(value_type = Described)]
     rules: ChannelConfig,
+    /// Whether nodes let old blocks go.
+    prunes_blocks: bool,
 }
 
 /// The nodes and rules that were decided last, some of which may hold from a later epoch on.
@@ -51,7 +53,8 @@ pub(super) struct Configuration {
 pub(super) async fn configuration(OnChannel(node): OnChannel, _: Caller) -> Result<At<Configuration>, ApiError> {
     read(&node, |reading| {
         let EpochConfig { epoch, members, channel, .. } = reading.decided()?;
-        Ok(Configuration { epoch: epoch.get(), members, rules: channel })
+        let prunes_blocks = reading.row::<PrunesBlocks>(&())?.is_some();
+        Ok(Configuration { epoch: epoch.get(), members, rules: channel, prunes_blocks })
     })
     .await
 }

@@ -218,7 +218,8 @@ pub(super) struct TransactionShown {
     /// Proof of what became of it.
     #[schema(value_type = ReceiptText)]
     receipt: String,
-    /// Its canonical encoding; null for a node's own.
+    /// Its canonical encoding; null for a node's own, and for one that nobody who was asked has any more: a decryption
+    /// whose block the channel's nodes have let go.
     #[schema(value_type = Option<Base64>)]
     body: Option<String>,
 }

@@ -67,6 +67,12 @@ fn a_hospital_leaves_once_another_one_takes_its_place() {
 }
 
 #[test]
+fn that_blocks_may_go_changes_nobodys_part_and_is_one_byte() {
+    assert_eq!(changed(&[Change::PruneBlocks]).unwrap(), config());
+    assert_eq!(crate::codec::encode(&Change::PruneBlocks), [6]);
+}
+
+#[test]
 fn what_cannot_be_changed_is_refused_with_its_reason() {
     let rules = |change: fn(&mut ChannelConfig)| {
         let mut rules = config().channel;

@@ -3,7 +3,7 @@
 use crate::{
     contract::assignment,
     testing::*,
-    world::{AddressRow, PersonRow, PersonStatus, ProposalRow, ProposalState},
+    world::{AddressRow, PersonRow, PersonStatus, ProposalRow, ProposalState, PrunesBlocks},
 };
 use dmdl_types::{
     access::ReasonCode::{self, *},
@@ -105,6 +105,19 @@ fn two_proposals_of_one_epoch_hold_together() {
     live_until(&mut ledger, 2);
     let config = ledger.executor.epoch_config(Epoch::new(2)).unwrap().unwrap();
     assert_eq!((config.members.len(), config.channel.endorsements), (5, 3));
+}
+
+#[test]
+fn that_blocks_may_go_is_decided_like_other_changes_and_holds_at_once() {
+    let mut ledger = ledger();
+    let proposal = propose(&mut ledger, vec![Change::PruneBlocks]);
+    approve(&mut ledger, 2, proposal);
+    assert_eq!(ledger.row::<PrunesBlocks>(&()), None, "two of four are no quorum");
+    approve(&mut ledger, 3, proposal);
+    assert_eq!(ledger.row::<PrunesBlocks>(&()), Some(PrunesBlocks));
+    live_until(&mut ledger, 2);
+    let config = ledger.executor.epoch_config(Epoch::new(2)).unwrap().unwrap();
+    assert_eq!(config.channel, ledger.executor.founding().channel, "it is no rule of consensus");
 }
 
 #[test]
