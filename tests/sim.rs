@@ -33,13 +33,19 @@ mod sim {
     pub(crate) mod wire;
 }
 
-use commonware_runtime::{Runner as _, Supervisor as _, deterministic};
-use dmdl_types::{event::Action, genesis::Role};
+use commonware_runtime::{Clock as _, Runner as _, Supervisor as _, deterministic};
+use dmdl::node::GatewayError;
+use dmdl_types::{
+    event::Action,
+    genesis::Role,
+    governance::{Change, Governance},
+};
 use futures::future::{Either, join_all, select};
 use rand_core::Rng as _;
 use sim::{
     checks::Checker,
     cluster::{Cluster, NODES, SEATS},
+    membership::signed,
     people::{Person, Told},
     plan::{Episode, Plan},
     pruned,
@@ -92,11 +98,7 @@ impl fmt::Display for Ran {
 
 /// Runs one seed with what `change` makes of its plan; a violated invariant panics. `drawn` is told the plan first.
 fn run(seed: u64, change: fn(Plan) -> Plan, drawn: &mut String) -> Ran {
-    let config = deterministic::Config::new()
-        .with_seed(seed)
-        .with_start_time(SystemTime::UNIX_EPOCH + BEGIN)
-        .with_timeout(Some(HANGS_AFTER));
-    deterministic::Runner::new(config).start(|mut runtime| async move {
+    deterministic::Runner::new(config(seed)).start(|mut runtime| async move {
         let plan = change(Plan::draw(&mut runtime));
         *drawn = plan.to_string();
         let seeds: [[u8; 32]; 2 * NODES + 1] = std::array::from_fn(|_| secret(&runtime));
@@ -191,18 +193,52 @@ fn who_lost_everything_late_joins_by_a_snapshot_and_takes_part_again() {
     }
 }
 
+/// How the simulator runs a seed.
+fn config(seed: u64) -> deterministic::Config {
+    deterministic::Config::new()
+        .with_seed(seed)
+        .with_start_time(SystemTime::UNIX_EPOCH + BEGIN)
+        .with_timeout(Some(HANGS_AFTER))
+}
+
+/// A network on which nothing goes wrong.
+fn calm(runtime: &mut deterministic::Context) -> Plan {
+    let drawn = Plan::draw(runtime);
+    let plan = Plan { crashes: vec![], cuts: vec![], clocks: vec![], twist: Twist::None, ..drawn };
+    Plan { latency: Duration::from_millis(10), jitter: Duration::ZERO, loss_percent: 0, ..plan }
+}
+
+#[test]
+fn what_nobody_waits_for_comes_to_all_nodes_all_the_same() {
+    deterministic::Runner::new(config(5)).start(|mut runtime| async move {
+        let plan = calm(&mut runtime);
+        let seeds: [[u8; 32]; NODES] = std::array::from_fn(|_| secret(&runtime));
+        let people: Vec<_> = seeds.into_iter().map(|seed| (seed, Role::Admin)).collect();
+        let cluster = Cluster::start(runtime.child("cluster"), &plan, &people).await;
+        let told = Told::default();
+        for (home, seed) in seeds.into_iter().enumerate() {
+            let admin = Person { cluster: &cluster, told: &told, seed, home };
+            let transaction = signed(&admin, Governance::Propose { changes: vec![Change::PruneBlocks] }).await;
+            let id = transaction.body.id();
+            let node = |position: usize| cluster.seats[position].up.get().expect("it runs");
+            let handed_in = node(home).submit(transaction, Duration::ZERO).await;
+            assert!(matches!(handed_in, Err(GatewayError::NotFinal(_))), "{handed_in:?}");
+            // Whoever took it in may be gone a moment later.
+            runtime.sleep(Duration::from_millis(100)).await;
+            for other in (0..NODES).filter(|other| *other != home).map(node) {
+                let channel = other.channel();
+                let has_it = channel.waiting_transactions() > 0 || channel.event_of(id).unwrap().is_some();
+                assert!(has_it, "node {home} keeps it to itself");
+            }
+            runtime.sleep(Duration::from_secs(5)).await;
+        }
+    });
+}
+
 #[test]
 fn a_channel_that_lets_blocks_go_needs_none_of_them() {
-    let config = deterministic::Config::new()
-        .with_seed(7)
-        .with_start_time(SystemTime::UNIX_EPOCH + BEGIN)
-        .with_timeout(Some(HANGS_AFTER));
-    deterministic::Runner::new(config).start(|mut runtime| async move {
-        let drawn = Plan::draw(&mut runtime);
-        let calm = Plan { crashes: vec![], cuts: vec![], clocks: vec![], twist: Twist::None, ..drawn };
-        let latency = Duration::from_millis(10);
-        let plan =
-            Plan { latency, jitter: Duration::ZERO, loss_percent: 0, epoch_blocks: pruned::EPOCH_BLOCKS, ..calm };
+    deterministic::Runner::new(config(7)).start(|mut runtime| async move {
+        let plan = Plan { epoch_blocks: pruned::EPOCH_BLOCKS, ..calm(&mut runtime) };
         let seeds: [[u8; 32]; 2 + NODES] = std::array::from_fn(|_| secret(&runtime));
         let roles = [Role::Owner, Role::Researcher].into_iter().chain([Role::Admin; NODES]);
         let people: Vec<_> = seeds.into_iter().zip(roles).collect();

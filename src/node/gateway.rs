@@ -165,15 +165,18 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             Ok(outdated.then_some(Ordered::Outdated))
         };
         let mut left = patience;
-        while !left.is_zero() {
+        loop {
+            // Told once even where nobody waits: this node may order nothing itself.
             self.broadcast(&self.channel.config()?, &message).await;
             let slice = left.min(SAY_AGAIN_AFTER);
             if let Some(ordered) = self.when(slice, &mut look).await? {
                 return Ok(Some(ordered));
             }
             left -= slice;
+            if left.is_zero() {
+                return Ok(None);
+            }
         }
-        Ok(None)
     }
 
     /// Waits until a transaction is executed here.

@@ -13,7 +13,7 @@ use dmdl_types::{
     governance::{Change, Governance},
     id::{DisplayName, Height, OrgId},
     invocation::Invocation,
-    transaction::TransactionBody,
+    transaction::{Transaction, TransactionBody},
 };
 use rand_core::Rng as _;
 use std::time::Duration;
@@ -87,8 +87,8 @@ fn changes(cluster: &Cluster, newcomer: &Person<'_>, what: Move) -> Vec<Change> 
     changes
 }
 
-/// Has a call of an organisation ordered: the same one again, until somebody says what became of it.
-pub(crate) async fn decide(admin: &Person<'_>, call: Governance) -> Final {
+/// What an admin has signed, to be handed to any node.
+pub(crate) async fn signed(admin: &Person<'_>, call: Governance) -> Transaction {
     let height = async |client: &SimClient| Ok::<_, String>(client.gateway().channel().tip().height);
     let height = admin.insist("look", height).await;
     let mut nonce = [0; 16];
@@ -100,7 +100,12 @@ pub(crate) async fn decide(admin: &Person<'_>, call: Governance) -> Final {
         expires: Height::new(height.get() + EXPIRES_AFTER),
         invocation: Invocation::Governance(call),
     };
-    let transaction = body.sign(&[&admin.key()]);
+    body.sign(&[&admin.key()])
+}
+
+/// Has a call of an organisation ordered: the same one again, until somebody says what became of it.
+pub(crate) async fn decide(admin: &Person<'_>, call: Governance) -> Final {
+    let transaction = signed(admin, call).await;
     let order = async |client: &SimClient| client.gateway().submit(transaction.clone(), PATIENCE).await;
     let done = admin.insist("decide", order).await;
     let outcome = &done.event.outcome;
