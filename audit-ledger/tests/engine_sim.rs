@@ -8,7 +8,7 @@ mod engine_sim {
 }
 
 use commonware_runtime::{Clock as _, Runner as _, deterministic};
-use dmdl_audit_ledger::mdca::Floor;
+use dmdl_audit_ledger::mdca::{EngineBlock, Floor};
 use dmdl_types::{
     certificate::{CertificateError, FinalityCertificate},
     id::Height,
@@ -116,6 +116,19 @@ fn a_ledger_that_lost_its_last_blocks_gets_them_again_from_the_archive() {
     });
 }
 
+/// Lets a node that has never run begin behind a block inside of an epoch, as if it had joined by a snapshot; gives that
+/// block and its height.
+fn join_inside(cluster: &Cluster, node: usize, epoch: u64) -> (u64, EngineBlock) {
+    let begin = epoch * EPOCH_BLOCKS;
+    let mut inside = begin..begin + EPOCH_BLOCKS - 1;
+    let (height, certificate) = inside.find_map(|height| Some((height, cluster.toy(0).certificate(height)?))).unwrap();
+    let chain = cluster.toy(0).blocks(height);
+    let block = |height: u64| chain[usize::try_from(height).unwrap() - 1].clone();
+    let floor = Floor { height: Height::new(height), certificate, epoch_parent: block(begin - 1).block_digest() };
+    cluster.toy(node).join_after(floor, block(height));
+    (height, block(height))
+}
+
 #[test]
 fn an_orderer_that_joins_behind_a_block_goes_on_from_there_and_after_a_restart() {
     runner(8).start(|runtime| async move {
@@ -125,21 +138,13 @@ fn an_orderer_that_joins_behind_a_block_goes_on_from_there_and_after_a_restart()
         }
         cluster.reach(&[0, 1, 2], 40).await;
         // Inside of epoch 2, and more than an epoch behind the others.
-        let begin = 2 * EPOCH_BLOCKS;
-        let mut inside = begin..begin + EPOCH_BLOCKS - 1;
-        let (height, certificate) =
-            inside.find_map(|height| Some((height, cluster.toy(0).certificate(height)?))).expect("most have one");
-        let chain = cluster.toy(0).blocks(height);
-        let block = |height: u64| chain[usize::try_from(height).unwrap() - 1].clone();
-        let epoch_parent = block(begin - 1).block_digest();
-        let floor = Floor { height: Height::new(height), certificate, epoch_parent };
-        cluster.toy(3).join_after(floor, block(height));
+        let (height, block) = join_inside(&cluster, 3, 2);
         cluster.restart(3).await;
         cluster.all_reach(60).await;
         let from = usize::try_from(height).unwrap() - 1;
         assert_eq!(cluster.toy(3).digests(60), cluster.toy(0).digests(60)[from..]);
         let own = cluster.engine(3).chain().clone();
-        assert_eq!(own.block(Height::new(height)).await, Some(block(height)), "it fetched what it began with");
+        assert_eq!(own.block(Height::new(height)).await, Some(block), "it fetched what it began with");
         assert_eq!(own.block(Height::new(height - 1)).await, None, "and nothing of before");
 
         cluster.crash(3).await;
@@ -195,14 +200,7 @@ fn an_orderer_joins_where_nobody_has_the_old_blocks_any_more() {
         }
         cluster.reach(&[0, 1, 2], 130).await;
         assert_eq!(cluster.engine(0).chain().block(Height::new(1)).await, None);
-        let begin = 9 * EPOCH_BLOCKS;
-        let mut inside = begin..begin + EPOCH_BLOCKS - 1;
-        let (height, certificate) =
-            inside.find_map(|height| Some((height, cluster.toy(0).certificate(height)?))).expect("most have one");
-        let chain = cluster.toy(0).blocks(height);
-        let block = |height: u64| chain[usize::try_from(height).unwrap() - 1].clone();
-        let epoch_parent = block(begin - 1).block_digest();
-        cluster.toy(3).join_after(Floor { height: Height::new(height), certificate, epoch_parent }, block(height));
+        let (height, _) = join_inside(&cluster, 3, 9);
         cluster.restart(3).await;
         cluster.all_reach(150).await;
         cluster.crash(3).await;
