@@ -5,7 +5,7 @@
 #
 #   scripts/planted-bugs.sh [BUG...]
 #
-# Exit 0 when every bug is caught, 1 when one is not, or when table, sources and page name different ones.
+# Prints the seconds that each took to be caught. Exit 0 when every bug is, 1 when one is not, or when table, sources and page name different ones.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -50,6 +50,7 @@ fi
 # The libraries of the whole workspace, and no more: everything from elsewhere is built already, with
 # these features and these flags, and stays so. The workspace's own are not optimised: they run once.
 own=(--config profile.dev.opt-level=0 --config profile.dev.package.dmdl-vault.opt-level=0
+    --config profile.dev.package.dmdl-types.opt-level=0 --config profile.dev.package.dmdl-audit-ledger.opt-level=0
     --config profile.dev.debug=false)
 # shellcheck disable=SC2086
 ${CARGO:-cargo} test ${LOCKED:-} --workspace --lib --features dmdl-types/planted-bugs "${own[@]}" \
@@ -71,10 +72,13 @@ run() {
 }
 
 missed=0
+: >"$work/caught" >"$work/missed"
+seconds() { printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)); }
 row() { printf '%-4s %-34s %-8s %6s  %s\n' "$@"; }
 report() {
     row "$1" "$2" MISSED "" "$3: $4"
     sed -n '1,40s/^/     | /p' "$work/out"
+    echo "$1" >>"$work/missed"
     missed=$((missed + 1))
 }
 
@@ -94,10 +98,24 @@ while IFS=$'\t' read -r number bug crate test expected; do
         report "$number" "$bug" "$test" "fails, but not with \`$expected\`"
     else
         took=$(((${EPOCHREALTIME/[.,]/} - begun) / 1000))
-        row "$number" "$bug" caught "$(printf '%d.%03d' $((took / 1000)) $((took % 1000)))" "$crate::$test"
+        printf '%s\t%s\n' "$took" "$number" >>"$work/caught"
+        row "$number" "$bug" caught "$(seconds "$took")" "$crate::$test"
     fi
 done <"$work/table"
 [ "$count" -gt 0 ] || fail "$table has no such bug"
 
-echo "planted-bugs: $((count - missed)) of $count caught"
+# A number is caught when each bug of it is.
+numbers=$(comm -23 <(cut -f 2 "$work/caught" | sort -u) <(sort -u "$work/missed") | wc -l)
+planted=$((count - missed))
+nth() { cut -f 1 "$work/caught" | sort -n | sed -n "$1p"; }
+median=- slowest=-
+if [ "$planted" -gt 0 ]; then
+    median=$(seconds "$(nth $(((planted + 1) / 2)))")
+    slowest=$(seconds "$(nth "$planted")")
+fi
+if [ $# -eq 0 ]; then
+    left=$(comm -23 <(seq 24 | sort) <(cut -f 1 "$work/table" | sort -u) | sort -n | paste -sd ' ')
+    echo "planted-bugs: not planted of the 24: ${left:-none}"
+fi
+echo "planted-bugs: $planted of $count caught, $numbers of 24 numbers, median $median s, at most $slowest s"
 [ "$missed" -eq 0 ]

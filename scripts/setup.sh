@@ -2,7 +2,8 @@
 # Installs what a machine with rustup, git, make, gcc and a package manager still lacks.
 #
 #   scripts/setup.sh build     what compiling needs: a C++ compiler, libclang with its headers, the wasm target
-#   scripts/setup.sh test      what tests of hosts on their own need: `ip`; without it they are skipped
+#   scripts/setup.sh test      what tests of hosts on their own and of disks that fail need: `ip`, `strace`, `mkfs.ext4`;
+#                              without them these tests are skipped
 #   scripts/setup.sh python    what samples and vectors need: Python in an environment of its own, under $CACHE
 #   scripts/setup.sh fuzz      what fuzzing the gateway's interface needs: the same, with schemathesis
 #
@@ -88,8 +89,18 @@ libclang_version() {
     if [ -z "$versions" ] || grep -qx 14 <<<"$versions"; then echo 14; else tail -n 1 <<<"$versions"; fi
 }
 
+# A build with its tests needs room, and a node whose disk is full only reads: better told now than by a test that fails.
+check_room() {
+    local dir=${CARGO_TARGET_DIR:-$CACHE/target} free
+    mkdir -p "$dir"
+    free=$(df -Pk "$dir" | awk 'NR == 2 { print int($4 / 1048576) }')
+    [ "$free" -ge 8 ] || fail "only $free GiB are free under $dir; a build with its tests wants 8" \
+        "make room; what was built there may go: rm -rf $dir"
+}
+
 setup_build() {
     local version
+    check_room
     have cargo || fail 'cargo is missing: install a Rust toolchain with rustup'
     if ! have cc; then
         apt_update
@@ -117,12 +128,21 @@ setup_wasm() {
     rustup target add "$target" || fail "could not add the target; by hand: rustup target add $target"
 }
 
-# Only root makes network namespaces, and who is not root does without them.
+# Only root makes network namespaces and mounts file systems, and who is not root does without them.
 setup_test() {
     PATH=$PATH:/usr/sbin:/sbin
-    if [ "$(id -u)" -eq 0 ] && ! have ip; then
+    [ "$(id -u)" -eq 0 ] || return 0
+    if ! have ip; then
         apt_update
         apt_install 'the command ip, by which tests put nodes on hosts of their own,' iproute2
+    fi
+    if ! have strace; then
+        apt_update
+        apt_install 'the command strace, by which tests have disks fail,' strace
+    fi
+    if ! have mkfs.ext4; then
+        apt_update
+        apt_install 'the command mkfs.ext4, by which tests cut the power of disks,' e2fsprogs
     fi
 }
 

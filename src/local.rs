@@ -4,9 +4,9 @@
 use crate::{
     client::{Client, Trust},
     keyfile::{KeyFileError, NodeSecrets},
-    node::{FoundError, Handle, HostedNode, NodeConfig, StartError, StartToken},
+    node::{FoundError, Handle, HostedNode, KEPT_FREE_MIB, NodeConfig, StartError, StartToken, Votes},
 };
-use dmdl_audit_ledger::{clock::WallClock, mdca::Peer};
+use dmdl_audit_ledger::{clock::WallClock, fault::FaultSink, mdca::Peer};
 use dmdl_types::{
     charter::SignedCharter,
     genesis::{ChannelConfig, Founding, Genesis, Member, NodeRoles, Person, Role, faults},
@@ -63,6 +63,9 @@ pub enum LocalError {
     /// The nodes do not make blocks.
     #[error("the nodes made no block in {0:?}")]
     NotReady(Duration),
+    /// The disk that the nodes are on is full.
+    #[error("the disk under `{0}` is full, and a node whose disk is full only reads: make room, and start again")]
+    Full(String),
     /// A node did not start.
     #[error("node of `{org}`: {source}")]
     Start {
@@ -101,6 +104,7 @@ pub struct LocalNetwork {
     dir: PathBuf,
     seats: Vec<Seat>,
     nodes: Vec<Option<Handle>>,
+    faults: FaultSink,
 }
 
 impl std::fmt::Debug for LocalNetwork {
@@ -184,7 +188,7 @@ impl LocalNetwork {
             StartToken { network: genesis.id(), node: seat.node() }.issue(&seat.start_token(dir))?;
         }
         let nodes = seats.iter().map(|_| None).collect();
-        Ok(Self { genesis, dir: dir.to_owned(), seats, nodes })
+        Ok(Self { genesis, dir: dir.to_owned(), seats, nodes, faults: FaultSink::nobody() })
     }
 
     /// Finds a network again that was made in `dir`; no node runs yet.
@@ -201,7 +205,12 @@ impl LocalNetwork {
             seats.push(seat);
         }
         let nodes = seats.iter().map(|_| None).collect();
-        Ok(Self { genesis, dir: dir.to_owned(), seats, nodes })
+        Ok(Self { genesis, dir: dir.to_owned(), seats, nodes, faults: FaultSink::nobody() })
+    }
+
+    /// Tells of faults of the disk, of the nodes that start from now on, before they stop.
+    pub fn tell_faults(&mut self, faults: FaultSink) {
+        self.faults = faults;
     }
 
     /// The genesis document.
@@ -230,10 +239,13 @@ impl LocalNetwork {
             key: seat.secrets.signing_key(),
             cosigning: seat.secrets.cosigning_key(),
             start_token: seat.start_token(&self.dir),
+            votes: Votes::Common,
             listen: seat.address,
             peers,
             dir: self.dir.join(seat.org.as_str()),
             vault: self.dir.join("vault"),
+            kept_free_bytes: u64::from(KEPT_FREE_MIB) << 20,
+            faults: self.faults.clone(),
         };
         let handle = Handle::start(config).map_err(|source| LocalError::Start { org: seat.org.clone(), source })?;
         *slot = Some(handle);
@@ -251,7 +263,7 @@ impl LocalNetwork {
     /// Waits until every running node has executed a block, which takes a quorum of them.
     ///
     /// # Errors
-    /// [`LocalError::NotReady`] when that takes longer than `patience`.
+    /// [`LocalError::NotReady`] and [`LocalError::Full`] when that takes longer than `patience`.
     pub fn wait_ready(&self, patience: Duration) -> Result<(), LocalError> {
         self.wait_ready_unless(patience, || false).map(drop)
     }
@@ -268,7 +280,9 @@ impl LocalNetwork {
                 return Ok(false);
             }
             if begun.elapsed() > patience {
-                return Err(LocalError::NotReady(patience));
+                let is_full = self.nodes.iter().flatten().any(|node| node.host().space().is_full());
+                let dir = self.dir.display().to_string();
+                return Err(if is_full { LocalError::Full(dir) } else { LocalError::NotReady(patience) });
             }
             thread::sleep(Duration::from_millis(10));
         }

@@ -70,6 +70,14 @@ pub struct Endpoint {
     pub certificate_sha256: Option<CertificateDigest>,
 }
 
+impl Endpoint {
+    /// The address, and the SHA-256 of the certificate.
+    #[must_use]
+    pub fn address(&self) -> (String, Option<[u8; 32]>) {
+        (self.url.clone(), self.certificate_sha256.map(|digest| digest.0))
+    }
+}
+
 /// SHA-256 of a certificate, as hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

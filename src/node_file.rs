@@ -8,9 +8,10 @@ use crate::{
     gateway,
     keyfile::{KeyFileError, NodeSecrets},
     network_file::{NetworkFile, NetworkFileError},
-    node::{NodeConfig, StartToken},
+    node::{KEPT_FREE_MIB, NodeConfig, StartToken, Votes},
     text_file::{TextFile, TextFileError},
 };
+use dmdl_audit_ledger::fault::FaultSink;
 use dmdl_types::{genesis::Genesis, id::NodeId};
 use serde::Deserialize;
 use std::{
@@ -57,8 +58,15 @@ struct Raw {
     data: PathBuf,
     vault: Spanned<PathBuf>,
     gateway: Option<Spanned<RawGateway>>,
+    /// Below how much free space, in MiB, the node only reads.
+    #[serde(default = "kept_free_mib")]
+    keep_free_mib: u32,
     #[serde(default)]
     peer: Vec<RawPeer>,
+}
+
+const fn kept_free_mib() -> u32 {
+    KEPT_FREE_MIB
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,7 +90,8 @@ impl NodeFile {
     /// Reads the file and all that it names; paths in it begin at its own folder.
     pub(crate) fn read(path: &Path) -> Result<Self, NodeFileError> {
         let file = TextFile::read(path, FILE_BYTES)?;
-        let Raw { network, key, cosigning_key, start_token, listen, data, vault, gateway, peer } = file.parse()?;
+        let Raw { network, key, cosigning_key, start_token, listen, data, vault, keep_free_mib, gateway, peer } =
+            file.parse()?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let (data, at_vault) = (folder.join(data), vault.span());
         let vault = folder.join(vault.into_inner());
@@ -106,10 +115,13 @@ impl NodeFile {
             key: secrets.signing_key(),
             cosigning: secrets.cosigning_key(),
             start_token: folder.join(start_token),
+            votes: Votes::Own,
             listen: listen.into_inner(),
             peers,
             dir: data,
             vault,
+            kept_free_bytes: u64::from(keep_free_mib) << 20,
+            faults: FaultSink::nobody(),
         };
         Ok(Self { node, gateway })
     }
@@ -201,9 +213,12 @@ start_token = \"{token}\"
 listen = \"{listen}\"
 # The ledger, votes and shares: on a disk of this host alone.
 data = \"data\"
+# While less than this is free on that disk, the node only reads, and takes no part.
+keep_free_mib = {kept}
 # Sealed payloads. All nodes of a network MUST see the same folder here: mount a shared one.
 vault = \"{VAULT}\"
 ",
+        kept = KEPT_FREE_MIB,
         key = NodeSecrets::KEY_FILE,
         cosigning = NodeSecrets::COSIGNING_FILE,
         token = StartToken::FILE,

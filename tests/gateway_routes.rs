@@ -14,6 +14,7 @@ mod refusals;
 mod gateway_routes {
     pub(crate) mod audit;
     pub(crate) mod catalogue;
+    mod freshness;
     pub(crate) mod network;
     pub(crate) mod payloads;
     pub(crate) mod proposals;

@@ -20,6 +20,7 @@ mod namespaces {
     pub(crate) mod canaries;
     pub(crate) mod hospitals;
     pub(crate) mod job;
+    #[allow(dead_code, reason = "each test program uses a part of it")]
     pub(crate) mod lan;
     pub(crate) mod tape;
     mod walk;

@@ -38,24 +38,34 @@ fn trail(network: &TestNetwork, position: usize) -> Report {
 }
 
 #[test]
-fn a_node_that_lost_a_part_of_its_folder_does_not_start() {
+fn a_node_that_lost_its_ledger_and_not_its_votes_does_not_start() {
     let mut network = TestNetwork::start();
     let down = NODES - 1;
     network.nodes.stop(down);
-    for part in ["engine", "channels"] {
-        let (folder, away) = (network.folder(down).join(part), network.folder(down).join("away"));
-        fs::rename(&folder, &away).unwrap();
-        // Trying again does not help.
-        for _ in 0..2 {
-            let error = network.nodes.start(down).expect_err("it could vote again where it has voted before");
-            assert!(matches!(error, LocalError::Start { source: StartError::Incomplete(_), .. }), "{error}");
-        }
-        if folder.exists() {
-            fs::remove_dir_all(&folder).unwrap();
-        }
-        fs::rename(&away, &folder).unwrap();
+    let (folder, away) = (network.folder(down).join("channels"), network.folder(down).join("away"));
+    fs::rename(&folder, &away).unwrap();
+    // Trying again does not help.
+    for _ in 0..2 {
+        let error = network.nodes.start(down).expect_err("it could vote again where it has voted before");
+        assert!(matches!(error, LocalError::Start { source: StartError::Incomplete(_), .. }), "{error}");
     }
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    fs::rename(&away, &folder).unwrap();
     network.nodes.start(down).unwrap();
+    let height = network.tip(0).height;
+    network.eventually("it follows again", |network| network.tip(down).height > height);
+}
+
+#[test]
+fn a_node_that_lost_its_votes_only_follows() {
+    let mut network = TestNetwork::start();
+    let down = NODES - 1;
+    network.nodes.stop(down);
+    fs::remove_dir_all(network.folder(down).join("engine")).unwrap();
+    network.nodes.start(down).unwrap();
+    assert!(network.node(down).node().channel().follows(), "it could vote again where it has voted before");
     let height = network.tip(0).height;
     network.eventually("it follows again", |network| network.tip(down).height > height);
 }

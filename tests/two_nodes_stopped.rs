@@ -59,12 +59,15 @@ fn a_decryption_fails_closed_in_time_and_succeeds_once_when_the_nodes_are_back()
         assert_no_release(&network, prepared.id()).await;
         assert_no_release(&network, TransactionId::new([7; 32])).await;
     });
+    // It stands where it stood, and cannot know whether others do.
+    assert!(!network.run(network.node(GATEWAY).node().catch_up(DEADLINE)).unwrap());
     assert!(network.events(GATEWAY, registered.record, Action::Decrypt).is_empty());
     assert_eq!(custody(&network), before, "no custodian wrote anything");
     assert_eq!(network.uses(GATEWAY, grant), 0);
 
     network.nodes.start(0).unwrap();
     network.nodes.start(1).unwrap();
+    assert!(network.run(network.node(GATEWAY).node().catch_up(PATIENCE)).unwrap());
     network.run(async {
         let researcher = network.at(GATEWAY, &network.researcher);
         let opening = researcher.order(&prepared).await.unwrap();

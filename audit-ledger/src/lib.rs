@@ -13,6 +13,7 @@ pub mod commitment;
 pub mod contract;
 pub mod endorse;
 pub mod execute;
+pub mod fault;
 pub mod finalized;
 pub mod log;
 pub mod mdca;

@@ -3,21 +3,31 @@
 //! [`mdca`](crate::mdca) is generic, so that it also runs in a simulator. Here it meets the types of a
 //! real process, once: whoever builds on this crate does not compile the engine again.
 
+mod disk;
+mod marks;
 mod steady;
 
+pub use disk::Disk;
 pub use steady::Steady;
 
 use crate::{
     channel::Channel,
     clock::WallClock,
+    fault::FaultSink,
     mdca::{
         self, Engine, EngineBlock, Members, Network, NetworkConfig, NetworkSender as Sender, Peers, Post, Seat,
-        SeatLinks, Seats, StartError, Timing,
+        SeatLinks, Seats, Silence, StartError, Timing,
     },
+    steps,
     store::RocksStore,
 };
 use commonware_runtime::Supervisor as _;
-use dmdl_types::{block::Block, genesis::Founding, id::ChannelId, sign::SigningKey};
+use dmdl_types::{
+    block::Block,
+    genesis::Founding,
+    id::{ChannelId, Epoch},
+    sign::SigningKey,
+};
 use std::num::NonZeroU64;
 
 /// What the names of the engines' partitions begin with, before the channel's id.
@@ -27,6 +37,18 @@ const PARTITIONS: &str = "dmdl";
 #[must_use]
 pub fn partitions_of(channel: ChannelId) -> String {
     format!("{PARTITIONS}{channel}")
+}
+
+/// The id of the channel whose a partition of the engine is, as text.
+#[must_use]
+pub fn channel_of(partition: &str) -> Option<&str> {
+    partition.strip_prefix(PARTITIONS)?.split('-').next()
+}
+
+/// Whether a partition of the engine can be had from others again: all but votes, and what a node heard that follows.
+#[must_use]
+pub fn is_archive(partition: &str) -> bool {
+    mdca::is_archive(partition)
 }
 
 /// Why a process has no running channel.
@@ -108,6 +130,12 @@ pub fn connect(context: &Steady, wall: WallClock, key: &SigningKey, config: &Net
 }
 
 impl Wires {
+    /// Whether the engines of all channels are silent.
+    #[must_use]
+    pub fn silence(&self) -> Silence {
+        self.seats.silence()
+    }
+
     /// Divides off what one channel talks over.
     ///
     /// # Errors
@@ -119,7 +147,7 @@ impl Wires {
 }
 
 /// Starts the engine of a channel; returns once it has executed what its archive holds. `context` is the channel's
-/// own.
+/// own, and `faults` is told when something in the archive is damaged.
 ///
 /// # Errors
 /// [`ProcessError`].
@@ -132,8 +160,15 @@ pub async fn start(
     founding: &Founding,
     channel: Channel<Steady, RocksStore>,
     wires: EngineWires,
+    faults: FaultSink,
 ) -> Result<Engine, ProcessError> {
     let EngineWires { links, members, peers } = wires;
+    let ledger = channel.clone();
+    let ends = move || {
+        let steps = (1..=ledger.current_epoch().get()).map(|epoch| steps::read(ledger.store(), Epoch::new(epoch)));
+        // What cannot be read is told where that is met.
+        steps.filter_map(|step| Some(step.ok()??.announced)).collect()
+    };
     let config = mdca::Config {
         domain: founding.domain,
         epoch_length: NonZeroU64::new(founding.channel.epoch_blocks).unwrap_or(NonZeroU64::MIN),
@@ -142,6 +177,7 @@ pub async fn start(
         timing: Timing::default(),
         ledger: channel,
         blocker: peers.blocker(),
+        faults,
     };
-    Ok(Engine::start(context.child("engine"), key, config, links, members).await?)
+    Ok(Engine::start(context.child("engine"), key, config, links, members, ends).await?)
 }

@@ -1,23 +1,37 @@
 //! The engine in the deterministic simulator: four orderers, a ledger that only remembers.
+//!
+//! Some of the tests are a campaign of Twins scenarios: `make twins SEED=42` replays one. Without a seed thirty are run;
+//! `DMDL_TWINS_BASE` says from which on, and `DMDL_TWINS_COUNT` runs more.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "each scenario leaves a line")]
 
 mod engine_sim {
     pub(crate) mod cluster;
+    pub(crate) mod node;
+    pub(crate) mod scenario;
     pub(crate) mod toy;
+    pub(crate) mod twins;
 }
 
 use commonware_runtime::{Clock as _, Runner as _, deterministic};
 use dmdl_audit_ledger::mdca::{EngineBlock, Floor};
 use dmdl_types::{
     certificate::{CertificateError, FinalityCertificate},
-    id::Height,
+    id::{BlockDigest, Height},
 };
 use engine_sim::{
-    cluster::{Cluster, NODES},
+    cluster::Cluster,
+    node::NODES,
+    scenario::Scenario,
     toy::{EPOCH_BLOCKS, epoch_config, genesis},
+    twins::Twins,
 };
-use std::time::Duration;
+use std::{
+    io::{self, Write as _},
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 fn runner(seed: u64) -> deterministic::Runner {
     deterministic::Runner::new(
@@ -113,6 +127,46 @@ fn a_ledger_that_lost_its_last_blocks_gets_them_again_from_the_archive() {
         cluster.restart(2).await;
         cluster.all_reach(30).await;
         assert_eq!(cluster.toy(2).digests(30), cluster.toy(0).digests(30));
+    });
+}
+
+#[test]
+fn an_orderer_that_lost_its_archive_has_it_from_the_others_and_votes_meanwhile() {
+    runner(5).start(|runtime| async move {
+        let mut cluster = Cluster::start(&runtime).await;
+        cluster.all_reach(2 * EPOCH_BLOCKS + 3).await;
+        cluster.crash(2).await;
+        cluster.lose_archive(2).await;
+        cluster.restart(2).await;
+        // Without its votes, three of four would have to do.
+        cluster.crash(3).await;
+        cluster.reach(&[0, 1, 2], 4 * EPOCH_BLOCKS).await;
+        assert_eq!(cluster.toy(2).digests(4 * EPOCH_BLOCKS), cluster.toy(0).digests(4 * EPOCH_BLOCKS));
+        assert!(cluster.engine(2).chain().block(Height::new(1)).await.is_some(), "old blocks, too");
+        cluster.crash(2).await;
+        cluster.restart(2).await;
+        cluster.restart(3).await;
+        cluster.all_reach(5 * EPOCH_BLOCKS).await;
+    });
+}
+
+#[test]
+fn a_silent_orderer_takes_no_part_and_goes_on_where_the_others_are() {
+    runner(6).start(|runtime| async move {
+        let mut cluster = Cluster::start(&runtime).await;
+        cluster.all_reach(5).await;
+        cluster.silence(3, true);
+        cluster.reach(&[0, 1, 2], 4 * EPOCH_BLOCKS).await;
+        assert!(cluster.toy(3).height() < EPOCH_BLOCKS, "it hears of nothing");
+        cluster.silence(2, true);
+        runtime.sleep(Duration::from_secs(5)).await;
+        let stands = cluster.toy(0).height();
+        runtime.sleep(Duration::from_secs(60)).await;
+        assert_eq!(cluster.toy(0).height(), stands, "two of four make no block");
+        cluster.silence(2, false);
+        cluster.silence(3, false);
+        cluster.all_reach(stands + 2 * EPOCH_BLOCKS).await;
+        assert_eq!(cluster.toy(3).digests(stands), cluster.toy(0).digests(stands));
     });
 }
 
@@ -304,4 +358,92 @@ fn a_run_is_replayed_from_its_seed() {
     let (chain, fingerprint) = run(42);
     assert_eq!(run(42), (chain, fingerprint.clone()));
     assert_ne!(run(43).1, fingerprint);
+}
+
+/// A height that is reached only after the rounds of a scenario: it has no more blocks than rounds.
+const AFTER_THE_ROUNDS: u64 = 26;
+/// Of so many scenarios, one is run twice: it must come to the same.
+const RUN_TWICE: u64 = 100;
+
+/// What a scenario came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Came {
+    chain: Vec<BlockDigest>,
+    /// Contradictions that somebody saw.
+    seen: usize,
+    /// Every step that any task took.
+    hash: String,
+}
+
+/// Runs the scenario of a seed; a violated invariant panics, and so does a network that stands still.
+fn twins(seed: u64, told: &mut String) -> Came {
+    runner(seed).start(|mut runtime| async move {
+        let scenario = Scenario::of(seed, &mut runtime);
+        *told = scenario.to_string();
+        let twins = Twins::start(&runtime, scenario).await;
+        twins.reach(&twins.honest(), AFTER_THE_ROUNDS).await;
+        let chain = twins.chain().unwrap();
+        Came { chain, seen: twins.accused().await, hash: runtime.auditor().state() }
+    })
+}
+
+/// A number from the environment; something else there is an error, not a default.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn whoever_is_two_forks_nothing_stops_nobody_and_is_the_only_one_accused() {
+    let base = number("DMDL_TWINS_BASE").or_else(|| number("DMDL_SIM_BASE")).unwrap_or(0);
+    let count = number("DMDL_TWINS_COUNT").unwrap_or(30);
+    let seeds = number("DMDL_TWINS_SEED").map_or(base..base + count, |seed| seed..seed + 1);
+    let (mut failed, mut seen, mut twice) = (Vec::new(), 0, 0);
+    for seed in seeds.clone() {
+        let mut told = String::new();
+        let again = seed.is_multiple_of(RUN_TWICE);
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let came = twins(seed, &mut told);
+            assert!(!again || twins(seed, &mut String::new()) == came, "it comes to something else the second time");
+            came
+        }));
+        match ran {
+            Ok(came) => {
+                println!(
+                    "scenario {seed}: {} blocks, {} contradictions, {} ({told})",
+                    came.chain.len(),
+                    came.seen,
+                    came.hash
+                );
+                seen += usize::from(came.seen > 0);
+                twice += usize::from(again);
+            }
+            Err(_) => {
+                println!("scenario {seed} failed ({told}); see it again with:\n  make twins SEED={seed}");
+                failed.push(seed);
+            }
+        }
+    }
+    let count = seeds.end - seeds.start;
+    let (first, last, failures) = (seeds.start, seeds.end - 1, failed.len());
+    // Not captured: which scenarios were run is worth a line, whatever came of them.
+    writeln!(
+        io::stderr(),
+        "{count} scenarios from {first} to {last}: {failures} violations, {seen} with contradictions, \
+         {twice} run twice"
+    )
+    .unwrap();
+    assert!(failed.is_empty(), "see them again with `make twins SEED=...`: {failed:?}");
+    assert!(count < 10 || seen > 0, "nobody contradicts itself: nothing was shown");
+}
+
+#[test]
+fn two_of_four_who_are_two_fork_the_chain_and_the_same_look_at_it_tells() {
+    runner(1).start(|runtime| async move {
+        // One half of each hears node 2, the other half node 3: either side has three keys, and a proposer.
+        let scenario = Scenario::alike(vec![0, 1], 0, &[0, 0, 0, 1, 1, 1]);
+        let twins = Twins::start(&runtime, scenario).await;
+        twins.reach(&[2, 3], 1).await;
+        let forked = twins.chain().unwrap_err();
+        assert!(forked.ends_with("has another block at height 1"), "{forked}");
+    });
 }

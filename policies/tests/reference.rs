@@ -1,6 +1,8 @@
 //! The engine against a second evaluator, written from docs/spec/policy.md and sharing no code with it.
+//!
+//! `DMDL_POLICY_CASES` runs more cases than are run at each change, and `PROPTEST_RNG_SEED` chooses them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a case that can't be made fails its test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a case that can't be made fails its test")]
 
 use dmdl_policies::{Action, Facts, GrantFacts, ParsedPolicy, Request, decide, templates::Template};
 use dmdl_types::{
@@ -9,7 +11,7 @@ use dmdl_types::{
     id::{OrgId, RecordId, UnixMillis},
     sign::PublicKey,
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 use std::collections::BTreeSet;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -221,15 +223,25 @@ fn codes(decision: &Decision) -> BTreeSet<ReasonCode> {
     decision.reasons.iter().map(|reason| reason.code).collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+/// What a campaign asks for; something else than a number there is an error, not a default.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|number| number.parse().expect("a number"))
+}
 
-    #[test]
-    fn the_engine_and_the_reference_agree(case in case()) {
+#[test]
+fn the_engine_and_the_reference_agree() {
+    let cases = number("DMDL_POLICY_CASES").map_or(20_000, |cases| u32::try_from(cases).expect("a small number"));
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let agree = |case: Case| {
         let policy = ParsedPolicy::parse(&case.policy).unwrap();
         let decision = decide(case.action, &case.request, &case.facts, &policy);
         prop_assert_eq!((decision.ruling, codes(&decision)), reference(&case));
         prop_assert!(!decision.reasons.is_empty());
         prop_assert_eq!(decide(case.action, &case.request, &case.facts, &policy), decision);
+        Ok(())
+    };
+    if let Err(error) = TestRunner::new(config).run(&case(), agree) {
+        panic!("{error}");
     }
+    eprintln!("{cases} cases: 0 disagreements");
 }

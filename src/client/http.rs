@@ -3,6 +3,8 @@
 //! # Source
 //! docs/api.md; docs/spec/http-signature.md
 
+mod busy;
+mod connections;
 mod look;
 mod pinned;
 mod shown;
@@ -26,6 +28,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
+use connections::{Broken, Connection, Connections, Sent, Way};
 use dmdl_types::{
     charter::SignedCharter,
     codec,
@@ -46,13 +49,8 @@ use dmdl_types::{
 use dmdl_vault::remark::Remark;
 use futures::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use rand_core::Rng as _;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -60,7 +58,10 @@ use shown::{ShownParties, ShownRemarks};
 use std::{
     error::Error,
     io::{Read, Seek, SeekFrom},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::OnceCell;
@@ -73,21 +74,31 @@ const PART_BYTES: usize = 4 << 20;
 const SLACK: Duration = Duration::from_secs(10);
 /// How long a gateway may be asked to wait with its answer; longer waits are asked for again.
 const WAIT_MAX: Duration = Duration::from_secs(20);
+/// How long a gateway that is busy is asked again, unless it is said how long.
+const PERSISTENCE: Duration = Duration::from_secs(30);
 /// How long a height that an answer named is as good as a new one: expiries are many blocks away.
 const HEIGHT_KEPT: Duration = Duration::from_secs(1);
 /// Longest released share, in the format of the share spec.
 const RELEASED_BYTES: usize = 4096;
+/// Where a session of a connection is opened.
+const SESSION: &str = "/v1/session";
+/// How long a session is used: a minute less than a gateway lets it last.
+const SESSION_KEPT: Duration = Duration::from_secs(4 * 60);
 
 /// A gateway of a pinned network, asked as one person.
 pub struct HttpGateway {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connections: Arc<Connections>,
     base: Uri,
-    authority: String,
-    signed_authority: Authority,
+    host: HeaderValue,
+    authority: Authority,
     network: NetworkId,
     channel: String,
     key: SigningKey,
     signs: bool,
+    /// Whether one signature serves for a connection.
+    sessions: AtomicBool,
+    /// How long it is asked again while it is busy.
+    persistence: Duration,
     height: Mutex<Option<(Instant, Height)>>,
     /// The highest final block when it was asked for first: a gateway that catches up answers from a lower one.
     first_height: OnceCell<Height>,
@@ -111,28 +122,65 @@ impl HttpGateway {
         key: &SigningKey,
     ) -> Result<Self, PinError> {
         let base = pinned::address(url, certificate_sha256.is_some())?;
-        let authority = base.authority().map(ToString::to_string).unwrap_or_default();
-        let tls = pinned::tls(certificate_sha256.unwrap_or_default())?;
-        let connector =
-            hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let bad = || PinError::Address(url.to_owned());
+        let authority: Authority = base.authority().and_then(|text| text.as_str().parse().ok()).ok_or_else(bad)?;
+        let host = HeaderValue::try_from(authority.to_string()).map_err(|_| bad())?;
+        let way = Way::new(&base, pinned::tls(certificate_sha256.unwrap_or_default())?)?;
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            connections: Arc::new(Connections::new(Arc::new(way))),
             base,
-            signed_authority: authority.parse().map_err(|_| PinError::Address(url.to_owned()))?,
+            host,
             authority,
             network: founding.domain.network,
             channel: founding.channel.name.to_string(),
-            key: key.seed().expose(|seed| SigningKey::from_seed(Secret32::new(*seed))),
+            key: copy(key),
             signs: true,
+            sessions: AtomicBool::new(false),
+            persistence: PERSISTENCE,
             height: Mutex::new(None),
             first_height: OnceCell::new(),
         })
+    }
+
+    /// The same gateway, asked as another person.
+    #[must_use]
+    pub fn of(&self, key: &SigningKey) -> Self {
+        Self {
+            connections: Arc::new(Connections::new(self.connections.way())),
+            base: self.base.clone(),
+            host: self.host.clone(),
+            authority: self.authority.clone(),
+            network: self.network,
+            channel: self.channel.clone(),
+            key: copy(key),
+            signs: self.signs,
+            sessions: AtomicBool::new(self.in_session()),
+            persistence: self.persistence,
+            height: Mutex::new(None),
+            first_height: OnceCell::new(),
+        }
+    }
+
+    /// The same gateway, which is shown one signature for each connection instead of one for each request: right for
+    /// whoever asks it again and again. Where a gateway opens no session, requests are signed as before.
+    #[must_use]
+    pub fn in_sessions(mut self) -> Self {
+        self.sessions = AtomicBool::new(true);
+        self
     }
 
     /// The same gateway, asked about another channel.
     #[must_use]
     pub fn on(mut self, channel: &ChannelName) -> Self {
         self.channel = channel.to_string();
+        self
+    }
+
+    /// The same gateway, asked again for so long when it refuses something because there is too much to do: when it says so,
+    /// and not before.
+    #[must_use]
+    pub fn persistently(mut self, persistence: Duration) -> Self {
+        self.persistence = persistence;
         self
     }
 
@@ -164,8 +212,7 @@ impl HttpGateway {
     /// [`AskGatewayError`].
     pub async fn found(&self, charter: &SignedCharter) -> Result<(), AskGatewayError> {
         let body = encoded(&json!({ "charter": BASE64.encode(codec::encode(charter)) }));
-        let response = self.send(Method::POST, "/v1/charters", json_headers(), Some(body), WAIT_MAX).await?;
-        expect(response).await.map(drop)
+        done(self.send(Method::POST, "/v1/charters", json_headers(), Some(body), WAIT_MAX).await?).await
     }
 
     /// Shows a person's transaction with its receipt, not verified; none that is executed here and may be seen.
@@ -203,22 +250,40 @@ impl HttpGateway {
         self.get_as(route, Duration::ZERO).await
     }
 
+    /// The same, with the height that it is true at; none where there is no such thing, or none that this person may
+    /// know of.
+    ///
+    /// # Errors
+    /// [`AskGatewayError`].
+    pub async fn get_at(&self, route: &str) -> Result<(Height, Option<Value>), AskGatewayError> {
+        at_height(self.send(Method::GET, &self.route(route), HeaderMap::new(), None, SLACK).await?).await
+    }
+
     /// Reads what a route of the channel answers, as bytes.
     ///
     /// # Errors
     /// [`AskGatewayError`].
     pub async fn get_bytes(&self, route: &str, bytes_max: usize) -> Result<Vec<u8>, AskGatewayError> {
         let response = self.send(Method::GET, &self.route(route), HeaderMap::new(), None, Duration::ZERO).await?;
-        let response = expect(response).await?;
-        whole(response, bytes_max).await
+        Ok(whole(expect(response).await?, bytes_max).await?.into())
     }
 
     /// Asks a read-only question of a contract.
     ///
     /// # Errors
     /// [`AskGatewayError`].
-    pub async fn query(&self, question: &Value) -> Result<Value, AskGatewayError> {
+    pub async fn query<T: DeserializeOwned>(&self, question: &Value) -> Result<T, AskGatewayError> {
         self.post("query", question).await
+    }
+
+    /// The same at a route that may say more, such as `query?consistency=linear`; the answer is told as by
+    /// [`HttpGateway::get_at`].
+    ///
+    /// # Errors
+    /// [`AskGatewayError`].
+    pub async fn query_at(&self, route: &str, question: &Value) -> Result<(Height, Option<Value>), AskGatewayError> {
+        let path = self.route(route);
+        at_height(self.send(Method::POST, &path, json_headers(), Some(encoded(question)), SLACK).await?).await
     }
 
     /// The answer to a route as it streams, for following.
@@ -256,45 +321,141 @@ impl HttpGateway {
 
     async fn put(&self, route: &str, body: &Value) -> Result<(), AskGatewayError> {
         let path = self.route(route);
-        let response = self.send(Method::PUT, &path, json_headers(), Some(encoded(body)), Duration::ZERO).await?;
-        expect(response).await.map(drop)
+        done(self.send(Method::PUT, &path, json_headers(), Some(encoded(body)), Duration::ZERO).await?).await
     }
 
-    /// Sends one signed request; `patience` is what the gateway was asked to wait.
+    /// Sends a request as this person, again if need be; `patience` is what the gateway was asked to wait.
     async fn send(
         &self,
         method: Method,
         path_and_query: &str,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Option<Bytes>,
         patience: Duration,
-    ) -> Result<Response<Incoming>, AskGatewayError> {
-        let nonsense = |what: &dyn std::fmt::Display| AskGatewayError::Nonsense(what.to_string());
-        let body = body.unwrap_or_default();
-        let (path, query) = path_and_query.split_once('?').map_or((path_and_query, None), |(p, q)| (p, Some(q)));
-        let target = Target::new(method.as_str(), self.signed_authority.clone(), path, query);
-        let target = target.map_err(|error| nonsense(&error))?;
-        if self.signs {
-            let mut nonce = [0; 16];
-            os_rng().fill_bytes(&mut nonce);
-            let covered = Body::of(&body);
-            headers.extend(signature::sign(&target, covered, &self.key, self.network, now_s(), Nonce::new(nonce)));
-        }
-        let uri = Uri::builder()
-            .scheme(self.base.scheme_str().unwrap_or("https"))
-            .authority(self.authority.as_str())
-            .path_and_query(path_and_query)
-            .build()
-            .map_err(|error| nonsense(&error))?;
-        let mut request = Request::builder().method(method).uri(uri).body(Full::new(body)).map_err(|e| nonsense(&e))?;
-        *request.headers_mut() = headers;
-        let answer = tokio::time::timeout(patience + SLACK, self.client.request(request)).await;
-        let answer = answer.map_err(|_| in_time(&self.base))?;
-        let answer = answer.map_err(|error| unreachable(&self.base, &error))?;
+    ) -> Result<Answer, AskGatewayError> {
+        let ask = Ask { method, path_and_query, headers, body: body.unwrap_or_default() };
+        let answer = self.patiently(&ask, patience).await?;
         if let Some(height) = number(answer.headers(), HEIGHT.as_str()) {
             *self.height.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Height::new(height)));
         }
         Ok(answer)
+    }
+
+    /// The answer, and while the gateway has too much to do, that of a later time.
+    async fn patiently(&self, ask: &Ask<'_>, patience: Duration) -> Result<Answer, AskGatewayError> {
+        let begun = Instant::now();
+        loop {
+            let answer = tokio::time::timeout(patience + SLACK, self.answer(ask)).await;
+            let (answer, busy) = busy::looked_at(answer.map_err(|_| in_time(&self.base))??).await;
+            let Some(after) = busy else { return Ok(answer) };
+            let pause = busy::pause(after, os_rng().next_u32());
+            if begun.elapsed() + pause > self.persistence {
+                return Ok(answer);
+            }
+            tracing::debug!(?pause, "the gateway has too much to do; it is asked again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn answer(&self, ask: &Ask<'_>) -> Result<Answer, AskGatewayError> {
+        let broken = |error: Broken| unreachable(&self.base, &*error);
+        loop {
+            let connection = self.connections.take().await.map_err(broken)?;
+            let Some(connection) = self.with_session(connection).await? else { continue };
+            let in_session = connection.session().is_some();
+            let request = self.request(ask, self.signs && !in_session)?;
+            match connection.send(request).await.map_err(broken)? {
+                Sent::NotSent => {}
+                // The session has ended before its time, or nothing is to be had without a signature of its own.
+                Sent::Answered(answer, _) if in_session && answer.status() == StatusCode::UNAUTHORIZED => {
+                    self.sessions.store(false, Ordering::Relaxed);
+                }
+                Sent::Answered(response, connection) => {
+                    let response = response.map(Either::Left);
+                    return Ok(Answer { response, on: Some((Arc::clone(&self.connections), connection)) });
+                }
+            }
+        }
+    }
+
+    /// Opens a session on a connection that has none, where they are used; none when another connection is needed.
+    async fn with_session(&self, connection: Connection) -> Result<Option<Connection>, AskGatewayError> {
+        if !self.in_session() {
+            return Ok(Some(connection.in_session(None)));
+        }
+        if connection.session().is_some_and(|until| Instant::now() < until) {
+            return Ok(Some(connection));
+        }
+        let ask = Ask { method: Method::POST, path_and_query: SESSION, headers: HeaderMap::new(), body: Bytes::new() };
+        let until = Instant::now() + SESSION_KEPT;
+        match connection.send(self.request(&ask, true)?).await.map_err(|error| unreachable(&self.base, &*error))? {
+            Sent::Answered(answer, connection) if answer.status() == StatusCode::NO_CONTENT => {
+                Ok(Some(connection.in_session(Some(until))))
+            }
+            Sent::Answered(..) => {
+                self.sessions.store(false, Ordering::Relaxed);
+                Ok(None)
+            }
+            Sent::NotSent => Ok(None),
+        }
+    }
+
+    fn in_session(&self) -> bool {
+        self.signs && self.sessions.load(Ordering::Relaxed)
+    }
+
+    fn request(&self, ask: &Ask<'_>, signed: bool) -> Result<Request<Full<Bytes>>, AskGatewayError> {
+        let nonsense = |what: &dyn std::fmt::Display| AskGatewayError::Nonsense(what.to_string());
+        let Ask { method, path_and_query, headers, body } = ask;
+        let request = Request::builder().method(method).uri(*path_and_query).body(Full::new(body.clone()));
+        let mut request = request.map_err(|error| nonsense(&error))?;
+        *request.headers_mut() = headers.clone();
+        request.headers_mut().insert(header::HOST, self.host.clone());
+        if signed {
+            let (path, query) = path_and_query.split_once('?').map_or((*path_and_query, None), |(p, q)| (p, Some(q)));
+            let target = Target::new(method.as_str(), self.authority.clone(), path, query);
+            let target = target.map_err(|error| nonsense(&error))?;
+            let (mut nonce, covered) = ([0; 16], Body::of(body));
+            os_rng().fill_bytes(&mut nonce);
+            let signature = signature::sign(&target, covered, &self.key, self.network, now_s(), Nonce::new(nonce));
+            request.headers_mut().extend(signature);
+        }
+        Ok(request)
+    }
+}
+
+/// What is asked of a gateway.
+struct Ask<'a> {
+    method: Method,
+    path_and_query: &'a str,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// The head of an answer, and what the rest of it comes on.
+struct Answer {
+    /// Of one that told that the gateway is busy, the body has been read.
+    response: Response<Either<Incoming, Full<Bytes>>>,
+    on: Option<(Arc<Connections>, Connection)>,
+}
+
+impl Answer {
+    fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// The body and, for its end, what it comes on.
+    fn into_parts(self) -> (Either<Incoming, Full<Bytes>>, impl FnOnce()) {
+        let on = self.on;
+        (self.response.into_body(), move || {
+            if let Some((connections, connection)) = on {
+                connections.keep(connection);
+            }
+        })
     }
 }
 
@@ -513,7 +674,7 @@ impl Gateway for HttpGateway {
             headers.insert(header::CONTENT_RANGE, range);
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
             let response = self.send(Method::PUT, &path, headers, Some(part.into()), WAIT_MAX).await?;
-            expect(response).await?;
+            done(response).await?;
             offset += len as u64;
             progress(offset);
         }
@@ -547,6 +708,16 @@ impl Gateway for HttpGateway {
     }
 }
 
+/// What there is, or that there is nothing, with the height that this is true at.
+async fn at_height(response: Answer) -> Result<(Height, Option<Value>), AskGatewayError> {
+    let is_there = response.status() != StatusCode::NOT_FOUND;
+    let response = if is_there { expect(response).await? } else { response };
+    let height = number(response.headers(), HEIGHT.as_str());
+    let height = height.ok_or_else(|| AskGatewayError::Nonsense("the answer names no height".to_owned()))?;
+    let there = if is_there { Some(parsed(response).await?) } else { None };
+    Ok((Height::new(height), there))
+}
+
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.parse().ok()
 }
@@ -567,45 +738,62 @@ fn receipt(text: &str) -> Result<Receipt, AskGatewayError> {
     Receipt::parse(text.as_bytes()).map_err(|error| AskGatewayError::Nonsense(error.to_string()))
 }
 
-/// The response, if it says that things went well.
-async fn expect(response: Response<Incoming>) -> Result<Response<Incoming>, AskGatewayError> {
-    if response.status().is_success() { Ok(response) } else { Err(problem(response).await?.0.into()) }
+/// The answer, if it says that things went well.
+async fn expect(answer: Answer) -> Result<Answer, AskGatewayError> {
+    if answer.status().is_success() { Ok(answer) } else { Err(problem(answer).await?.0.into()) }
 }
 
-/// The problem that a response tells of, with its other members.
-async fn problem(response: Response<Incoming>) -> Result<(Problem, Value), AskGatewayError> {
-    let status = response.status().as_u16();
-    let members: Value = parsed(response).await.unwrap_or_default();
+/// Nothing, if the answer says that things went well.
+async fn done(answer: Answer) -> Result<(), AskGatewayError> {
+    whole(expect(answer).await?, ANSWER_BYTES).await.map(drop)
+}
+
+/// The problem that an answer tells of, with its other members.
+async fn problem(answer: Answer) -> Result<(Problem, Value), AskGatewayError> {
+    let status = answer.status().as_u16();
+    let members: Value = parsed(answer).await.unwrap_or_default();
     let text = |name| members.get(name).and_then(Value::as_str).map(str::to_owned);
     let code = text("code").unwrap_or_else(|| "http".to_owned());
     let detail = text("detail").unwrap_or_else(|| format!("the gateway answers with status {status}"));
     Ok((Problem::new(status, code, detail), members))
 }
 
-async fn parsed<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, AskGatewayError> {
-    let bytes = whole(response, ANSWER_BYTES).await?;
+async fn parsed<T: DeserializeOwned>(answer: Answer) -> Result<T, AskGatewayError> {
+    let bytes = whole(answer, ANSWER_BYTES).await?;
     serde_json::from_slice(&bytes).map_err(|error| AskGatewayError::Nonsense(error.to_string()))
 }
 
-async fn whole(response: Response<Incoming>, bytes_max: usize) -> Result<Vec<u8>, AskGatewayError> {
-    let body = Limited::new(response.into_body(), bytes_max).collect();
-    match tokio::time::timeout(SLACK.saturating_mul(6), body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes().into()),
+async fn whole(answer: Answer, bytes_max: usize) -> Result<Bytes, AskGatewayError> {
+    let (body, ended) = answer.into_parts();
+    match tokio::time::timeout(SLACK.saturating_mul(6), Limited::new(body, bytes_max).collect()).await {
+        Ok(Ok(body)) => {
+            ended();
+            Ok(body.to_bytes())
+        }
         Ok(Err(error)) => Err(AskGatewayError::Unreachable(error.to_string())),
         Err(_) => Err(AskGatewayError::Unreachable("the answer did not end in time".to_owned())),
     }
 }
 
-fn streamed(response: Response<Incoming>) -> Ciphertext {
-    stream::unfold(response.into_body(), |mut body| async {
+fn streamed(answer: Answer) -> Ciphertext {
+    let (body, ended) = answer.into_parts();
+    stream::unfold((body, Some(ended)), |(mut body, mut ended)| async {
         loop {
-            match body.frame().await? {
-                Ok(frame) => {
+            match body.frame().await {
+                Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        return Some((Ok(data), body));
+                        return Some((Ok(data), (body, ended)));
                     }
                 }
-                Err(error) => return Some((Err(AskGatewayError::Unreachable(error.to_string())), body)),
+                Some(Err(error)) => {
+                    return Some((Err(AskGatewayError::Unreachable(error.to_string())), (body, None)));
+                }
+                None => {
+                    if let Some(ended) = ended.take() {
+                        ended();
+                    }
+                    return None;
+                }
             }
         }
     })
@@ -614,6 +802,10 @@ fn streamed(response: Response<Incoming>) -> Ciphertext {
 
 fn in_time(base: &Uri) -> AskGatewayError {
     AskGatewayError::Unreachable(format!("{base}: no answer in time"))
+}
+
+fn copy(key: &SigningKey) -> SigningKey {
+    key.seed().expose(|seed| SigningKey::from_seed(Secret32::new(*seed)))
 }
 
 fn unreachable(base: &Uri, error: &(dyn Error + 'static)) -> AskGatewayError {

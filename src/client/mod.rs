@@ -30,7 +30,7 @@ use dmdl_types::{
     hash,
     id::{GrantId, Height, RecordId, RecordVersion, SubjectId, TransactionId},
     invocation::{Access, Invocation},
-    label,
+    label, limits,
     sign::{PublicKey, SigningKey},
     title::TitleError,
     transaction::{Transaction, TransactionBody},
@@ -38,13 +38,21 @@ use dmdl_types::{
 use dmdl_vault::remark::{SealError, TextError};
 use rand_core::CryptoRng;
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use zeroize::Zeroizing;
 
-/// Blocks after which a transaction that was not ordered is void.
-const EXPIRES_AFTER: u64 = 200;
+/// Blocks that a busy channel makes in a second, and some more.
+const BLOCKS_PER_SECOND: u64 = 50;
+/// A transaction may be ordered for so many times as long as its author waits for it: who hears nothing hands it in again,
+/// and elsewhere.
+const WAITS: u64 = 2;
+/// The least blocks after which a transaction that was not ordered is void. More is as good: what an orderer has heard of
+/// is ordered at once, and what none has heard of has no effect.
+const EXPIRES_AFTER_MIN: u64 = 1_000;
+/// The most: half of what endorsers let pass, because one may be behind the gateway that names the height.
+const EXPIRES_AFTER_MAX: u64 = limits::EXPIRY_BLOCKS / 2;
 
 /// Why a call came to nothing that can be believed.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +97,7 @@ impl CallError {
 
 /// A person at a gateway of the pinned network.
 pub struct Client<G, R> {
-    trust: Trust,
+    trust: Arc<Trust>,
     key: SigningKey,
     gateway: G,
     rng: Mutex<R>,
@@ -103,12 +111,13 @@ impl<G, R> std::fmt::Debug for Client<G, R> {
 }
 
 impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
-    /// A person with this key, who trusts what is pinned and nothing that the gateway says of it.
+    /// A person with this key, who trusts what is pinned and nothing that the gateway says of it. What was verified
+    /// may be shared with others at the same gateway.
     ///
     /// # Security
     /// `rng` draws every secret: it must be the operating system's, or a test's.
-    pub const fn new(trust: Trust, key: SigningKey, gateway: G, rng: R, patience: Duration) -> Self {
-        Self { trust, key, gateway, rng: Mutex::new(rng), patience }
+    pub fn new(trust: impl Into<Arc<Trust>>, key: SigningKey, gateway: G, rng: R, patience: Duration) -> Self {
+        Self { trust: trust.into(), key, gateway, rng: Mutex::new(rng), patience }
     }
 
     /// The person's key.
@@ -125,7 +134,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
 
     /// What the person believes.
     #[must_use]
-    pub const fn trust(&self) -> &Trust {
+    pub fn trust(&self) -> &Trust {
         &self.trust
     }
 
@@ -147,13 +156,25 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     /// # Errors
     /// [`CallError`] when nothing can be believed of it.
     pub async fn call(&self, invocation: Invocation) -> Result<Final, CallError> {
-        let body = self.body(invocation).await?;
-        self.submit(body.sign(&[&self.key])).await
+        self.submit(self.sign(invocation).await?).await
+    }
+
+    /// Signs a call; nobody else knows of it yet.
+    ///
+    /// # Errors
+    /// [`CallError`] when the gateway does not say how far the channel is.
+    pub async fn sign(&self, invocation: Invocation) -> Result<Transaction, CallError> {
+        Ok(self.body(invocation).await?.sign(&[&self.key]))
     }
 
     /// Has a transaction ordered, and believes its outcome only with a receipt that committers of the
     /// pinned network have cosigned.
-    async fn submit(&self, transaction: Transaction) -> Result<Final, CallError> {
+    ///
+    /// May be called again with the same transaction, here or at another gateway: it has its effect once.
+    ///
+    /// # Errors
+    /// [`CallError`] when nothing can be believed of it.
+    pub async fn submit(&self, transaction: Transaction) -> Result<Final, CallError> {
         let id = transaction.body.id();
         let receipt = self.gateway.submit(transaction, self.patience).await?;
         let (position, event) = self.trust.event_of(id, &receipt, &self.gateway).await?;
@@ -248,7 +269,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             domain: self.founding().domain,
             authors: vec![self.key.public()],
             nonce,
-            expires: Height::new(height.get().saturating_add(EXPIRES_AFTER)),
+            expires: Height::new(height.get().saturating_add(expires_after(self.patience))),
             invocation,
         })
     }
@@ -258,8 +279,28 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     }
 }
 
+/// Blocks after which a transaction is void that was not ordered, and whose author waits for so long.
+fn expires_after(patience: Duration) -> u64 {
+    let waited = patience.as_secs().saturating_mul(WAITS).saturating_mul(BLOCKS_PER_SECOND);
+    waited.clamp(EXPIRES_AFTER_MIN, EXPIRES_AFTER_MAX)
+}
+
 /// The reasons of an outcome, as one line.
 #[must_use]
 pub fn reasons(reasons: &[Reason]) -> String {
     reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_outlives_the_patience_of_its_author_as_far_as_endorsers_let_it() {
+        let after = |seconds| expires_after(Duration::from_secs(seconds));
+        assert_eq!(after(30), 3_000, "a minute of a busy channel");
+        assert_eq!(after(0), EXPIRES_AFTER_MIN);
+        assert_eq!(after(86_400), EXPIRES_AFTER_MAX);
+        assert_eq!(expires_after(Duration::MAX), EXPIRES_AFTER_MAX);
+    }
 }

@@ -7,7 +7,7 @@ use dmdl_types::{
     context::{DataContext, ReleaseContext},
     custody_proof::VerifiedCustody,
     event::Verdict,
-    id::{NodeId, RecordId, RecordVersion, ShareIndex, TransactionId},
+    id::{NodeId, PayloadDigest, RecordId, RecordVersion, ShareIndex, TransactionId},
     invocation::{Access, Authority, Invocation, OpeningKey},
     secret::Secret32,
     transaction::Transaction,
@@ -23,7 +23,7 @@ use dmdl_vault::{
 };
 use futures::{StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
 use rand_core::CryptoRng;
-use std::{collections::BTreeSet, io::Write, time::Duration};
+use std::{collections::BTreeSet, io::Write, sync::Arc, time::Duration};
 use zeroize::Zeroizing;
 
 /// Ciphertext that is opened at a time.
@@ -86,6 +86,24 @@ pub enum OpenError {
     /// The dealing on the ledger is not one.
     #[error(transparent)]
     Dealing(#[from] DealingError),
+    /// The vault does not have the payload any more.
+    #[error("the sealed payload of record `{record}` is lost: the vault has nothing under `{digest}`")]
+    PayloadLost {
+        /// The record.
+        record: RecordId,
+        /// The digest of the payload.
+        digest: PayloadDigest,
+    },
+    /// What the vault has is not what was registered.
+    #[error(
+        "the sealed payload of record `{record}` is damaged: what the vault has under `{digest}` is something else"
+    )]
+    PayloadDamaged {
+        /// The record.
+        record: RecordId,
+        /// The digest of the payload.
+        digest: PayloadDigest,
+    },
     /// The payload does not open.
     #[error(transparent)]
     Payload(#[from] payload::OpenError),
@@ -110,6 +128,8 @@ pub struct Prepared {
     record: RecordId,
     version: RecordVersion,
     seed: Secret32,
+    /// What was proved of the version; none of a decryption that was signed before, and is restored.
+    custody: Option<Arc<VerifiedCustody>>,
 }
 
 impl Prepared {
@@ -120,7 +140,7 @@ impl Prepared {
         let Invocation::Access(Access::Decrypt { record, version, .. }) = transaction.body.invocation else {
             return None;
         };
-        Some(Self { transaction, record, version, seed })
+        Some(Self { transaction, record, version, seed, custody: None })
     }
 
     /// The decryption's id.
@@ -148,6 +168,7 @@ pub struct Opening {
     version: RecordVersion,
     nonce: [u8; 16],
     seed: Secret32,
+    custody: Option<Arc<VerifiedCustody>>,
 }
 
 /// A record that was opened.
@@ -201,7 +222,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         }
         opening_keys.sort_by_key(|key| key.custodian);
         body.invocation = call(opening_keys);
-        Ok(Prepared { transaction: body.sign(&[&self.key]), record, version, seed })
+        Ok(Prepared { transaction: body.sign(&[&self.key]), record, version, seed, custody: Some(custody) })
     }
 
     /// Has a signed decryption ordered, and believes the outcome only when it is proved.
@@ -217,9 +238,9 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         if outcome.verdict != Verdict::Allow {
             return Err(OpenError::Denied(reasons(&outcome.reasons)));
         }
-        let Prepared { transaction, record, version, seed } = prepared;
-        let seed = seed.expose(|bytes| Secret32::new(*bytes));
-        Ok(Opening { done, record: *record, version: *version, nonce: transaction.body.nonce, seed })
+        let Prepared { transaction, record, version, seed, custody } = prepared;
+        let (seed, nonce) = (seed.expose(|bytes| Secret32::new(*bytes)), transaction.body.nonce);
+        Ok(Opening { done, record: *record, version: *version, nonce, seed, custody: custody.clone() })
     }
 
     /// Gathers the shares of an allowed decryption, and writes the plaintext.
@@ -229,7 +250,11 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     /// # Errors
     /// [`OpenError`]; after [`OpenError::TooFewShares`] the opening stays usable.
     pub async fn open(&self, opening: &Opening, plaintext: impl Write + Send) -> Result<Opened, OpenError> {
-        let custody = self.registered(opening.record, opening.version).await?;
+        // What a version was registered with does not change.
+        let custody = match &opening.custody {
+            Some(custody) => Arc::clone(custody),
+            None => self.registered(opening.record, opening.version).await?,
+        };
         let registration = custody.registration();
         let domain = self.founding().domain;
         let data = DataContext {
@@ -243,7 +268,8 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         let gathered = self.gather(opening, custodians, &checked).await?;
         let data_key = share::combine(&checked, &gathered.shares)?;
         let entry = PayloadEntry::try_from(&registration.payload)?;
-        let plaintext_len_bytes = self.stream(&entry, &data_key, &data, plaintext).await?;
+        let opened = self.stream(&entry, &data_key, &data, plaintext).await;
+        let plaintext_len_bytes = opened.map_err(|error| of_vault(error, opening.record, entry.digest))?;
         Ok(Opened {
             transaction: opening.done.transaction,
             plaintext_len_bytes,
@@ -254,8 +280,8 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     }
 
     /// What was registered, believed because it is proved.
-    async fn registered(&self, record: RecordId, version: RecordVersion) -> Result<VerifiedCustody, OpenError> {
-        self.custody(record, version, Duration::ZERO).await?.ok_or(OpenError::NoRecord)
+    async fn registered(&self, record: RecordId, version: RecordVersion) -> Result<Arc<VerifiedCustody>, OpenError> {
+        self.custody(record, version, Duration::ZERO).await?.map(Arc::new).ok_or(OpenError::NoRecord)
     }
 
     async fn gather(
@@ -373,6 +399,19 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         let len_bytes = opener.finish()?;
         plaintext.flush().map_err(payload::OpenError::Write)?;
         Ok(len_bytes)
+    }
+}
+
+/// Names the record whose payload a vault does not have as it was registered.
+fn of_vault(error: OpenError, record: RecordId, digest: PayloadDigest) -> OpenError {
+    let code = match &error {
+        OpenError::Call(CallError::Gateway(AskGatewayError::Problem(problem))) => problem.code.as_ref(),
+        _ => "",
+    };
+    match code {
+        "unknown_payload" => OpenError::PayloadLost { record, digest },
+        "blob_corrupt" => OpenError::PayloadDamaged { record, digest },
+        _ => error,
     }
 }
 

@@ -3,8 +3,11 @@
 //! A client follows the channel's configurations from the pin, and believes the committers of each epoch about that
 //! epoch and what was before. It remembers the newest checkpoint that it has verified. Every later one must contain
 //! it: a gateway that shows another past, or an older state, is caught.
+//!
+//! Several clients may share it, as those of one program do. Then each checkpoint is verified once for all of them.
 
 mod memory;
+mod recent;
 
 use super::{AskGatewayError, Gateway};
 use crate::node::Deed;
@@ -22,12 +25,14 @@ use dmdl_types::{
     receipt::{Receipt, ReceiptError, VerifiedLeaf},
 };
 use memory::Memory;
+use recent::Recent;
 use serde::{Deserialize, Serialize};
 use std::{
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::Mutex as Turn;
 
 /// Why what a gateway shows is not believed.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +112,8 @@ pub struct Trust {
     founding: Founding,
     lineage: Mutex<Arc<Lineage>>,
     seen: Mutex<Option<Seen>>,
+    recent: Mutex<Recent>,
+    growing: Turn<()>,
     memory: Option<Memory>,
 }
 
@@ -115,8 +122,8 @@ impl Trust {
     /// process ends.
     #[must_use]
     pub fn new(founding: Founding) -> Self {
-        let lineage = Mutex::new(Arc::new(Lineage::new(&founding)));
-        Self { founding, lineage, seen: Mutex::new(None), memory: None }
+        let lineage = Lineage::new(&founding);
+        Self::beginning_with(founding, lineage, None)
     }
 
     /// The same, beginning with what was verified before and is remembered in a folder. Nothing is written.
@@ -125,8 +132,13 @@ impl Trust {
     /// [`Unproved::Memory`] when what is there cannot be read, or what was seen is none of ours.
     pub fn recalling(founding: Founding, folder: &Path) -> Result<Self, Unproved> {
         let memory = Memory::of(&founding, folder);
-        let lineage = Mutex::new(Arc::new(memory.lineage(&founding)?));
-        Ok(Self { founding, lineage, seen: Mutex::new(memory.seen()?), memory: None })
+        let (lineage, seen) = (memory.lineage(&founding)?, memory.seen()?);
+        Ok(Self::beginning_with(founding, lineage, seen))
+    }
+
+    fn beginning_with(founding: Founding, lineage: Lineage, seen: Option<Seen>) -> Self {
+        let (lineage, seen) = (Mutex::new(Arc::new(lineage)), Mutex::new(seen));
+        Self { founding, lineage, seen, recent: Mutex::default(), growing: Turn::default(), memory: None }
     }
 
     /// The same, and remembers in the folder what is verified from now on.
@@ -174,10 +186,21 @@ impl Trust {
     /// # Errors
     /// [`Unproved`], inside of [`BelieveError`], or the gateway's failure to show the rest.
     pub async fn event(&self, receipt: &Receipt, gateway: &impl Gateway) -> Result<(u64, Event), BelieveError> {
-        let verify = |committers: &[Committer], needed| receipt.verify(&self.founding.domain, committers, needed);
+        let verify = |committers: &[Committer], needed| self.leaf(receipt, committers, needed);
         let leaf = self.vouched(receipt.checkpoint.checkpoint().height, gateway, verify).await?;
         self.grow(leaf.checkpoint(), gateway).await?;
         Ok(event(&leaf)?)
+    }
+
+    /// The leaf that a receipt proves, under a checkpoint that these committers cosigned, or that was verified before.
+    fn leaf(&self, receipt: &Receipt, committers: &[Committer], needed: usize) -> Result<VerifiedLeaf, ReceiptError> {
+        let known = self.recent().vouched(&receipt.checkpoint);
+        if let Some(checkpoint) = known {
+            return receipt.verify_under(checkpoint);
+        }
+        let leaf = receipt.verify(&self.founding.domain, committers, needed)?;
+        self.recent().note_vouched(&receipt.checkpoint, *leaf.checkpoint());
+        Ok(leaf)
     }
 
     /// The event that a receipt proves, with its position, by what is known here alone.
@@ -238,7 +261,9 @@ impl Trust {
         proof: &CustodyProof,
         gateway: &impl Gateway,
     ) -> Result<VerifiedCustody, BelieveError> {
-        let verify = |committers: &[Committer], needed| proof.verify(of, &self.founding.domain, committers, needed);
+        let verify = |committers: &[Committer], needed| {
+            proof.verify(of, &self.founding.domain, |receipt| self.leaf(receipt, committers, needed))
+        };
         let custody = self.vouched(proof.height(), gateway, verify).await?;
         for checkpoint in custody.checkpoints() {
             self.grow(checkpoint, gateway).await?;
@@ -284,7 +309,20 @@ impl Trust {
 
     /// Takes note of a verified checkpoint: it must be of the log that was seen before.
     async fn grow(&self, shown: &VerifiedCheckpoint, gateway: &impl Gateway) -> Result<(), BelieveError> {
-        let &Checkpoint { size, root, .. } = shown.checkpoint();
+        if self.recent().is_of_log(shown) {
+            return Ok(());
+        }
+        // One after the other, so that each is compared with the newest of those before it.
+        let _turn = self.growing.lock().await;
+        if !self.recent().is_of_log(shown) {
+            self.compare(*shown.checkpoint(), gateway).await?;
+            self.recent().note_of_log(*shown);
+        }
+        Ok(())
+    }
+
+    async fn compare(&self, shown: Checkpoint, gateway: &impl Gateway) -> Result<(), BelieveError> {
+        let Checkpoint { size, root, .. } = shown;
         let Some(seen) = self.seen() else { return Ok(self.remember(Seen { size, root })?) };
         let fork = Unproved::Fork { seen: seen.size, shown: size };
         if size == seen.size {
@@ -322,6 +360,10 @@ impl Trust {
         }
         *lineage = Arc::new(grown);
         self.memory.as_ref().map_or(Ok(()), |memory| memory.keep_lineage(&lineage))
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seen(&self) -> Option<Seen> {

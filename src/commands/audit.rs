@@ -39,7 +39,8 @@ pub(super) enum Command {
     #[command(after_help = "Examples:
   dmdl --as officer.key audit export --out trail.bundle
   dmdl --as owner.key audit export --record RECORD --out record.bundle
-  dmdl --as officer.key audit export --format csv --outcome deny --out denials.csv")]
+  dmdl --as officer.key audit export --format csv --outcome deny --out denials.csv
+  dmdl --network network.toml audit export --backup north.backup --out trail.bundle")]
     Export(export::Export),
     /// Verifies an exported bundle, or a receipt, offline: needs the pinned network and nothing else.
     ///

@@ -1,99 +1,64 @@
 //! `dmdl bench`: the load generator.
+//!
+//! What is measured is a [`stage`]: a network of our own, whose nodes are processes, or one that runs already. People on
+//! it do a [`work`]load, driven in a closed loop or at a rate ([`driver`]), and a [`run`] says what that came to: what
+//! clients saw ([`recorder`]), and what it took ([`meter`]).
+//!
+//! # Source
+//! docs/performance.md
 
+mod args;
 mod decrypt;
 mod driver;
+mod files;
 mod machine;
 mod medical;
+mod meter;
+mod own;
 mod paper;
+mod plot;
+mod processes;
 mod recorder;
 mod run;
 mod stage;
+mod sweep;
+mod work;
 
-use super::{Report, ends::Ends, session::Globals, text};
-use crate::exit::{Exit, Failure};
-use clap::{Args as ClapArgs, ValueEnum};
-use decrypt::Reader;
-use dmdl_types::genesis::Role;
-use driver::Pace;
-use futures::future;
+pub(super) use args::Args;
+
+use super::{Report, ends::Ends, output::NewFile, session::Globals, text};
+use crate::{
+    exit::{Exit, Failure},
+    gateway::raise_open_files,
+    local::wall_clock,
+};
+use dmdl_types::{genesis::Role, id::UnixMillis};
+use files::AtRest;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use machine::Machine;
-use medical::{Clerk, Function, INVOKE, QUERY};
-use run::{HEAD, Plan, Run};
+use meter::CLIENT_THREADS;
+use own::interrupted;
+use plot::Plot;
+use run::{HEAD, LEGEND, Run};
 use serde_json::{Value, json};
-use stage::{Stage, interrupted};
-use std::{io::IsTerminal as _, sync::Arc, time::Duration};
-use tokio::runtime::Builder;
-
-/// Records of each owner, where they are asked for.
-const RECORDS: usize = 10;
-
-#[derive(Debug, ClapArgs)]
-pub(super) struct Args {
-    /// What is done again and again.
-    #[arg(long, value_enum, default_value_t = Workload::Invoke)]
-    workload: Workload,
-    /// How long a run lasts: 10 seconds, and each of the many runs of `paper` 5, if not given.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=600))]
-    seconds: Option<u64>,
-    /// How many a second are begun, whatever becomes of those before; as many as the clients can, if not given.
-    #[arg(long, value_name = "TPS", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    rate: Option<u32>,
-    /// How many clients, each a person of their own with connections of their own.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    clients: Option<u16>,
-}
-
-/// What is done again and again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Workload {
-    /// Transactions: `initialMedical`, `transferMedical` and `delete` in turn, each proved by its receipt.
-    Invoke,
-    /// Signed questions: `readMedical`, `getHistory` and `queryByOwner` in turn.
-    Query,
-    /// Audited decryptions, from the request to the plaintext at the requester.
-    Decrypt,
-    /// The source paper's Table 3: each of the six functions at 4, 8, 16 and 50 a second.
-    Paper,
-}
-
-impl Workload {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Invoke => "invoke",
-            Self::Query => "query",
-            Self::Decrypt => "decrypt",
-            Self::Paper => "paper",
-        }
-    }
-
-    const fn seconds(self) -> u64 {
-        if matches!(self, Self::Paper) { 5 } else { 10 }
-    }
-
-    /// Clients, unless it is said how many.
-    const fn clients(self) -> u16 {
-        match self {
-            Self::Invoke => 128,
-            Self::Query => 32,
-            Self::Decrypt => 16,
-            Self::Paper => 64,
-        }
-    }
-}
+use stage::Stage;
+use std::{io::IsTerminal as _, thread, time::Duration};
+use tokio::runtime::{Builder, Runtime};
+use work::{Measured, measure};
 
 pub(super) fn run(args: &Args, globals: &Globals) -> Result<Report, Failure> {
-    if args.workload == Workload::Paper && args.rate.is_some() {
-        let detail = "the workload `paper` has the paper's rates: leave out --rate";
-        return Err(Failure::new(Exit::Usage, "conflict", detail));
-    }
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, "unavailable", error))?;
-    let running = running(globals)?;
+    args.check(globals)?;
+    // Before anything is measured: a file that cannot be written is told at once.
+    let plot = args.plot.as_deref().map(NewFile::create).transpose()?;
+    // Each client has a connection at least.
+    raise_open_files();
+    let runtime = clients().map_err(|error| Failure::new(Exit::Unavailable, "unavailable", error))?;
+    let running = running(args, globals)?;
     // From here on there is something to take down.
-    let (mut ends, bar) = (Ends::catch(&runtime)?, Bar::new(globals));
+    let (mut ends, bar, began) = (Ends::catch(&runtime)?, Bar::new(globals), wall_clock().now());
     bar.note("the network comes up");
-    let mut stage = running.map_or_else(|| Stage::temporary(&runtime, &mut ends), Ok)?;
+    let temporary = || Stage::temporary(&runtime, &mut ends, &args.shape(), args.cast(), args.sign_each);
+    let mut stage = running.map_or_else(temporary, Ok)?;
     let measured = runtime.block_on(async {
         tokio::select! {
             biased;
@@ -102,20 +67,25 @@ pub(super) fn run(args: &Args, globals: &Globals) -> Result<Report, Failure> {
         }
     });
     bar.end();
-    let head = format!("machine   {}\nnetwork   {}", Machine::this().line(), stage.line());
-    let is_own = stage.is_own();
-    let closed = stage.close(&runtime);
-    let (measured, ()) = (measured?, closed?);
-    Ok(report(args, &measured, &head, is_own))
+    let (line, network, is_own) = (stage.line(), stage.json(), stage.is_own());
+    let closed = stage.close(&runtime, measured.is_ok() && args.changes());
+    let (measured, at_rest) = (measured?, closed?);
+    let told = Told { began, line, network, is_own, at_rest };
+    if let Some(file) = plot {
+        file.whole(told.plot(args, &measured).svg().as_bytes())?;
+    }
+    Ok(told.report(args, &measured))
+}
+
+/// Threads for the clients: no more than half of the cores, since nodes need the others.
+fn clients() -> std::io::Result<Runtime> {
+    let half = thread::available_parallelism().map_or(1, usize::from) / 2;
+    Builder::new_multi_thread().worker_threads(half.max(1)).thread_name(CLIENT_THREADS).enable_all().build()
 }
 
 /// The network that is named, if one is.
-fn running(globals: &Globals) -> Result<Option<Stage>, Failure> {
+fn running(args: &Args, globals: &Globals) -> Result<Option<Stage>, Failure> {
     if !globals.names_network() {
-        if globals.names_identity() {
-            let detail = "--as acts on the network that --network names; a temporary one has people of its own";
-            return Err(Failure::new(Exit::Usage, "conflict", detail));
-        }
         return Ok(None);
     }
     let (pin, admin) = (globals.checked_pin()?, globals.identity()?);
@@ -123,83 +93,80 @@ fn running(globals: &Globals) -> Result<Option<Stage>, Failure> {
         let detail = "the load generator enrols people of its own: give an admin's key with --as";
         return Err(Failure::new(Exit::Denied, "role", detail));
     }
-    let at = globals.endpoint(&pin)?;
-    Ok(Some(Stage::running(pin.genesis, at, admin)))
-}
-
-/// What was measured: runs, and the averages where there are any.
-struct Measured {
-    runs: Vec<Run>,
-    averages: Option<(String, Value)>,
-}
-
-async fn measure(args: &Args, stage: &mut Stage, bar: &Bar) -> Result<Measured, Failure> {
-    let Args { workload, seconds, rate, clients } = *args;
-    let lasts = Duration::from_secs(seconds.unwrap_or(workload.seconds()));
-    let clients = usize::from(clients.unwrap_or(workload.clients()));
-    let pace = Pace { lasts, rate };
-    bar.note("people are enrolled");
-    let tell = |of: &str, at: Duration, done| bar.at(of, at, lasts, done);
-    let of_names = |functions: &[Function]| functions.iter().map(|f| f.name()).collect::<Vec<_>>().join(" ");
-    let run = match workload {
-        Workload::Invoke => {
-            // A record is given to another owner: one alone has nobody to give it to.
-            let owners = stage.enrol(Role::Owner, clients.max(2)).await?;
-            let mut clerks = Clerk::all(&owners, &INVOKE);
-            clerks.truncate(clients);
-            let plan = Plan { of: of_names(&INVOKE), pace, changes: true };
-            Run::of(stage, clerks, plan, &|at, done| tell("invoke", at, done)).await?
+    let mut gateways = globals.endpoints(&pin)?;
+    match args.gateways() {
+        Some(wanted) if wanted > gateways.len() => {
+            let detail = format!("only {} gateways are known: give fewer --gateways", gateways.len());
+            return Err(Failure::new(Exit::Usage, "conflict", detail));
         }
-        Workload::Query => {
-            let owners = stage.enrol(Role::Owner, clients).await?;
-            let clerks = Clerk::all(&owners, &QUERY);
-            bar.note("records are entered");
-            paper::stock(&clerks, RECORDS).await?;
-            let plan = Plan { of: of_names(&QUERY), pace, changes: false };
-            Run::of(stage, clerks, plan, &|at, done| tell("query", at, done)).await?
-        }
-        Workload::Decrypt => {
-            let owner = stage.enrol(Role::Owner, 1).await?;
-            let researchers = stage.enrol(Role::Researcher, clients).await?;
-            bar.note("a record is sealed, and access to it granted");
-            let owner = owner.first().ok_or_else(|| Failure::new(Exit::Internal, "internal", "nobody is enrolled"))?;
-            let record = Arc::new(decrypt::register(owner).await?);
-            let granted = researchers.into_iter().map(|person| Reader::with_grant(person, Arc::clone(&record)));
-            let readers = future::try_join_all(granted).await?;
-            let plan = Plan { of: "decrypt".to_owned(), pace, changes: true };
-            Run::of(stage, readers, plan, &|at, done| tell("decrypt", at, done)).await?
-        }
-        Workload::Paper => {
-            let owners = stage.enrol(Role::Owner, clients.max(2)).await?;
-            let paper::Measured { runs, averages } = paper::measure(stage, &owners, lasts, &tell).await?;
-            return Ok(Measured { averages: Some((averages.table(), averages.json())), runs });
-        }
-    };
-    Ok(Measured { runs: vec![run], averages: None })
-}
-
-fn report(args: &Args, measured: &Measured, head: &str, is_own: bool) -> Report {
-    let Measured { runs, averages } = measured;
-    let of_whom = if is_own { "nodes, gateway and clients together" } else { "the clients alone" };
-    let mut parts = vec![format!("workload  {}\n{head}", args.workload.name())];
-    parts.push(text::table(&HEAD, runs.iter().map(Run::row)));
-    let errors: Vec<String> = runs.iter().filter_map(Run::errors).collect();
-    parts.extend((!errors.is_empty()).then(|| errors.join("\n")));
-    if let Some((table, _)) = averages {
-        parts.push(format!("{table}\n{}", paper::THEIRS));
+        Some(wanted) => gateways.truncate(wanted),
+        None => {}
     }
-    parts.push(format!("Processor time is that of {of_whom}; bytes are what a node's folder grew by."));
-    let mut json = json!({
-        "workload": args.workload.name(),
-        "machine": Machine::this().json(),
-        "network": { "temporary": is_own },
-        "cpu_of": if is_own { "nodes, gateway, clients" } else { "clients" },
-        "runs": runs.iter().map(Run::json).collect::<Vec<_>>(),
-    });
-    if let (Some(members), Some((_, averages))) = (json.as_object_mut(), averages) {
-        members.insert("averages".to_owned(), averages.clone());
+    Stage::running(pin.genesis, gateways, admin, args.sign_each).map(Some)
+}
+
+/// What is told beside the figures: they mean nothing without it.
+struct Told {
+    began: UnixMillis,
+    line: String,
+    network: Value,
+    is_own: bool,
+    at_rest: Option<AtRest>,
+}
+
+impl Told {
+    fn report(&self, args: &Args, measured: &Measured) -> Report {
+        let Measured { runs, averages, events } = measured;
+        let requests = if args.sign_each { "each signed" } else { "in sessions of a signature each" };
+        let head = format!(
+            "workload  {}, {} clients, requests {requests}\nmachine   {}\nnetwork   {}\nbegan     {}",
+            args.workload.name(),
+            args.clients(),
+            Machine::this().line(),
+            self.line,
+            text::time(self.began.get())
+        );
+        let mut parts = vec![head, text::table(&HEAD, runs.iter().map(Run::row))];
+        let mut remarks: Vec<String> = runs.iter().flat_map(Run::remarks).collect();
+        // A tenth of a core is what looks at a machine that is at rest.
+        let others = runs.iter().filter_map(Run::others).fold(0.0, f64::max);
+        remarks
+            .extend((others > 0.1).then(|| format!("Others had up to {others:.1} cores of this machine meanwhile.")));
+        parts.extend((!remarks.is_empty()).then(|| remarks.join("\n")));
+        let busiest = runs.iter().max_by(|a, b| a.tps().total_cmp(&b.tps()));
+        parts.extend(busiest.and_then(Run::processes));
+        if let Some((table, _)) = averages {
+            parts.push(format!("{table}\n{}", paper::THEIRS));
+        }
+        parts.push(LEGEND.to_owned());
+        parts.extend(self.at_rest.map(|at_rest| at_rest.line(*events)));
+        Report { text: parts.join("\n\n"), json: self.json(args, measured), exit: Exit::Ok }
     }
-    Report { text: parts.join("\n\n"), json, exit: Exit::Ok }
+
+    fn json(&self, args: &Args, Measured { runs, averages, events }: &Measured) -> Value {
+        let mut json = json!({
+            "workload": args.workload.name(),
+            "machine": Machine::this().json(),
+            "began": text::time(self.began.get()),
+            "network": self.network,
+            "clients": args.clients(),
+            "sessions": !args.sign_each,
+            "cpu_of": if self.is_own { "nodes, gateways, clients" } else { "clients" },
+            "saturation_tps": args.sweep.then(|| runs.first().map(|run| run::rounded(Some(run.tps())))),
+            "runs": runs.iter().map(Run::json).collect::<Vec<_>>(),
+            "at_rest": self.at_rest.map(|at_rest| at_rest.json(*events)),
+        });
+        if let (Some(members), Some((_, averages))) = (json.as_object_mut(), averages) {
+            members.insert("averages".to_owned(), averages.clone());
+        }
+        json
+    }
+
+    fn plot(&self, args: &Args, measured: &Measured) -> Plot {
+        let title = format!("dmdl bench, {}: latency against throughput", args.workload.name());
+        let below = [format!("{}, {}", text::time(self.began.get()), self.line), Machine::this().line()];
+        Plot::of(title, below, &measured.runs)
+    }
 }
 
 /// How far it is, on stderr, where somebody looks.

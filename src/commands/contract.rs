@@ -218,7 +218,8 @@ fn query(function: &'static str, mut arguments: Arguments, globals: &Globals) ->
     arguments.end()?;
     let question = json!({ "contract": MEDICAL, "function": function, "args": given });
     let session = globals.connect()?;
-    let answer = session.run(session.client.gateway().query(&question)).map_err(|error| failure::gateway(&error))?;
+    let answer = session.run(session.client.gateway().query::<Value>(&question));
+    let answer = answer.map_err(|error| failure::gateway(&error))?;
     let text = match answer.get("items").and_then(Value::as_array) {
         Some(items) => {
             let items: Vec<String> = items.iter().map(text::fields).collect();

@@ -2,6 +2,7 @@
 
 use crate::exit::{Exit, Failure};
 use futures::FutureExt as _;
+use rustix::process::{Pid, Signal as Kill, getppid, set_parent_process_death_signal};
 use std::time::Duration;
 use tokio::{
     runtime::Runtime,
@@ -53,4 +54,15 @@ impl Ends {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// Has the kernel kill this process once the one that started it has ended, however it did.
+pub(super) fn end_with(parent: i32) -> Result<(), Failure> {
+    let failed = |error| Failure::new(Exit::Internal, "signal", error);
+    set_parent_process_death_signal(Some(Kill::KILL)).map_err(failed)?;
+    // It may have ended before, and then nothing is told any more.
+    if getppid() == Pid::from_raw(parent) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Interrupted, "interrupted", "the process that started this one has ended"))
 }

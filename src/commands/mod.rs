@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod bench;
 mod channel;
 mod completions;
@@ -10,6 +11,7 @@ mod custodian;
 mod demo;
 mod ends;
 mod failure;
+mod fault;
 mod id;
 mod network;
 mod node;
@@ -64,6 +66,18 @@ enum Command {
     /// Runs one node, with the roles that the channel's configuration gives it, until it is stopped.
     #[command(after_help = "Example:\n  dmdl node --config hospital-network/nodes/north/node.toml")]
     Node(node::Args),
+    /// Writes what a node keeps of its channels to a file: the ledger and no secret.
+    ///
+    /// Remarks and titles, which may be taken back, are not in it, nor are shares and votes.
+    #[command(after_help = "Example:\n  dmdl backup --config /var/lib/dmdl/north/node.toml --out north.backup")]
+    Backup(backup::Backup),
+    /// Restores a backup into the empty data folder of its node, after it has verified all of it.
+    ///
+    /// The node has everything since from the others, and votes again when that is safe.
+    #[command(after_help = "Examples:
+  dmdl restore --config /var/lib/dmdl/north/node.toml --from north.backup --check
+  dmdl restore --config /var/lib/dmdl/north/node.toml --from north.backup")]
+    Restore(backup::Restore),
     /// Channels of some of the network's organisations, of which the others learn nothing.
     #[command(subcommand)]
     Channel(channel::Command),
@@ -99,10 +113,12 @@ enum Command {
   dmdl bench
   dmdl bench --workload query --seconds 30 --json
   dmdl bench --workload invoke --rate 200
+  dmdl bench --sweep --seconds 20 --plot invoke.svg
+  dmdl bench --orgs 7 --apart --repeat 3
   dmdl --network hospital-network/network.toml --as hospital-network/identities/admin.key bench --workload decrypt
 
-At a rate, latencies count from when a call was due. Calls stay on the ledger of a running network for ever: measure
-one that is for trying.")]
+At a rate, latencies count from when a call was due. docs/performance.md says what is counted. Calls stay on the ledger
+of a running network for ever: measure one that is for trying.")]
     Bench(bench::Args),
     /// Prints completions for a shell.
     #[command(after_help = "Example:\n  source <(dmdl completions bash)")]
@@ -126,6 +142,8 @@ pub fn main() -> ExitCode {
         Command::Up(args) => up::run(args, globals.quiet, globals.json),
         Command::Network(command) => network::run(command, globals),
         Command::Node(args) => node::run(args, globals.quiet, globals.json),
+        Command::Backup(args) => backup::back_up(args, globals),
+        Command::Restore(args) => backup::restore(args, globals),
         Command::Channel(command) => channel::run(command, globals),
         Command::Whoami => id::whoami(globals),
         Command::Id(command) => id::run(command, globals),

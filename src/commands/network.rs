@@ -72,7 +72,10 @@ fn generate(args: &Generate, quiet: bool) -> Result<Report, Failure> {
         let detail = format!("`{}` is not empty, and nothing is replaced: choose another folder", out.display());
         return Err(Failure::new(Exit::Usage, "exists", detail));
     }
-    let plan = Plan::new(&spec)?;
+    let identity =
+        |person: &PersonSpec| Identity::new(person.org.as_str(), person.name.as_str(), person.role).map_err(internal);
+    let people = spec.people.iter().map(identity).collect::<Result<Vec<_>, _>>()?;
+    let plan = Plan::new(&spec.channel, &spec.nodes, &people)?;
     plan.genesis.check().map_err(|error| {
         let detail = format!("`{}` describes no network that can be trusted: {error}", path.display());
         Failure::new(Exit::Configuration, "bad_spec", detail)
@@ -82,20 +85,16 @@ fn generate(args: &Generate, quiet: bool) -> Result<Report, Failure> {
 }
 
 /// A network that is not written yet.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     genesis: Genesis,
     nodes: Vec<(&'a NodeSpec, NodeSecrets)>,
-    people: Vec<Identity>,
+    people: &'a [Identity],
 }
 
 impl<'a> Plan<'a> {
-    /// Draws the keys of all nodes and people.
-    fn new(spec: &'a NetworkSpec) -> Result<Self, Failure> {
-        let nodes: Vec<_> = spec.nodes.iter().map(|node| (node, NodeSecrets::new())).collect();
-        let identity = |person: &PersonSpec| {
-            Identity::new(person.org.as_str(), person.name.as_str(), person.role).map_err(internal)
-        };
-        let people = spec.people.iter().map(identity).collect::<Result<Vec<_>, _>>()?;
+    /// Draws the keys of all nodes.
+    pub(super) fn new(spec: &ChannelSpec, nodes: &'a [NodeSpec], people: &'a [Identity]) -> Result<Self, Failure> {
+        let nodes: Vec<_> = nodes.iter().map(|node| (node, NodeSecrets::new())).collect();
         let member = |(node, secrets): &(&NodeSpec, NodeSecrets)| Member {
             node: secrets.node(),
             cosigning_key: secrets.cosigning_public(),
@@ -112,8 +111,8 @@ impl<'a> Plan<'a> {
             version: 1,
             seed,
             time: wall_clock().now(),
-            single_org_demo: spec.channel.single_org_demo,
-            channel: channel(&spec.channel, &members)?,
+            single_org_demo: spec.single_org_demo,
+            channel: channel(spec, &members)?,
             members,
             people: known,
         };
@@ -125,13 +124,19 @@ impl<'a> Plan<'a> {
     }
 
     fn write(&self, dir: &Path) -> Result<(), Failure> {
-        let (nodes, identities) = (dir.join("nodes"), dir.join("identities"));
-        output::subfolder(&nodes)?;
+        let identities = dir.join("identities");
         output::subfolder(&identities)?;
-        for identity in &self.people {
+        for identity in self.people {
             let path = identities.join(format!("{}.key", identity.person.name));
             keyfile::write(&path, identity, None, &mut os_rng()).map_err(|error| failure::key_file(&error))?;
         }
+        self.write_nodes(dir).map(drop)
+    }
+
+    /// Writes the folder of each node, in `nodes`, and the network file, which it gives.
+    pub(super) fn write_nodes(&self, dir: &Path) -> Result<NetworkFile, Failure> {
+        let nodes = dir.join("nodes");
+        output::subfolder(&nodes)?;
         let mut pin = NetworkFile::of(self.genesis.clone());
         for (node, secrets) in &self.nodes {
             let folder = nodes.join(node.name.as_str());
@@ -146,7 +151,7 @@ impl<'a> Plan<'a> {
             let path = folder.join(node_file::NETWORK_FILE);
             pin.save(&path).map_err(|error| output::storage(&path, &error))?;
         }
-        Ok(())
+        Ok(pin)
     }
 
     fn write_node(&self, node: &NodeSpec, secrets: &NodeSecrets, folder: &Path) -> Result<(), Failure> {

@@ -2,8 +2,8 @@
 
 use super::{
     Report,
-    ends::Ends,
-    failure,
+    ends::{self, Ends},
+    failure, fault,
     output::{self, say, storage},
     text,
 };
@@ -11,18 +11,17 @@ use crate::{
     exit::{Exit, Failure},
     gateway::{self, ServeError, TlsError},
     keyfile::KeyFileError,
-    node::{FirstStartError, Handle, StartError},
+    node::{FirstStartError, Handle, StartError, Votes},
     node_file::{NodeFile, NodeFileError},
 };
 use clap::Args as ClapArgs;
-use dmdl_audit_ledger::channel::Standing;
 use dmdl_types::genesis::Member;
 use serde_json::json;
 use std::{
     fs::DirBuilder,
     net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 #[derive(Debug, ClapArgs)]
@@ -30,16 +29,40 @@ pub(super) struct Args {
     /// The node's file, as `dmdl network generate` and `dmdl network node` write it.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// What is to become of the votes in its data folder: `keep` those in a copy that is the newest and only one,
+    /// `forget` those in one that is older than the node's last run. For one start.
+    #[arg(long, value_name = "WHAT", value_parser = votes)]
+    votes: Option<Votes>,
+    /// The process that started it, and that it does not outlive.
+    #[arg(long, value_name = "PID", hide = true, value_parser = clap::value_parser!(i32).range(1..))]
+    parent: Option<i32>,
+}
+
+fn votes(what: &str) -> Result<Votes, &'static str> {
+    match what {
+        "keep" => Ok(Votes::Keep),
+        "forget" => Ok(Votes::Forget),
+        _ => Err("say `keep` or `forget`"),
+    }
+}
+
+/// What a node's file says.
+pub(super) fn read(config: &Path) -> Result<NodeFile, Failure> {
+    NodeFile::read(config).map_err(|error| bad_config(&error))
 }
 
 pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Failure> {
-    let NodeFile { node, gateway } = NodeFile::read(&args.config).map_err(|error| bad_config(&error))?;
+    args.parent.map_or(Ok(()), ends::end_with)?;
+    let NodeFile { mut node, gateway } = read(&args.config)?;
+    node.votes = args.votes.unwrap_or(node.votes);
     let (network, listen) = (node.genesis.id(), node.listen);
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&node.dir);
     made.map_err(|error| storage(&node.dir, &error))?;
     let _lock = output::lock(&node.dir)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    // By their name it is told what a gateway costs, and what the node behind it.
+    let runtime = threads.worker_threads(2).thread_name(gateway::THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, "unavailable", error))?;
     // Before anybody is told that it is up, and asks it to stop.
     let mut ends = Ends::catch(&runtime)?;
@@ -47,6 +70,7 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     check_free(listen)?;
     let bound = gateway.map(|gateway| runtime.block_on(gateway::Bound::new(gateway))).transpose();
     let bound = bound.map_err(|error| unheard(&error))?;
+    node.faults = fault::end_process(as_json);
     let handle = Handle::start(node).map_err(|error| not_started(&error))?;
     let server = bound.map(|bound| runtime.block_on(async { bound.serve(handle.host().clone()) })).transpose();
     let server = server.map_err(|error| unheard(&error))?;
@@ -58,7 +82,7 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     let id = handle.node().id();
     let member = handle.node().member().map_err(|error| Failure::new(Exit::Storage, "node_start", error))?;
     let roles = text::roles(member.as_ref().map(|member| member.roles).unwrap_or_default(), url.is_some());
-    let votes = handle.standing() == Standing::Votes;
+    let votes = !handle.node().channel().follows();
     if as_json {
         say(&json!({
             "network": network, "node": id, "org": member.as_ref().map(|member| &member.org), "roles": roles,
@@ -131,6 +155,8 @@ fn not_started(error: &StartError) -> Failure {
     let (exit, code) = match error {
         StartError::FirstStart(FirstStartError::File(error)) => return secret(error),
         StartError::FirstStart(FirstStartError::Folder { .. }) => (Exit::Storage, "storage"),
+        StartError::FirstStart(FirstStartError::Copied(_)) => (Exit::Configuration, "copied"),
+        StartError::FirstStart(FirstStartError::NoCopy(_)) => (Exit::Usage, "usage"),
         StartError::FirstStart(_) => (Exit::Configuration, "bad_config"),
         _ => (Exit::Storage, "node_start"),
     };

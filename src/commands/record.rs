@@ -9,7 +9,7 @@ use super::{
     text,
 };
 use crate::{
-    client::{self, AskGatewayError, CallError, Draft, Gateway as _, Progress, RegisterError, Registered},
+    client::{self, AskGatewayError, CallError, Draft, Gateway as _, OpenError, Progress, RegisterError, Registered},
     exit::{Exit, Failure},
     node::Final,
 };
@@ -402,7 +402,14 @@ fn verify(record: RecordId, version: Option<u32>, globals: &Globals) -> Result<R
         Failure::new(Exit::NotFound, "unknown_record", format!("there is no version {version} of record {record}"))
     })?;
     let payload = &custody.registration().payload;
-    let (digest, len) = session.run(digest_of(&session.client, payload.digest)).map_err(|e| failure::gateway(&e))?;
+    let stored = session.run(digest_of(&session.client, payload.digest));
+    let lost = || failure::open(&OpenError::PayloadLost { record, digest: payload.digest });
+    let damaged = || failure::open(&OpenError::PayloadDamaged { record, digest: payload.digest });
+    let (digest, len) = stored.map_err(|error| match failure::gateway(&error) {
+        failure if failure.code == "unknown_payload" => lost(),
+        failure if failure.code == "blob_corrupt" => damaged(),
+        failure => failure,
+    })?;
     let intact = digest == payload.digest && len == payload.ciphertext_len_bytes;
     let json =
         json!({ "record": record, "version": version, "payload": payload.digest, "bytes": len, "intact": intact });
@@ -410,8 +417,7 @@ fn verify(record: RecordId, version: Option<u32>, globals: &Globals) -> Result<R
         let text = format!("intact: {len} sealed bytes are those that were registered");
         return Ok(Report { text, json, exit: Exit::Ok });
     }
-    let detail = format!("the stored bytes of record {record} are not those that were registered");
-    Err(Failure::new(Exit::Integrity, "blob_corrupt", detail))
+    Err(damaged())
 }
 
 async fn digest_of(client: &Remote, digest: PayloadDigest) -> Result<(PayloadDigest, u64), AskGatewayError> {

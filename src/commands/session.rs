@@ -156,7 +156,7 @@ impl Globals {
 
     fn desk_of(&self, pin: &NetworkFile, key: &SigningKey) -> Result<Desk, Failure> {
         let gateway = open_gateway(&self.endpoint(pin)?, &pin.genesis.founding(), key)?;
-        Ok(Desk { gateway, home: home()?, runtime: runtime()? })
+        Ok(Desk { gateway: gateway.persistently(self.patience()), home: home()?, runtime: runtime()? })
     }
 
     /// What the channel began with: as the pinned genesis says, or a charter that is verified from it. One that is not
@@ -224,6 +224,11 @@ impl Globals {
         Failure::new(Exit::NotFound, "unknown_channel", detail)
     }
 
+    /// What the channel is called.
+    pub(super) fn channel(&self) -> &str {
+        &self.channel
+    }
+
     /// Whether a network is named at all.
     pub(super) const fn names_network(&self) -> bool {
         self.network.is_some() || self.gateway.is_some()
@@ -249,7 +254,7 @@ impl Globals {
             Some(founding) => founding,
             None => self.learn(&pin, &identity.key)?,
         };
-        let gateway = open_gateway(&endpoint, &founding, &identity.key)?;
+        let gateway = open_gateway(&endpoint, &founding, &identity.key)?.persistently(self.patience());
         let trust = Trust::remembering(founding, &home).map_err(|error| failure::unproved(&error))?;
         let runtime = runtime()?;
         let home = home.join(pin.genesis.id().to_string());
@@ -344,16 +349,19 @@ impl Globals {
 
     /// Where its gateway is.
     pub(super) fn endpoint(&self, pin: &NetworkFile) -> Result<Address, Failure> {
-        let pinned = |endpoint: &Endpoint| (endpoint.url.clone(), endpoint.certificate_sha256.map(|digest| digest.0));
-        match &self.gateway {
-            Some(url) => {
-                let same = |endpoint: &&Endpoint| endpoint.url.trim_end_matches('/') == url.trim_end_matches('/');
-                Ok(pin.gateways.iter().find(same).map_or_else(|| (url.clone(), None), pinned))
-            }
-            None => pin.gateways.first().map(pinned).ok_or_else(|| {
-                let hint = "the network file names no gateway: give one with --gateway or DMDL_GATEWAY";
-                Failure::new(Exit::Configuration, "no_gateway", hint)
-            }),
+        self.endpoints(pin)?.into_iter().next().ok_or_else(no_gateway)
+    }
+
+    /// Where its gateways are: the one that is named, or all of the network file.
+    pub(super) fn endpoints(&self, pin: &NetworkFile) -> Result<Vec<Address>, Failure> {
+        if let Some(url) = &self.gateway {
+            let same = |endpoint: &&Endpoint| endpoint.url.trim_end_matches('/') == url.trim_end_matches('/');
+            return Ok(vec![pin.gateways.iter().find(same).map_or_else(|| (url.clone(), None), Endpoint::address)]);
+        }
+        if pin.gateways.is_empty() {
+            Err(no_gateway())
+        } else {
+            Ok(pin.gateways.iter().map(Endpoint::address).collect())
         }
     }
 }
@@ -363,6 +371,11 @@ impl Session {
     pub(super) fn run<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
+}
+
+fn no_gateway() -> Failure {
+    let hint = "the network file names no gateway: give one with --gateway or DMDL_GATEWAY";
+    Failure::new(Exit::Configuration, "no_gateway", hint)
 }
 
 /// Where clients keep their state.

@@ -302,12 +302,12 @@ fn terms(code: DuoCode) -> Terms {
 
 /// Writes a file as a whole or not at all.
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoryError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(fs::File::open(folder)?.sync_all()?)
 }
 
 /// Enough of an id to tell it from others on a screen.

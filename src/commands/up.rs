@@ -3,6 +3,7 @@
 use super::{
     Report,
     ends::Ends,
+    fault,
     output::{self, say, storage},
 };
 use crate::{
@@ -71,7 +72,8 @@ pub(super) struct Args {
     plain_http: bool,
 }
 
-fn orgs(text: &str) -> Result<usize, String> {
+/// How many organisations somebody wants: as many as agree although some of them lie.
+pub(super) fn orgs(text: &str) -> Result<usize, String> {
     let allowed = |n: &usize| (4..=ORGS.len()).contains(n) && n % 3 == 1;
     text.parse().ok().filter(allowed).ok_or_else(|| "must be 4, 7, 10, 13 or 16".to_owned())
 }
@@ -137,6 +139,7 @@ pub(super) fn run(args: &Args, quiet: bool, as_json: bool) -> Result<Report, Fai
     let unheard = |error: gateway::ServeError| Failure::new(Exit::Configuration, "listen", error);
     let bound = runtime.block_on(gateway::Bound::new(config)).map_err(unheard)?;
     let mut network = LocalNetwork::open(&layout.nodes(), genesis.clone()).map_err(|error| failed(&error))?;
+    network.tell_faults(fault::end_process(as_json));
     network.start_all().map_err(|error| failed(&error))?;
     if !network.wait_ready_unless(PATIENCE, || ends.came()).map_err(|error| failed(&error))? {
         return Ok(Report { text: String::new(), json: json!({ "stopped": true }), exit: Exit::Ok });
@@ -257,6 +260,7 @@ fn failed(error: &LocalError) -> Failure {
         LocalError::Key(error) => return key(error),
         LocalError::OtherNetwork(_) => (Exit::Configuration, "other_network"),
         LocalError::Folder { .. } => (Exit::Storage, "storage"),
+        LocalError::Full(_) => (Exit::Storage, "storage_full"),
         LocalError::Start { .. } => (Exit::Storage, "node_start"),
         _ => (Exit::Unavailable, "unavailable"),
     };

@@ -2,6 +2,7 @@
 
 use super::{
     RealNode, Shared,
+    admission::{Holder, Place, Places},
     error::ApiError,
     limits::{JSON_BYTES_MAX, PART_BYTES_MAX},
     session,
@@ -23,15 +24,14 @@ use std::{
     sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 /// What the routes of a channel begin with.
 pub(super) const OF_CHANNEL: &str = "/v1/channels/{c}/";
+/// The route that says how far the node is.
+const STATUS: &str = "/v1/channels/{c}/status";
 /// The route whose bodies are not JSON.
-const PAYLOAD: &str = "/v1/payloads/{digest}";
+pub(super) const PAYLOAD: &str = "/v1/payloads/{digest}";
 /// How often it is looked whether there is room for a body.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -74,26 +74,28 @@ fn unsigned() -> ApiError {
 }
 
 /// A request whose sender is known, or is nobody, with its body.
-pub(super) struct Admitted<'a> {
+pub(super) struct Admitted {
     pub(super) request: Request<Body>,
     pub(super) key: Option<PublicKey>,
+    /// Whose share of the work it is.
+    pub(super) holder: Holder,
     /// The node on the channel that it names, if its sender may know of it.
     pub(super) named: Option<RealNode>,
     /// The room that the body takes.
-    pub(super) _room: Option<SemaphorePermit<'a>>,
+    pub(super) _room: Option<Place>,
 }
 
 /// Room for bodies, in KiB: none of these kinds can take the others' room.
 #[derive(Debug)]
 pub(super) struct Room {
-    parts: Semaphore,
-    signed: Semaphore,
-    unsigned: Semaphore,
+    parts: Places,
+    signed: Places,
+    unsigned: Places,
 }
 
 impl Room {
     pub(super) fn new(bytes: usize) -> Self {
-        let [parts, signed, unsigned] = [2, 4, 4].map(|part| Semaphore::new(bytes / 1024 / part));
+        let [parts, signed, unsigned] = [2, 4, 4].map(|part| Places::new(bytes / 1024 / part));
         Self { parts, signed, unsigned }
     }
 }
@@ -102,12 +104,12 @@ impl Room {
 ///
 /// # Errors
 /// Everything that a bad signature, an unknown key or a bad body gets, on public routes too.
-pub(super) async fn admit<'a>(
-    shared: &'a Shared,
+pub(super) async fn admit(
+    shared: &Shared,
     link: &Arc<Link>,
     template: &str,
     request: Request<Incoming>,
-) -> Result<Admitted<'a>, ApiError> {
+) -> Result<Admitted, ApiError> {
     let (mut parts, body) = request.into_parts();
     // A length is always known: what comes in chunks was refused before.
     let len = body.size_hint().upper().and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
@@ -132,6 +134,7 @@ pub(super) async fn admit<'a>(
         None => link.session().filter(|_| session::is_direct(shared, &parts.headers)),
     };
     let named = named(shared, template, parts.uri.path(), head.as_ref().map(VerifiedHead::key).or(session))?;
+    check_current(shared, template, named.as_ref(), head.is_some() || session.is_some())?;
     let caller = match (&head, session) {
         (Some(head), _) => Some(caller(shared, named.as_ref(), head.key(), true)?),
         (None, Some(key)) => {
@@ -146,16 +149,13 @@ pub(super) async fn admit<'a>(
         (None, None) => None,
     };
     if let Some(caller) = &caller {
-        let mut quota = shared.quota.lock().unwrap_or_else(PoisonError::into_inner);
-        quota.take(caller.key, now()).map_err(|error| {
-            let seconds = error.retry_after_ms.div_ceil(1000).max(1);
-            ApiError::new(429, "rate_limited", "this key sends too many requests").retry_after(seconds)
-        })?;
+        shared.admission.request(caller.key)?;
     }
     if caller.is_none() && len > JSON_BYTES_MAX {
         return Err(closing(unsigned()));
     }
-    let (bytes, room) = read(shared, link, body, len, caller.is_some()).await?;
+    let holder = caller.as_ref().map(|caller| Holder::of(&caller.person.person));
+    let (bytes, room) = read(shared, link, body, len, holder.as_ref()).await?;
     if let Some(head) = head {
         let verified = head.with_body(SignedBody::of(&bytes))?;
         let mut nonces = shared.nonces.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,7 +165,43 @@ pub(super) async fn admit<'a>(
     caller.map(|caller| parts.extensions.insert(caller));
     named.clone().map(|node| parts.extensions.insert(Named(node)));
     parts.extensions.insert(Arc::clone(link));
-    Ok(Admitted { request: Request::from_parts(parts, Body::from(bytes)), key, named, _room: room })
+    let request = Request::from_parts(parts, Body::from(bytes));
+    Ok(Admitted { request, key, holder: holder.unwrap_or_default(), named, _room: room })
+}
+
+/// Looks up once more who asks and whether they may know of the channel: in the time that was waited for what is
+/// final, that may have been taken from them.
+///
+/// # Errors
+/// As [`admit`].
+pub(super) fn admit_again(shared: &Shared, template: &str, request: &mut Request<Body>) -> Result<(), ApiError> {
+    let Some(Caller { key, signed, .. }) = request.extensions().get().cloned() else { return Ok(()) };
+    let named = named(shared, template, request.uri().path(), Some(key))?;
+    let caller = caller(shared, named.as_ref(), key, signed)?;
+    let extensions = request.extensions_mut();
+    extensions.insert(caller);
+    match named {
+        Some(node) => drop(extensions.insert(Named(node))),
+        None => drop(extensions.remove::<Named>()),
+    }
+    Ok(())
+}
+
+/// Refuses what a node would answer that has not caught up since it was restored: who may ask, and what there is, may
+/// have been taken back. How it stands, it says.
+fn check_current(
+    shared: &Shared,
+    template: &str,
+    named: Option<&RealNode>,
+    is_somebodys: bool,
+) -> Result<(), ApiError> {
+    let node = named.unwrap_or_else(|| shared.host.first());
+    let tells_of_the_ledger = named.is_some() || is_somebodys;
+    if template == STATUS || !tells_of_the_ledger || node.channel().is_current() {
+        return Ok(());
+    }
+    let detail = "this node has not caught up with the others since it began anew; try again, or another gateway";
+    Err(ApiError::new(503, "catching_up", detail))
 }
 
 fn check_len(method: &Method, template: &str, len: usize) -> Result<(), ApiError> {
@@ -216,29 +252,32 @@ fn caller(shared: &Shared, named: Option<&RealNode>, key: PublicKey, signed: boo
     Ok(Caller { key, person, signed })
 }
 
-/// Reads a body, in the time that it may take.
-async fn read<'a>(
-    shared: &'a Shared,
+/// Reads a body, in the time that it may take, where there is room for it. For a body that nobody has signed, others that
+/// nobody has signed make room.
+async fn read(
+    shared: &Shared,
     link: &Link,
     body: Incoming,
     len: usize,
-    known: bool,
-) -> Result<(Bytes, Option<SemaphorePermit<'a>>), ApiError> {
+    holder: Option<&Holder>,
+) -> Result<(Bytes, Option<Place>), ApiError> {
     if len == 0 {
         return Ok((Bytes::new(), None));
     }
-    if !known {
+    if holder.is_none() {
         link.enter(Phase::Sending);
     }
-    let kibibytes = u32::try_from(len.div_ceil(1024)).unwrap_or(u32::MAX);
+    let kibibytes = len.div_ceil(1024);
     let mut begun = false;
     let reading = async {
-        let room = match known {
-            true if len > JSON_BYTES_MAX => shared.room.parts.acquire_many(kibibytes).await.ok(),
-            true => shared.room.signed.acquire_many(kibibytes).await.ok(),
-            false => loop {
-                if let Ok(room) = shared.room.unsigned.try_acquire_many(kibibytes) {
-                    break Some(room);
+        let room = match holder {
+            Some(holder) => {
+                let room = if len > JSON_BYTES_MAX { &shared.room.parts } else { &shared.room.signed };
+                room.wait(holder, kibibytes).await
+            }
+            None => loop {
+                if let Some(room) = shared.room.unsigned.take_free(kibibytes) {
+                    break room;
                 }
                 shared.connections.end_a_sender(link);
                 sleep(LOOK_EVERY).await;
@@ -247,7 +286,7 @@ async fn read<'a>(
         begun = true;
         let bytes = body.collect().await;
         let bytes = bytes.map_err(|_| closing(ApiError::new(400, "bad_request", "the body broke off")))?;
-        Ok((bytes.to_bytes(), room))
+        Ok((bytes.to_bytes(), Some(room)))
     };
     let read = timeout(shared.limits.body, reading).await;
     link.enter(Phase::Busy);

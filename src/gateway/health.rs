@@ -1,6 +1,7 @@
 //! Whether a gateway lives, and whether it is of use.
 
 use super::{Shared, error::ApiError};
+use crate::node::FULL;
 use axum::extract::State;
 use dmdl_types::id::Height;
 use std::{
@@ -48,11 +49,19 @@ pub(crate) async fn healthz() -> &'static str {
     tag = "operation",
     responses(
         (status = 200, description = "`ready`", body = String, content_type = "text/plain"),
-        (status = 503, description = "`not_ready`: no block was executed here for 30 seconds."),
+        (status = 503, description = "`not_ready`: no block was executed here for 30 seconds, or this node has not caught up since it began anew; \
+            `storage_full`: the node's disk is full, and it only reads."),
     ),
 )]
 pub(crate) async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, ApiError> {
-    if shared.host.first().channel().tip().height > Height::new(0) && shared.pulse.is_alive(Instant::now()) {
+    if shared.host.space().is_full() {
+        return Err(ApiError::new(503, "storage_full", FULL));
+    }
+    let channel = shared.host.first().channel();
+    if !channel.is_current() {
+        return Err(ApiError::new(503, "not_ready", "this node has not caught up with the others"));
+    }
+    if channel.tip().height > Height::new(0) && shared.pulse.is_alive(Instant::now()) {
         return Ok("ready");
     }
     Err(ApiError::new(503, "not_ready", "this node has executed no block for half a minute"))

@@ -1,5 +1,6 @@
 //! How much a gateway takes from one connection, one person, and everybody together.
 
+use crate::node::AUTHOR_QUOTA;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
 
@@ -14,14 +15,22 @@ pub struct Limits {
     /// Connections at once; beyond them the longest idle one is closed, or the new one refused. A process that
     /// may not have twice as many files open takes fewer.
     pub connections: usize,
-    /// Requests in work at once.
+    /// Requests in work at once that are neither transactions nor parts of payloads.
     pub in_flight: usize,
+    /// Transactions on their way at once, if the network orders so many without delay.
+    pub transactions: usize,
+    /// Parts of payloads that are taken in at once.
+    pub uploads: usize,
     /// Bytes of request bodies in memory at once, for all connections together.
     pub body_bytes: usize,
     /// Signed requests that one key may send at once.
     pub burst: u64,
     /// Signed requests that one key may send a second, after its burst.
     pub per_second: u64,
+    /// Transactions that one author may hand in at once.
+    pub author_burst: u64,
+    /// Transactions that one author may hand in a second, after the burst.
+    pub author_per_second: u64,
     /// How long a handshake may take.
     pub handshake: Duration,
     /// How long the headers of a request may take, from the first byte or from the connection's start.
@@ -44,10 +53,15 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
-            in_flight: 768,
+            in_flight: 512,
+            // Beyond the connections no more can wait for their receipts.
+            transactions: 1024,
+            uploads: 64,
             body_bytes: 64 * 1024 * 1024,
             burst: 2000,
             per_second: 1000,
+            author_burst: AUTHOR_QUOTA.0,
+            author_per_second: AUTHOR_QUOTA.1,
             // Under the 10 s and 30 s that are promised, so that the answer still arrives within them.
             handshake: Duration::from_secs(9),
             head: Duration::from_secs(9),

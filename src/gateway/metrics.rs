@@ -1,6 +1,6 @@
 //! What a gateway counts, for Prometheus. No label has a value that a caller chose.
 
-use super::{Shared, table::Routes};
+use super::{Shared, admission::Figures, table::Routes};
 use axum::{extract::State, http::header, response::IntoResponse};
 use std::{
     fmt::Write as _,
@@ -20,6 +20,8 @@ pub(crate) struct Metrics {
     answers: Vec<[AtomicU64; CLASSES]>,
     in_flight: AtomicU64,
     refused: AtomicU64,
+    /// Requests that were refused for now: because of whose they are, and because of all others.
+    shed: [AtomicU64; 2],
 }
 
 /// A request that is being worked at, until dropped.
@@ -29,7 +31,7 @@ pub(super) struct InFlight(Arc<Shared>);
 impl Metrics {
     pub(super) fn new(routes: &Routes) -> Self {
         let answers = (0..=routes.templates().count()).map(|_| Default::default()).collect();
-        Self { answers, in_flight: AtomicU64::new(0), refused: AtomicU64::new(0) }
+        Self { answers, in_flight: AtomicU64::new(0), refused: AtomicU64::new(0), shed: Default::default() }
     }
 
     /// Counts an answer.
@@ -37,6 +39,12 @@ impl Metrics {
         let classes = route.and_then(|number| self.answers.get(number)).or_else(|| self.answers.last());
         let class = classes.and_then(|classes| classes.get(usize::from(status / 100)));
         class.map(|class| class.fetch_add(1, Relaxed));
+        let [own, all] = &self.shed;
+        match status {
+            429 => _ = own.fetch_add(1, Relaxed),
+            503 => _ = all.fetch_add(1, Relaxed),
+            _ => {}
+        }
     }
 
     /// Counts a connection for which there was no place.
@@ -61,7 +69,10 @@ impl Metrics {
         let refused =
             ("dmdl_http_connections_refused_total", "Connections without a place.", self.refused.load(Relaxed));
         let in_flight = ("dmdl_http_in_flight", "Requests being worked at.", self.in_flight.load(Relaxed));
-        for (name, help, value) in [refused, in_flight].iter().chain(gauges) {
+        let [own, all] = self.shed.each_ref().map(|count| count.load(Relaxed));
+        let own = ("dmdl_http_refused_429_total", "Requests refused because their key asks for too much.", own);
+        let all = ("dmdl_http_refused_503_total", "Requests refused because this node cannot help now.", all);
+        for (name, help, value) in [refused, in_flight, own, all].iter().chain(gauges) {
             let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         }
@@ -90,11 +101,28 @@ impl Drop for InFlight {
     responses((status = 200, description = "Counters in Prometheus' text format", body = String, content_type = "text/plain")),
 )]
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let tip = shared.host.first().channel().tip();
+    let channel = shared.host.first().channel();
+    let (tip, space) = (channel.tip(), shared.host.space());
+    let Figures { window, on_their_way, idle } = shared.admission.figures();
     let gauges = [
+        ("dmdl_transactions_window", "Transactions that may be on their way from here.", window as u64),
+        ("dmdl_transactions_on_their_way", "Transactions on their way from here.", on_their_way as u64),
+        (
+            "dmdl_transactions_idle_ms",
+            "Milliseconds that a transaction takes when there are few.",
+            u64::try_from(idle.as_millis()).unwrap_or(u64::MAX),
+        ),
+        ("dmdl_pool_transactions", "Transactions that wait to be ordered.", channel.waiting_transactions() as u64),
         ("dmdl_http_connections", "Connections.", shared.connections.count() as u64),
         ("dmdl_channel_height", "Height of the newest executed block.", tip.height.get()),
+        (
+            "dmdl_channel_turns_lost_total",
+            "Turns to propose that came to nothing, since the start.",
+            channel.turns_lost(),
+        ),
         ("dmdl_audit_log_size", "Leaves of the audit log.", tip.size),
+        ("dmdl_storage_free_bytes", "Free bytes on the disk of the node.", space.free_bytes()),
+        ("dmdl_storage_full", "1 while the disk is full and the node only reads.", space.is_full().into()),
         ("dmdl_uploads_staged_bytes", "Bytes of unfinished uploads.", shared.uploads.staged_bytes()),
     ];
     let text = shared.metrics.print(&shared.routes, &gauges);

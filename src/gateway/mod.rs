@@ -1,15 +1,17 @@
 //! The gateway: a node's HTTP interface, for people's programs.
 //!
 //! A request goes straight down: [`transport`] takes a connection in and lets plain, bounded requests
-//! through; [`door`] finds the route and lets in as many as can be worked at; [`auth`] says who asks, and
-//! reads the body; the [`routes`] answer. A gateway is trusted with nothing, so all of this protects its
+//! through; [`door`] finds the route; [`auth`] says who asks, and reads the body; [`admission`] lets in as many
+//! as can be worked at without delay; the [`routes`] answer. A gateway is trusted with nothing, so all of this protects its
 //! availability and what it may show, and no decision of the network.
 //!
 //! # Source
 //! docs/api.md; docs/spec/http-signature.md
 
+mod admission;
 mod auth;
 mod authority;
+mod consistency;
 mod door;
 mod error;
 mod health;
@@ -29,6 +31,7 @@ use crate::{
     http::nonces::Nonces,
     node::{Host, HostedNode},
 };
+use admission::Admission;
 use auth::Room;
 use authority::Authorities;
 use axum::{
@@ -37,7 +40,6 @@ use axum::{
     routing::{get, post},
 };
 use dmdl_audit_ledger::{
-    endorse::Quota,
     store::StoreError,
     world::{PersonRow, PersonStatus},
 };
@@ -52,16 +54,15 @@ use std::{
     time::Duration,
 };
 use table::Routes;
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-    task::JoinHandle,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use transport::Connections;
 use utoipa::openapi::OpenApi;
 
 /// A node behind a gateway: that of one channel.
 pub type RealNode = HostedNode;
+
+/// What the threads of a runtime are to be called that serves gateways and nothing else: what these cost is told by it.
+pub const THREADS: &str = "dmdl-gateway";
 
 /// How often what is left of broken uploads is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -145,10 +146,9 @@ pub(crate) struct Shared {
     connections: Arc<Connections>,
     metrics: Metrics,
     pulse: Pulse,
-    work: Semaphore,
+    admission: Arc<Admission>,
     room: Room,
     nonces: Mutex<Nonces>,
-    quota: Mutex<Quota>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -179,6 +179,7 @@ pub struct Bound {
 pub struct Server {
     address: SocketAddr,
     certificate_sha256: Option<[u8; 32]>,
+    admission: Arc<Admission>,
     stop: watch::Sender<()>,
     accepting: JoinHandle<()>,
     tending: JoinHandle<()>,
@@ -221,6 +222,7 @@ impl Bound {
         Ok(Server {
             address,
             certificate_sha256: identity.as_ref().map(TlsIdentity::certificate_sha256),
+            admission: Arc::clone(&shared.admission),
             stop,
             accepting: tokio::spawn(transport::accept(listener, app, acceptor, stopped)),
             tending: tokio::spawn(tend(shared)),
@@ -254,6 +256,7 @@ impl Server {
         // Nobody listens any more if the task has ended already.
         let _ = self.stop.send(());
         let _ = (&mut self.accepting).await;
+        self.admission.stop().await;
         self.tending.abort();
         // Awaited, so that nothing here holds the node any more.
         let _ = (&mut self.tending).await;
@@ -282,10 +285,9 @@ impl Shared {
             routes,
             connections: Arc::new(Connections::new(limits.connections)),
             pulse: Pulse::new(),
-            work: Semaphore::new(limits.in_flight),
+            admission: Arc::new(Admission::new(&limits)),
             room: Room::new(limits.body_bytes),
             nonces: Mutex::default(),
-            quota: Mutex::new(Quota::new(limits.burst, limits.per_second)),
         }
     }
 }

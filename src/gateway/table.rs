@@ -1,6 +1,9 @@
 //! The routes as their description tells them: what is not described is not served.
 
-use super::error::ApiError;
+use super::{
+    consistency::{self, Asked},
+    error::ApiError,
+};
 use http::{HeaderMap, HeaderValue, Method, header};
 use utoipa::openapi::{
     OpenApi, RefOr,
@@ -25,8 +28,12 @@ pub(super) struct Call {
     method: Method,
     /// The media types of its answers, of those that say that things went well.
     answers: Vec<String>,
-    /// Whether its query says anything.
+    /// Whether its query says anything of its own.
     queried: bool,
+    /// Whether its query may say how fresh the answer has to be.
+    reads: bool,
+    /// Whether it keeps something on this node's disk: then its description says that the disk may be full.
+    keeps: bool,
 }
 
 impl Routes {
@@ -86,14 +93,29 @@ impl Call {
                 RefOr::T(response) => response.content.keys().cloned().collect(),
                 RefOr::Ref(_) => Vec::new(),
             });
-        let is_query = |parameter: &RefOr<_>| match parameter {
-            RefOr::T(utoipa::openapi::path::Parameter { parameter_in, .. }) => {
-                matches!(parameter_in, ParameterIn::Query)
-            }
+        let in_query = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
+            RefOr::T(parameter) if matches!(parameter.parameter_in, ParameterIn::Query) => Some(&*parameter.name),
+            _ => None,
+        });
+        let (fresh, own): (Vec<&str>, Vec<&str>) = in_query.partition(|name| *name == consistency::PARAMETER);
+        let keeps = operation.responses.responses.get("507").is_some_and(|response| match response {
+            RefOr::T(response) => response.description.contains("`storage_full`"),
             RefOr::Ref(_) => false,
-        };
-        let queried = operation.parameters.iter().flatten().any(is_query);
-        Self { method, answers: answers.collect(), queried }
+        });
+        Self { method, answers: answers.collect(), queried: !own.is_empty(), reads: !fresh.is_empty(), keeps }
+    }
+
+    /// How fresh the answer has to be.
+    ///
+    /// # Errors
+    /// 400 `bad_query`.
+    pub(super) fn freshness(&self, query: Option<&str>) -> Result<Asked, ApiError> {
+        if self.reads { Asked::of(query) } else { Ok(Asked::default()) }
+    }
+
+    /// Whether it keeps something on this node's disk.
+    pub(super) const fn keeps(&self) -> bool {
+        self.keeps
     }
 
     /// Checks that the caller takes what this call answers, and asks nothing that it does not know.

@@ -7,11 +7,12 @@ use rustix::{
     process::geteuid,
 };
 use std::{
-    fs::{File, Permissions},
-    io::{ErrorKind, Read as _, Write as _},
+    fs::{File, Metadata, Permissions},
+    io::{self, ErrorKind, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 /// Largest file that is read.
@@ -64,19 +65,35 @@ pub(crate) fn remove(path: &Path) -> Result<(), KeyFileError> {
 /// A process that is killed meanwhile may leave `.dmdl-*.part` in the folder, for this user alone too.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let failed = |source| KeyFileError::Write { path: path.to_owned(), source };
-    let folder = folder(path);
-    let mut file = tempfile::Builder::new()
-        .prefix(".dmdl-")
-        .suffix(".part")
-        .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    let file = written(path, |_| bytes.to_vec()).map_err(failed)?;
     file.persist_noclobber(path).map_err(|error| match error.error.kind() {
         ErrorKind::AlreadyExists => KeyFileError::Exists { path: path.to_owned() },
         _ => failed(error.error),
     })?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+/// Writes a file in the place of one that may be there, for this user alone; what it says may tell of the file itself.
+/// On return it is on disk, whole; after an error the one that was there is there still, unless the error came from its
+/// folder's sync.
+pub(crate) fn replace(path: &Path, content: impl FnOnce(&Metadata) -> Vec<u8>) -> Result<(), KeyFileError> {
+    let failed = |source| KeyFileError::Write { path: path.to_owned(), source };
+    let file = written(path, content).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+/// A file that is on disk and has no name yet that anybody looks for.
+fn written(path: &Path, content: impl FnOnce(&Metadata) -> Vec<u8>) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new()
+        .prefix(".dmdl-")
+        .suffix(".part")
+        .permissions(Permissions::from_mode(0o600))
+        .tempfile_in(folder(path))?;
+    let content = content(&file.as_file().metadata()?);
+    file.write_all(&content)?;
+    file.as_file().sync_all()?;
+    Ok(file)
 }
 
 fn folder(path: &Path) -> &Path {

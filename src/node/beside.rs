@@ -8,7 +8,8 @@
 //! # Source
 //! docs/spec/remark.md; docs/adr/0009-remarks.md
 
-use super::{lock, message::Refused};
+use super::{FULL, lock, message::Refused};
+use dmdl_audit_ledger::fault::{FaultKind, FaultSink, StorageFault};
 use dmdl_types::{
     codec,
     id::{RecordId, TransactionId},
@@ -21,6 +22,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Write as _},
+    ops::Bound,
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -37,6 +39,7 @@ pub struct Beside {
     known: Mutex<BTreeMap<RecordId, SignedTitle>>,
     /// One change at a time: what is kept decides what may replace it.
     turn: Mutex<()>,
+    faults: FaultSink,
 }
 
 impl Beside {
@@ -44,10 +47,12 @@ impl Beside {
     ///
     /// # Errors
     /// When it cannot be made or read.
-    pub fn in_folder(folder: &Path, domain: &Domain) -> io::Result<Self> {
+    pub fn in_folder(folder: &Path, domain: &Domain, faults: FaultSink) -> io::Result<Self> {
         let (remarks, titles) = (folder.join("remarks"), folder.join("titles"));
         fs::create_dir_all(&remarks)?;
         fs::create_dir_all(&titles)?;
+        File::open(folder)?.sync_all()?;
+        File::open(folder.parent().unwrap_or(folder))?.sync_all()?;
         let (remarks, titles) = (Files::Folder(remarks), Files::Folder(titles));
         remarks.sweep()?;
         titles.sweep()?;
@@ -60,19 +65,21 @@ impl Beside {
                 None => tracing::warn!("a title beside the ledger is damaged"),
             }
         }
-        Ok(Self { remarks, titles, known: Mutex::new(known), turn: Mutex::default() })
+        Ok(Self { remarks, titles, known: Mutex::new(known), turn: Mutex::default(), faults })
     }
 
     /// Keeps everything in memory, for simulations.
     #[must_use]
     pub fn in_memory() -> Self {
         let (remarks, titles) = (Files::Memory(Mutex::default()), Files::Memory(Mutex::default()));
-        Self { remarks, titles, known: Mutex::default(), turn: Mutex::default() }
+        Self { remarks, titles, known: Mutex::default(), turn: Mutex::default(), faults: FaultSink::nobody() }
     }
 
     /// The remark on a transaction; one that is damaged is like none.
     pub(super) fn remark(&self, id: TransactionId, domain: &Domain) -> Result<Option<SignedRemark>, Refused> {
-        let Some(bytes) = self.remarks.get(id.as_bytes()).map_err(|error| failed(&error))? else { return Ok(None) };
+        let Some(bytes) = self.remarks.get(id.as_bytes()).map_err(|error| self.failed(&error))? else {
+            return Ok(None);
+        };
         let remark = codec::decode::<Remark>(&bytes, REMARK_BYTES_MAX).ok();
         let remark = remark.and_then(|remark| remark.verify(domain).ok()).filter(|remark| remark.transaction() == id);
         if remark.is_none() {
@@ -95,7 +102,16 @@ impl Beside {
             _ => {}
         }
         let bytes = codec::encode(remark.remark());
-        self.remarks.put(remark.transaction().as_bytes(), &bytes).map_err(|error| failed(&error))
+        self.remarks.put(remark.transaction().as_bytes(), &bytes).map_err(|error| self.failed(&error))
+    }
+
+    /// Forgets all remarks but that some were taken back: of a folder from before, nobody knows which were taken back since.
+    pub(super) fn forget_texts(&self, domain: &Domain) -> io::Result<()> {
+        let _turn = lock(&self.turn);
+        self.remarks.retain(|bytes| {
+            let remark = codec::decode::<Remark>(bytes, REMARK_BYTES_MAX).ok();
+            remark.and_then(|remark| remark.verify(domain).ok()).is_some_and(|remark| remark.is_withdrawn())
+        })
     }
 
     /// The title that somebody gave to a record last, or that they took it back.
@@ -111,7 +127,7 @@ impl Beside {
             return Ok(kept);
         }
         let bytes = codec::encode(title.title());
-        self.titles.put(title.record().as_bytes(), &bytes).map_err(|error| failed(&error))?;
+        self.titles.put(title.record().as_bytes(), &bytes).map_err(|error| self.failed(&error))?;
         lock(&self.known).insert(title.record(), title.clone());
         Ok(title)
     }
@@ -119,6 +135,12 @@ impl Beside {
     /// The records that have a title.
     pub(super) fn titled(&self) -> Vec<RecordId> {
         lock(&self.known).keys().copied().collect()
+    }
+
+    /// At most `limit` titles, taken back or not, by rising record after one.
+    pub(super) fn titles_after(&self, after: Option<RecordId>, limit: usize) -> Vec<SignedTitle> {
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        lock(&self.known).range((first, Bound::Unbounded)).take(limit).map(|(_, title)| title.clone()).collect()
     }
 
     /// Forgets the title of a record, unless it is by somebody who may give it one.
@@ -132,14 +154,20 @@ impl Beside {
         // A damaged one is not known, and goes all the same.
         if let Err(error) = self.titles.remove(record.as_bytes()) {
             // It is not shown any more; the next start finds it again and tries once more.
-            tracing::error!(%error, "a title that is over cannot be removed");
+            self.failed(&error);
         }
     }
-}
 
-fn failed(error: &io::Error) -> Refused {
-    tracing::error!(%error, "what is beside the ledger cannot be read or kept");
-    Refused::new("unavailable", "the node cannot keep or read it at the moment; try again")
+    /// What is written here is a whole file or none, so a full disk spoils nothing; any other error is one of the disk
+    /// that the votes are on.
+    fn failed(&self, error: &io::Error) -> Refused {
+        tracing::error!(%error, "what is beside the ledger cannot be read or kept");
+        if error.kind() == io::ErrorKind::StorageFull {
+            return Refused::new("storage_full", FULL);
+        }
+        self.faults.tell(&StorageFault::of(FaultKind::Failed, "remarks and titles", error));
+        Refused::new("unavailable", "the node cannot keep or read it at the moment; try again")
+    }
 }
 
 /// Small files by 32-byte names.
@@ -195,6 +223,28 @@ impl Files {
                 }
             }
         }
+    }
+
+    /// Removes those whose contents are not to stay.
+    fn retain(&self, stays: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+        let folder = match self {
+            Self::Memory(files) => {
+                lock(files).retain(|_, bytes| stays(bytes));
+                return Ok(());
+            }
+            Self::Folder(folder) => folder,
+        };
+        for shelf in fs::read_dir(folder)? {
+            let shelf = shelf?.path();
+            for file in fs::read_dir(&shelf)? {
+                let file = file?.path();
+                if !stays(&fs::read(&file)?) {
+                    fs::remove_file(file)?;
+                }
+            }
+            File::open(shelf)?.sync_all()?;
+        }
+        Ok(())
     }
 
     /// Removes what a crash left of files that were not yet kept.

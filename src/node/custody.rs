@@ -7,6 +7,7 @@ use super::{Node, StartError, lock, message::Refused};
 use commonware_runtime::Clock;
 use dmdl_audit_ledger::{
     contract::Judgement,
+    fault::{FaultKind, StorageFault},
     mdca::Timing,
     store::{Batch, Space, Store},
 };
@@ -25,6 +26,7 @@ use dmdl_vault::custodian::{
 };
 use rand_core::CryptoRng;
 use std::{
+    io,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -81,9 +83,16 @@ impl KeyStore for Secrets {
 /// Opens the custodian's secrets in a folder.
 pub(super) fn open_secrets(folder: &Path) -> Result<Secrets, StartError> {
     let failed = |error: StoreError| StartError::Custodian(describe(&error));
+    let above = folder.parent().unwrap_or(folder);
     std::fs::create_dir_all(folder)
+        // Before there is a secret in it: a power cut must not take the folder.
+        .and_then(|()| std::fs::File::open(above)?.sync_all())
         .map_err(|source| StartError::Folder { path: folder.display().to_string(), source })?;
-    FileKeys::open(&folder.join("keys"), &folder.join("root.key")).map(Secrets::Files).map_err(failed)
+    let keys = FileKeys::open(&folder.join("keys"), &folder.join("root.key")).map_err(failed)?;
+    for path in keys.lost() {
+        tracing::error!(path = %path.display(), "a file of the custodian is missing: some shares of this node are lost");
+    }
+    Ok(Secrets::Files(keys))
 }
 
 /// The custodian's rows, in the node's store.
@@ -165,8 +174,12 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             after = Some(last);
         }
         let mut grant = None;
-        while let Some(next) = lock(&self.keeper.0).grant_served(grant).map_err(|e| broken(&describe(&e)))? {
-            if self.channel.grant(next)?.is_none_or(|row| row.revoked) {
+        loop {
+            // Not in the head of the loop: the lock would be held until its body ends.
+            let served = lock(&self.keeper.0).grant_served(grant).map_err(|e| broken(&describe(&e)))?;
+            let Some(next) = served else { break };
+            // A ledger that was replaced may be older than a grant: what becomes of that is observed as it is executed.
+            if self.channel.grant(next)?.is_some_and(|row| row.revoked) {
                 self.observe(&[CustodyEvent::GrantRevoked(next)]).map_err(|e| broken(&describe(&e)))?;
             }
             grant = Some(next);
@@ -192,6 +205,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             return Err(Refused::new("too_many", format!("ask for 1 to {KEYS_MAX} dealing keys")));
         }
         self.check_custodian()?;
+        self.disk.space.check()?;
         let now = self.channel.wall_time();
         let minted = self.random(|rng| lock(&self.keeper.0).mint(rng, dealer, usize::from(count), now));
         minted.map_err(|error| match error {
@@ -209,6 +223,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         sealed: SealedBytes,
     ) -> Result<(), Refused> {
         self.check_custodian()?;
+        self.disk.space.check()?;
         let assignment = self.assignment(record, version).await?;
         let arrival = [Arrival { assignment: &assignment, sealed: &sealed }];
         let answers = self.random(|rng| lock(&self.keeper.0).accept(rng, &arrival));
@@ -244,6 +259,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     ///
     /// A requester may ask a moment before this node has executed what another one has already.
     pub(super) async fn release_share(&self, decryption: TransactionId) -> Result<Vec<u8>, Refused> {
+        // A release is noted before it leaves.
+        self.disk.space.check()?;
         self.wait_executed(decryption).await?;
         let released = self.random(|rng| {
             // The view is read under the custodian's lock: what this node has executed before, it has
@@ -253,7 +270,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
                 let view = self.channel.release_view(self.id(), decryption);
                 let view = view.map_err(|error| Refused::new("unavailable", error))?;
                 // Looked at after the view: both are of one height if the tip is still the view's below.
-                keeper.set_limits(limits(&self.config_to_release_in()?));
+                keeper.set_limits(limits(&*self.config_to_release_in()?));
                 let released = keeper.release(rng, decryption, &view, self.channel.wall_time());
                 // A block that was executed meanwhile may have ended the right: then it is asked again, and
                 // while the right lasts the answer is the same.
@@ -272,11 +289,11 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     }
 
     /// The epoch's configuration, if this node may release in it.
-    fn config_to_release_in(&self) -> Result<EpochConfig, Refused> {
+    fn config_to_release_in(&self) -> Result<Arc<EpochConfig>, Refused> {
         let unavailable = |error| Refused::new("unavailable", error);
         let config = self.channel.config().map_err(unavailable)?;
         let next = self.channel.epoch_config(config.epoch.next()).map_err(unavailable)?;
-        if stays(self.id(), &config, next.as_ref()) {
+        if stays(self.id(), &config, next.as_deref()) {
             Ok(config)
         } else {
             Err(Refused::new("not_custodian", "this node leaves the channel, and could not mark its release there"))
@@ -299,6 +316,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
 
     /// Destroys what nobody may ask for any more: releases past their time, dealing keys never used.
     pub(super) fn tidy_custody(&self) {
+        if self.disk.space.is_full() {
+            return;
+        }
         let (tip_time, before) = (self.channel.tip().time, self.channel.wall_time().get().saturating_sub(KEYS_KEPT_MS));
         let tidied = self.random(|rng| {
             let mut keeper = lock(&self.keeper.0);
@@ -326,10 +346,27 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         self.random(|rng| lock(&self.keeper.0).observe(rng, events))
     }
 
-    /// A custodian whose store failed closes itself: it answers nothing more until it is restarted.
+    /// A custodian whose store failed closes itself, and the node stops: it shares a disk with the votes.
     fn storage_failed(&self, error: &StoreError) -> Refused {
         tracing::error!(error = describe(error), "the custodian's store failed; it answers nothing more");
+        if let Some(kind) = kind_of(error) {
+            self.disk.faults.tell(&StorageFault::of(kind, "the custodian's store", describe(error)));
+        }
         Refused::new("storage", "the custodian's store failed")
+    }
+}
+
+/// What kind of fault an error is; none of what follows an error that was told already.
+fn kind_of(error: &StoreError) -> Option<FaultKind> {
+    match error {
+        StoreError::Failed(source) => {
+            let ledger = source.downcast_ref::<dmdl_audit_ledger::store::StoreError>().map(FaultKind::from);
+            let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+            let full = source.downcast_ref::<io::Error>().is_some_and(is_full);
+            Some(ledger.unwrap_or(if full { FaultKind::Full } else { FaultKind::Failed }))
+        }
+        StoreError::Corrupt { .. } | StoreError::Damaged { .. } => Some(FaultKind::Damaged),
+        _ => None,
     }
 }
 

@@ -13,7 +13,7 @@ use dmdl_types::{
     transaction::{Endorsement, Transaction},
 };
 use rand_core::CryptoRng;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The code of a refusal: the transaction is executed already.
 pub(super) const EXECUTED: &str = "replayed";
@@ -54,12 +54,16 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             let reasons = outcome.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             return Err(Refused::new(&code_of(reason), reasons));
         }
-        // Only who has signed can use up a quota: it is taken after the audit.
-        let now = self.channel.wall_time();
+        // Only who has signed can use up a quota: it is taken after the audit. Its clock is the process's, which nobody sets.
+        let now = self.runtime.current().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         if let Some(author) = transaction.body.authors.first() {
             lock(&self.quota).take(*author, now).map_err(|error| refused(&Refusal::Quota(error)))?;
         }
-        Ok(Endorsement::sign(&self.key, &self.channel.domain(), transaction.digest(), tip, passed_over))
+        let signed = transaction.digest();
+        let endorsement = Endorsement::sign(&self.key, &self.channel.domain(), signed, tip, passed_over);
+        // It comes back with the transaction, and need not be verified then.
+        self.channel.checked().signed(&endorsement, signed);
+        Ok(endorsement)
     }
 }
 

@@ -40,12 +40,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         if let Some(signed) = self.channel.signed(id)? {
             return Ok(Some(signed));
         }
-        let block = chain.block(event.height).await;
-        if block.is_none() && self.channel.may_lack_block(event.height)? {
-            return self.transaction_of_others(id).await;
-        }
-        let missing = || StoreError::Corrupt(format!("the chain lacks height {}", event.height));
-        Ok(find(block.ok_or_else(missing)?.block(), id))
+        // This node joined behind the block, let it go, or has to fetch it again.
+        let Some(block) = chain.block(event.height).await else { return self.transaction_of_others(id).await };
+        Ok(find(block.block(), id))
     }
 
     /// A transaction that this node has itself, for one that has not.
@@ -109,7 +106,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let last = positions.last().copied().unwrap_or(shown.position);
         let checkpoint = self.cosigned(last + 1, row.transaction).await?;
         let show =
-            |position| Ok::<_, GatewayError>(audit::receipt(self.channel.store(), position, checkpoint.clone())?);
+            |position| Ok::<_, GatewayError>(audit::receipt(&self.channel.log_store(), position, checkpoint.clone())?);
         let acknowledgements = positions.into_iter().map(show).collect::<Result<_, _>>()?;
         Ok(Some(CustodyProof { registration, receipt: show(shown.position)?, acknowledgements }))
     }
@@ -133,7 +130,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         };
         let Some(position) = self.about(row.record, asked.0, 1, decides)?.pop() else { return Ok(None) };
         let checkpoint = self.cosigned_within(position + 1, id, PATIENCE).await?;
-        Ok(Some(audit::receipt(self.channel.store(), position, checkpoint)?))
+        Ok(Some(audit::receipt(&self.channel.log_store(), position, checkpoint)?))
     }
 
     /// Where the first acknowledgements of a version stand: as many as make it active.
@@ -186,7 +183,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// [`GatewayError::NotFinal`] when that does not happen in time.
     pub async fn receipt(&self, done: &Final, patience: Duration) -> Result<Receipt, GatewayError> {
         let checkpoint = self.cosigned_within(done.position + 1, done.transaction, patience).await?;
-        Ok(audit::receipt(self.channel.store(), done.position, checkpoint)?)
+        Ok(audit::receipt(&self.channel.log_store(), done.position, checkpoint)?)
     }
 
     async fn cosigned(&self, size: u64, of: TransactionId) -> Result<CosignedCheckpoint, GatewayError> {
@@ -233,7 +230,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// # Errors
     /// [`LogError::Proof`] when there are no such logs.
     pub fn consistency(&self, old: u64, new: u64) -> Result<ConsistencyProof, LogError> {
-        log::prove_consistency(self.channel.store(), old, new)
+        log::prove_consistency(&self.channel.log_store(), old, new)
     }
 
     /// Shows how the configurations after an epoch follow from its own: the first steps, and none after the last.

@@ -22,10 +22,10 @@ use dmdl_types::{
     custody::{DealingKey, SealedBytes},
     event::Event,
     genesis::EpochConfig,
-    id::{Epoch, NodeId, OrgId, RecordId, RecordVersion, TransactionDigest, TransactionId},
+    id::{Epoch, NodeId, OrgId, RecordId, RecordVersion, TransactionId},
     index_proof::HeadKey,
     sign::PublicKey,
-    transaction::{EndorsedTransaction, Endorsement, Transaction},
+    transaction::{EndorsedTransaction, Endorsement, Transaction, TransactionError},
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use rand_core::CryptoRng;
@@ -161,13 +161,13 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             }
             epoch = now;
             // The pools have let go of what endorsers of before have endorsed.
-            let outdated = !endorse::satisfied(&self.channel.config()?, &endorsed.endorsements);
+            let outdated = !endorse::satisfied(&*self.channel.config()?, &endorsed.endorsements);
             Ok(outdated.then_some(Ordered::Outdated))
         };
         let mut left = patience;
         loop {
             // Told once even where nobody waits: this node may order nothing itself.
-            self.broadcast(&self.channel.config()?, &message).await;
+            self.broadcast(&*self.channel.config()?, &message).await;
             let slice = left.min(SAY_AGAIN_AFTER);
             if let Some(ordered) = self.when(slice, &mut look).await? {
                 return Ok(Some(ordered));
@@ -185,6 +185,19 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// [`GatewayError::NotFinal`] when that does not happen in time.
     pub async fn wait_final(&self, id: TransactionId, patience: Duration) -> Result<Final, GatewayError> {
         self.when(patience, || self.find(id)).await?.ok_or(GatewayError::NotFinal(id))
+    }
+
+    /// Verifies the authors' signatures, together with those of others that have just come.
+    ///
+    /// # Errors
+    /// [`GatewayError::Refused`] when one of them is not valid.
+    pub async fn authored(&self, transaction: Transaction) -> Result<Transaction, GatewayError> {
+        let closed = |_| GatewayError::Ask { node: self.id(), source: AskError::Closed };
+        let (transaction, verdict) = self.verifier.authored(transaction).await.map_err(closed)?;
+        match verdict {
+            Ok(_) => Ok(transaction),
+            Err(error) => Err(GatewayError::Refused(Refused::new("tx_invalid", error))),
+        }
     }
 
     fn find(&self, id: TransactionId) -> Result<Option<Final>, StoreError> {
@@ -205,7 +218,19 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             let got = organisations(&config, &endorsements);
             if got >= needed {
                 endorsements.sort_by_key(|e| e.endorser);
-                return Ok(EndorsedTransaction { transaction, endorsements });
+                let endorsed = EndorsedTransaction { transaction: transaction.clone(), endorsements };
+                let (endorsed, verdict) = self.verify(endorsed).await?;
+                match verdict {
+                    Ok(_) => return Ok(endorsed),
+                    Err(TransactionError::Endorsement(node)) => {
+                        // As if it had not answered: the next one is asked.
+                        endorsements = endorsed.endorsements;
+                        endorsements.retain(|endorsement| endorsement.endorser != node);
+                        passed_over.push(node);
+                        continue;
+                    }
+                    Err(error) => return Err(GatewayError::Refused(Refused::new("tx_invalid", error))),
+                }
             }
             while asked.len() + got < needed {
                 let Some(node) = panel.next() else { break };
@@ -237,7 +262,15 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         }
     }
 
-    /// Asks one endorser, itself included; an invalid endorsement counts as none.
+    async fn verify(
+        &self,
+        endorsed: EndorsedTransaction,
+    ) -> Result<(EndorsedTransaction, Result<TransactionId, TransactionError>), GatewayError> {
+        let closed = |_| GatewayError::Ask { node: self.id(), source: AskError::Closed };
+        self.verifier.endorsed(endorsed).await.map_err(closed)
+    }
+
+    /// Asks one endorser, itself included. What comes back is not verified yet.
     async fn ask_endorser(
         &self,
         node: NodeId,
@@ -248,19 +281,14 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         if node == self.id() {
             return (node, self.endorse(&transaction, passed_over, seen).await.map_err(Some));
         }
-        let signed = transaction.digest();
         let ask = Ask::Endorse(Box::new(transaction), passed_over, seen);
         let answer = self.asker.ask(&self.runtime, node, ask, PATIENCE).await;
         let result = match answer {
-            Ok(Answer::Endorsed(e)) if e.endorser == node && self.is_endorsement(&e, signed) => Ok(*e),
+            Ok(Answer::Endorsed(e)) if e.endorser == node => Ok(*e),
             Ok(Answer::Refused(refused)) => Err(Some(refused)),
             _ => Err(None),
         };
         (node, result)
-    }
-
-    fn is_endorsement(&self, endorsement: &Endorsement, signed: TransactionDigest) -> bool {
-        self.channel.checked().endorsement(endorsement, signed, &self.channel.domain())
     }
 
     /// One-time dealing keys of a custodian, for one dealer to use.

@@ -9,16 +9,20 @@
 //! # Source
 //! docs/spec/charter.md
 
+mod aside;
+mod backup;
 mod charters;
 mod ground;
 mod handle;
 mod invitations;
 mod neighbours;
+mod repair;
 mod running;
 
+pub use backup::{BackUpError, Contained, Extent, RestoreError, Restored, back_up, check_backup, restore, trail};
 pub use handle::Handle;
 
-use super::{SharedNode, StartError, lock};
+use super::{SharedNode, Space, StartError, lock};
 use dmdl_audit_ledger::{process::Steady, store::RocksStore};
 use dmdl_types::{
     charter::{CharterError, SignedCharter},
@@ -89,6 +93,7 @@ pub struct Host {
     first: HostedNode,
     chartered: Mutex<BTreeMap<ChannelName, Chartered>>,
     orders: mpsc::Sender<Order>,
+    space: Space,
 }
 
 /// A channel that a charter founded.
@@ -131,6 +136,12 @@ impl Host {
         &self.first
     }
 
+    /// The room on the disk that all channels share.
+    #[must_use]
+    pub const fn space(&self) -> &Space {
+        &self.space
+    }
+
     /// The node on the channel with this name or id, if this process is on it.
     #[must_use]
     pub fn node(&self, channel: &str) -> Option<HostedNode> {
@@ -167,6 +178,11 @@ impl Host {
     /// The channels that charters founded.
     fn charters(&self) -> Vec<(ChannelId, Arc<SignedCharter>)> {
         lock(&self.chartered).values().map(|chartered| (chartered.id(), Arc::clone(&chartered.charter))).collect()
+    }
+
+    /// Looks whether a store has failed at what it does by itself.
+    fn look_for_faults(&self) {
+        self.nodes().iter().for_each(|node| node.channel().store().look_for_faults());
     }
 
     fn chartered(&self, channel: ChannelId) -> Option<(Arc<SignedCharter>, HostedNode)> {

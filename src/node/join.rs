@@ -20,7 +20,11 @@ use dmdl_types::{
     snapshot::{Offer, Part, Question},
 };
 use rand_core::CryptoRng;
-use std::{collections::BTreeMap, pin::pin, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    pin::pin,
+    time::Duration,
+};
 
 /// How long members may take to say whether they have a snapshot: they may have to be dialled first.
 const OFFERS_PATIENCE: Duration = Duration::from_secs(10);
@@ -60,7 +64,7 @@ where
 {
     // Random, so that nobody takes a question for one that this node asked before.
     let number = runtime.next_u64();
-    let mut line = Line { runtime, requests, number };
+    let mut line = Line { runtime, requests, heard: VecDeque::new(), number };
     // As many as there must be to have an honest one among them, if this node is one of those that may fail.
     let needed = quorum(others.len() + 1).saturating_sub(1);
     let mut offers = line.offers(others, needed).await;
@@ -83,6 +87,8 @@ where
 struct Line<'a, E> {
     runtime: &'a E,
     requests: &'a mut Post,
+    /// What came with what was looked at last.
+    heard: VecDeque<(NodeId, Vec<u8>)>,
     number: u64,
 }
 
@@ -171,7 +177,11 @@ impl<E: Clock> Line<'_, E> {
     async fn hear(&mut self, first: u64) -> Option<(NodeId, Part)> {
         let sent = self.number.wrapping_sub(first);
         loop {
-            let (from, bytes) = self.requests.incoming.recv().await?;
+            let Some((from, bytes)) = self.heard.pop_front() else {
+                let (from, packet) = self.requests.incoming.recv().await?;
+                self.heard.extend(packet.into_iter().map(|bytes| (from, bytes)));
+                continue;
+            };
             match Message::decode(&bytes) {
                 Ok(Message::Answer(of, answer)) if of.wrapping_sub(first) <= sent => match *answer {
                     Answer::Snapshot(part) => return Some((from, *part)),
@@ -190,6 +200,14 @@ fn found(heard: BTreeMap<NodeId, Option<Offer>>) -> Vec<(NodeId, Offer)> {
 }
 
 impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
+    /// Sees to it that the newest snapshot can be read without this node.
+    pub(super) async fn keep_proof(&self) {
+        let Some(chain) = self.chain.get() else { return };
+        if let Err(error) = snapshot::keep_proof(&self.channel, chain).await {
+            tracing::warn!(%error, "the proof of a snapshot was not kept, and a backup would not have it");
+        }
+    }
+
     /// Answers a node that joins.
     pub(super) async fn give(&self, question: &Question) -> Result<Answer, Refused> {
         let starting = || Refused::new("unavailable", "this node is starting");

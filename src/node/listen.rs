@@ -19,25 +19,29 @@ const TIDY_EVERY: u64 = 64;
 
 impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// Takes what other nodes gossip.
-    pub(super) async fn hear(self: SharedNode<E, S>, mut incoming: mpsc::Receiver<(NodeId, Vec<u8>)>) {
-        while let Some((from, bytes)) = incoming.recv().await {
-            let taken = match Message::decode(&bytes) {
-                Ok(Message::Transaction(endorsed)) => {
-                    self.channel.submit(*endorsed).map(drop).map_err(|e| e.to_string())
+    pub(super) async fn hear(self: SharedNode<E, S>, mut incoming: mpsc::Receiver<(NodeId, Vec<Vec<u8>>)>) {
+        while let Some((from, packet)) = incoming.recv().await {
+            for bytes in packet {
+                let taken = match Message::decode(&bytes) {
+                    Ok(Message::Transaction(endorsed)) => {
+                        self.verifier.heard(*endorsed).await.map_err(|_| "the node stops".to_owned())
+                    }
+                    Ok(Message::System(system)) => {
+                        self.channel.submit_system(*system).map(drop).map_err(|e| e.to_string())
+                    }
+                    // One that comes early cannot be verified yet: it is believed of its own node alone.
+                    Ok(Message::Cosignature(_, cosignature)) if cosignature.node != from => {
+                        Err("a cosignature of another node".to_owned())
+                    }
+                    Ok(Message::Cosignature(checkpoint, cosignature)) => {
+                        self.channel.cosign(*checkpoint, cosignature).map_err(|e| e.to_string())
+                    }
+                    Ok(Message::Ask(..) | Message::Answer(..)) => Err("not a message for this link".to_owned()),
+                    Err(error) => Err(error.to_string()),
+                };
+                if let Err(error) = taken {
+                    tracing::debug!(%from, %error, "a message was not taken");
                 }
-                Ok(Message::System(system)) => self.channel.submit_system(*system).map(drop).map_err(|e| e.to_string()),
-                // One that comes early cannot be verified yet: it is believed of its own node alone.
-                Ok(Message::Cosignature(_, cosignature)) if cosignature.node != from => {
-                    Err("a cosignature of another node".to_owned())
-                }
-                Ok(Message::Cosignature(checkpoint, cosignature)) => {
-                    self.channel.cosign(*checkpoint, cosignature).map_err(|e| e.to_string())
-                }
-                Ok(Message::Ask(..) | Message::Answer(..)) => Err("not a message for this link".to_owned()),
-                Err(error) => Err(error.to_string()),
-            };
-            if let Err(error) = taken {
-                tracing::debug!(%from, %error, "a message was not taken");
             }
         }
     }
@@ -59,9 +63,13 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             return Answer::Refused(Refused::new("role", "only members may ask"));
         }
         let result = match ask {
-            Ask::Endorse(transaction, passed_over, seen) => {
-                self.endorse(&transaction, passed_over, seen).await.map(|e| Answer::Endorsed(Box::new(e)))
-            }
+            Ask::Endorse(transaction, passed_over, seen) => match self.verifier.authored(*transaction).await {
+                // What is not valid is found again by the audit, which says why.
+                Ok((transaction, _)) => {
+                    self.endorse(&transaction, passed_over, seen).await.map(|e| Answer::Endorsed(Box::new(e)))
+                }
+                Err(_) => Err(Refused::new("unavailable", "the node stops")),
+            },
             Ask::DealingKeys(dealer, count) => self.mint_dealing_keys(dealer, count).map(Answer::DealingKeys),
             Ask::Keep(record, version, sealed) => self.keep(record, version, sealed).await.map(|()| Answer::Kept),
             Ask::Release(decryption) => self.release_share(decryption).await.map(Answer::Released),
@@ -69,6 +77,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             Ask::Remark(transaction) => self.own_remark(transaction).map(Answer::Remark),
             Ask::KeepTitle(title) => self.take_title(*title).await,
             Ask::Snapshot(question) => self.give(&question).await,
+            Ask::Titles(after) => Ok(Answer::Titles(self.own_titles(after))),
             Ask::Transaction(id) => self.own_transaction(id).await.map(|own| Answer::Transaction(own.map(Box::new))),
         };
         result.unwrap_or_else(Answer::Refused)
@@ -122,6 +131,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         }
         self.custody_events(&executed.custody);
         self.forget_titles(executed);
+        self.keep_proof().await;
         if executed.tip.height.get().is_multiple_of(TIDY_EVERY) {
             self.tidy_custody();
         }

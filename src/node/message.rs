@@ -56,6 +56,8 @@ pub(crate) enum Ask {
     Snapshot(Question),
     /// This transaction, as it was ordered: the asking node has no blocks of that time.
     Transaction(TransactionId),
+    /// Titles that are kept, of records after this one: the asking node has lost its own.
+    Titles(Option<RecordId>),
 }
 
 /// An answer.
@@ -79,6 +81,15 @@ pub(crate) enum Answer {
     Snapshot(Box<Part>),
     /// The transaction, if its block is here.
     Transaction(Option<Box<Transaction>>),
+    /// Titles by rising record, as many as fit; none after the last.
+    Titles(Vec<Title>),
+}
+
+impl Answer {
+    /// Whether it is as good when it is made again: it need not be remembered for a question that is repeated.
+    pub(crate) const fn is_as_good_again(&self) -> bool {
+        matches!(self, Self::Snapshot(_) | Self::Endorsed(_) | Self::Transaction(_))
+    }
 }
 
 /// Why a node refuses.

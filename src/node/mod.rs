@@ -17,20 +17,28 @@ mod listen;
 mod message;
 mod outbox;
 mod parties;
+mod place;
 mod remarks;
 mod serve;
+mod space;
 mod start;
+mod verifier;
 
 pub use ask::AskError;
 pub use beside::Beside;
 pub use custody::Secrets;
-pub use first_start::{FirstStartError, StartToken};
+pub use first_start::{FirstStartError, StartToken, Votes};
 pub use gateway::{Final, GatewayError};
-pub use host::{FoundError, Handle, Host, HostedNode};
+pub use host::{
+    BackUpError, Contained, Extent, FoundError, Handle, Host, HostedNode, RestoreError, Restored, back_up,
+    check_backup, restore, trail,
+};
 pub use join::join;
 pub use message::Refused;
 pub use parties::{Deed, Parties, Party};
 pub use remarks::RemarkShown;
+pub(crate) use space::FULL;
+pub use space::{KEPT_FREE_MIB, OwnDisk, Space};
 pub use start::{Backing, NodeConfig, Posts, StartError};
 
 use ask::Asker;
@@ -51,7 +59,6 @@ use dmdl_types::{
 use dmdl_vault::store::PayloadStore;
 use message::Message;
 use outbox::Outbox;
-use parties::Enrolments;
 use rand_core::CryptoRng;
 use std::{
     collections::BTreeMap,
@@ -60,13 +67,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::sync::{Notify, mpsc};
+use verifier::Verifier;
 
 /// How long another node may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long items for the ledger may gather before they are sent together.
 const GATHERING: Duration = Duration::from_millis(25);
 /// Transactions an author may have endorsed at once, and a second after that.
-const QUOTA: (u64, u64) = (500, 200);
+pub(crate) const AUTHOR_QUOTA: (u64, u64) = (500, 200);
 
 /// What the tasks of a node share.
 pub struct Node<E, S: Store> {
@@ -77,11 +85,12 @@ pub struct Node<E, S: Store> {
     cosigning: CosigningKey,
     payloads: PayloadStore,
     beside: Beside,
+    disk: OwnDisk,
     /// Transactions of which no node had a remark, and when they were asked.
     unheard: Mutex<BTreeMap<TransactionId, SystemTime>>,
-    enrolments: Mutex<Enrolments>,
     keeper: Keeper<S>,
     asker: Asker,
+    verifier: Verifier,
     gossip: mpsc::Sender<ask::Outgoing>,
     outbox: Mutex<Outbox>,
     outbox_due: Notify,
@@ -161,6 +170,22 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         }
     }
 
+    /// Waits until everything that was final anywhere when this was called is executed here; false when that cannot be
+    /// shown in time.
+    ///
+    /// It takes until this node has proposed, and is not shown by one that does not propose.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the configuration cannot be read.
+    pub async fn catch_up(&self, patience: Duration) -> Result<bool, StoreError> {
+        let moment = self.channel.moment();
+        let shown = self.when(patience, || {
+            let caught_up = self.channel.has_caught_up_with(moment);
+            Ok::<_, StoreError>((caught_up || !self.channel.proposes()?).then_some(caught_up))
+        });
+        Ok(shown.await?.unwrap_or(false))
+    }
+
     /// This node as the channel has it, in this epoch or the next; none while it is no member.
     ///
     /// # Errors
@@ -169,7 +194,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let config = self.channel.config()?;
         let next = self.channel.epoch_config(config.epoch.next())?;
         let of = |config: &EpochConfig| config.member(self.id()).cloned();
-        Ok(of(&config).or_else(|| next.as_ref().and_then(of)))
+        Ok(of(&config).or_else(|| next.as_deref().and_then(of)))
     }
 
     /// What this node does in the channel now: what its configuration says, and no file of the node's own.

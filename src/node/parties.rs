@@ -3,27 +3,21 @@
 //! Whoever seals something to them believes no gateway: the owner is shown by the transaction that made them
 //! one, and whoever is not in the genesis document by the one that enrolled them.
 
-use super::{GatewayError, Node, PATIENCE, lock};
+use super::{GatewayError, Node, PATIENCE};
 use commonware_runtime::Clock;
 use dmdl_audit_ledger::{
     channel::PersonFilter,
-    log,
     store::{Store, StoreError},
     world::{HistoryKind, HistoryRow, PersonRow, PersonStatus, RecordRow},
 };
 use dmdl_types::{
-    event::{Action, Verdict},
     genesis::{Person, Role},
     id::{RecordId, TransactionId},
-    index_proof::HeadKey,
-    invocation::{Invocation, Membership},
     limits,
     receipt::Receipt,
-    sign::PublicKey,
     transaction::Transaction,
 };
 use rand_core::CryptoRng;
-use std::collections::BTreeMap;
 
 /// Rows and events that are read at a time.
 const PAGE: usize = 256;
@@ -44,7 +38,7 @@ pub struct Party {
     pub person: Person,
     /// Whether they may act.
     pub active: bool,
-    /// How they were enrolled; none for people of the genesis document.
+    /// How they were enrolled; none for people of the genesis document, and for those whom a proposal enrolled.
     pub enrolment: Option<Deed>,
 }
 
@@ -57,14 +51,6 @@ pub struct Parties {
     pub people: Vec<Party>,
 }
 
-/// The transactions that enrolled people, as far as they were looked for.
-#[derive(Debug, Default)]
-pub(super) struct Enrolments {
-    known: BTreeMap<PublicKey, TransactionId>,
-    /// How far the trail of each admin was read.
-    read: BTreeMap<PublicKey, u64>,
-}
-
 impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// Whom a record concerns; none when there is no such record.
     ///
@@ -75,9 +61,11 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let Some(acquired) = self.acquired(record, &row)? else { return Ok(None) };
         let acquired = self.deed(acquired).await?;
         let mut people = Vec::new();
-        for PersonRow { person, status } in self.concerned(&row)? {
-            let pinned = self.channel.founding().people.contains(&person);
-            let enrolment = if pinned { None } else { self.enrolment(person.key).await? };
+        for PersonRow { person, status, enrolled_by } in self.concerned(&row)? {
+            let enrolment = match enrolled_by {
+                Some(enrolled_by) => Some(self.deed(enrolled_by).await?),
+                None => None,
+            };
             people.push(Party { person, active: status == PersonStatus::Active, enrolment });
         }
         Ok(Some(Parties { acquired, people }))
@@ -131,46 +119,5 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let transaction = self.transaction(id).await?.ok_or(GatewayError::NotFinal(id))?;
         let receipt = self.receipt_of(id, PATIENCE).await?.ok_or(GatewayError::NotFinal(id))?;
         Ok(Deed { transaction, receipt })
-    }
-
-    async fn enrolment(&self, key: PublicKey) -> Result<Option<Deed>, GatewayError> {
-        if !lock(&self.enrolments).known.contains_key(&key) {
-            self.read_enrolments().await?;
-        }
-        let id = lock(&self.enrolments).known.get(&key).copied();
-        match id {
-            Some(id) => self.deed(id).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Reads what admins have done since it was read last.
-    ///
-    /// Admins whom a proposal enrols are read like others; that they were enrolled themselves is never shown, since a
-    /// record concerns owners, committees and officers alone, whom admins enrol.
-    async fn read_enrolments(&self) -> Result<(), StoreError> {
-        for PersonRow { person: admin, .. } in self.people(&PersonFilter { org: None, role: Some(Role::Admin) })? {
-            loop {
-                let after = lock(&self.enrolments).read.get(&admin.key).copied();
-                let page = log::positions(self.channel.store(), &HeadKey::Actor(admin.key), after, PAGE)?;
-                for position in &page {
-                    let event = log::event(self.channel.store(), *position)?;
-                    let enrols = event
-                        .filter(|event| event.action == Action::Enrol && event.outcome.verdict == Verdict::Applied);
-                    if let Some(event) = enrols
-                        && let Some(transaction) = self.transaction(event.transaction).await?
-                        && let Invocation::Membership(Membership::Enrol { person }) = &transaction.body.invocation
-                    {
-                        lock(&self.enrolments).known.insert(person.key, event.transaction);
-                    }
-                }
-                let Some(last) = page.last() else { break };
-                lock(&self.enrolments).read.insert(admin.key, *last);
-                if page.len() < PAGE {
-                    break;
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Remarks and titles on their way: handed in at one node, kept by all, asked for where one is missing.
 
 use super::{
-    GatewayError, Node, PATIENCE, lock,
+    GatewayError, Node, PATIENCE, SharedNode, lock,
     message::{Answer, Ask, Refused},
 };
 use commonware_runtime::Clock;
@@ -32,6 +32,8 @@ const SHARING_PATIENCE: Duration = Duration::from_millis(500);
 
 /// For how long nobody is asked again for a remark that nobody had: most reviews have none.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// Titles that a node is told at a time.
+const TITLES: usize = 256;
 /// Most transactions of which that is remembered.
 const UNHEARD_MAX: usize = 4096;
 /// How far a title's time may be ahead of the ledger's: beyond that its author's clock is wrong, and the title
@@ -64,6 +66,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
 
     /// Keeps a remark whose place this node's own ledger knows.
     pub(super) async fn keep_remark(&self, remark: Remark) -> Result<SignedRemark, Refused> {
+        self.disk.space.check()?;
         let domain = self.channel.domain();
         let remark = remark.verify(&domain).map_err(|error| refused(&error))?;
         let executed = self.when(EXECUTION_PATIENCE, || self.channel.event_of(remark.transaction())).await;
@@ -184,6 +187,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// Keeps a title of a record's owner unless the one that is there counts more, and gives the one that is
     /// kept then.
     async fn keep_title(&self, title: Title) -> Result<SignedTitle, Refused> {
+        self.disk.space.check()?;
         let title = title.verify(&self.channel.domain()).map_err(|error| match error {
             TitleError::TooLong => Refused::new("too_long", error),
             TitleError::Control => Refused::new("bad_title", error),
@@ -235,6 +239,48 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// Forgets the titles of records that were erased or handed on while nobody looked.
     pub(super) fn recover_titles(&self) -> Result<(), StoreError> {
         self.beside.titled().into_iter().try_for_each(|record| self.forget_title(record))
+    }
+
+    /// Some of the titles that are kept here, for another node.
+    pub(super) fn own_titles(&self, after: Option<RecordId>) -> Vec<Title> {
+        self.beside.titles_after(after, TITLES).iter().map(|title| title.title().clone()).collect()
+    }
+
+    /// Gathers the titles that others keep, once this node has caught up: one that was wiped or restored has none, and
+    /// a title is not asked for when somebody wants to see it, as a remark is.
+    pub(super) async fn gather_titles(self: SharedNode<E, S>) {
+        loop {
+            let executed = self.channel.executed_next();
+            if self.channel.is_current() {
+                break;
+            }
+            executed.await;
+        }
+        match self.channel.config() {
+            // Each by itself: whoever lies, or does not answer, holds up nobody.
+            Ok(config) => {
+                let others = config.members.iter().map(|member| member.node).filter(|node| *node != self.id());
+                join_all(others.map(|node| self.gather_titles_of(node))).await;
+            }
+            Err(error) => tracing::error!(%error, "the channel's configuration cannot be read"),
+        }
+    }
+
+    async fn gather_titles_of(&self, node: NodeId) {
+        let mut after = None;
+        loop {
+            let answer = self.asker.ask(&self.runtime, node, Ask::Titles(after), PATIENCE).await;
+            let Ok(Answer::Titles(titles)) = answer else { return };
+            let (mut is_of_use, before) = (false, after);
+            after = titles.last().map(Title::record).max(before);
+            for title in titles {
+                is_of_use |= self.keep_title(title).await.is_ok();
+            }
+            // The end; or somebody who makes up titles, or tells the same ones again.
+            if !is_of_use || after == before {
+                return;
+            }
+        }
     }
 
     async fn ask_others(&self, ask: &Ask, patience: Duration) -> Result<Vec<(NodeId, Option<Answer>)>, StoreError> {

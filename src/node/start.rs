@@ -1,12 +1,12 @@
 //! Putting a node together: one channel, on whatever it is given.
 
 use super::{
-    Beside, Node, QUOTA, SharedNode,
+    AUTHOR_QUOTA, Beside, Node, OwnDisk, SharedNode,
     ask::Asker,
     custody::{self, Keeper, Secrets},
-    first_start::FirstStartError,
+    first_start::{FirstStartError, Votes},
     outbox::Outbox,
-    parties::Enrolments,
+    verifier::Verifier,
 };
 use commonware_runtime::{Clock, Spawner};
 use dmdl_audit_ledger::{
@@ -14,6 +14,7 @@ use dmdl_audit_ledger::{
     clock::WallClock,
     endorse::Quota,
     execute::ExecuteError,
+    fault::{FaultSink, StorageFault},
     mdca::{Chain, Peer, Post},
     process::ProcessError,
     store::{Store, StoreError},
@@ -45,6 +46,8 @@ pub struct NodeConfig {
     pub cosigning: CosigningKey,
     /// The file of its start token, which is there before the first start alone.
     pub start_token: PathBuf,
+    /// What is to become of the votes in its folder.
+    pub votes: Votes,
     /// Where it listens.
     pub listen: SocketAddr,
     /// Where other nodes are, as this node's operator knows; this node may be among them.
@@ -53,6 +56,10 @@ pub struct NodeConfig {
     pub dir: PathBuf,
     /// The folder of sealed payloads.
     pub vault: PathBuf,
+    /// Below how much free space on its disk it only reads.
+    pub kept_free_bytes: u64,
+    /// Who is told first when its disk fails; then it stops.
+    pub faults: FaultSink,
 }
 
 /// Why a node did not start.
@@ -90,6 +97,12 @@ pub enum StartError {
     /// The engine did not start.
     #[error(transparent)]
     Engine(#[from] ProcessError),
+    /// Something damaged was put aside, and the next start replaces it.
+    #[error("blocks are damaged and were put aside: start the node again, and it joins by a snapshot")]
+    Again,
+    /// The disk failed.
+    #[error("{0}")]
+    Disk(StorageFault),
     /// The node ended before it was ready.
     #[error("the node ended before it was ready")]
     Ended,
@@ -117,6 +130,8 @@ pub struct Backing<S> {
     pub payloads: PayloadStore,
     /// Remarks and titles.
     pub beside: Beside,
+    /// The disk that these are on.
+    pub disk: OwnDisk,
 }
 
 impl<E, S> Node<E, S>
@@ -137,7 +152,7 @@ where
         backing: Backing<S>,
         posts: Posts,
     ) -> Result<SharedNode<E, S>, StartError> {
-        let Backing { standing, store, secrets, payloads, beside } = backing;
+        let Backing { standing, store, secrets, payloads, beside, disk } = backing;
         let opened = Channel::open(
             runtime.child("channel"),
             wall,
@@ -149,9 +164,10 @@ where
         )?;
         let (channel, notices): (_, mpsc::Receiver<Notice>) = opened;
         let mut rng = runtime.child("rng");
-        let limits = custody::limits(&channel.config()?);
+        let limits = custody::limits(&*channel.config()?);
         let keeper = Keeper::open(&key, founding.domain, store, secrets, limits, &mut rng)?;
         let Posts { gossip, requests } = posts;
+        let (verifier, to_verify) = Verifier::new();
         let node = Arc::new(Self {
             channel,
             chain: OnceLock::new(),
@@ -159,17 +175,23 @@ where
             cosigning,
             payloads,
             beside,
+            disk,
             unheard: Mutex::default(),
-            enrolments: Mutex::new(Enrolments::default()),
             keeper,
             asker: Asker::new(requests.outgoing.clone(), rng.next_u64()),
+            verifier,
             gossip: gossip.outgoing,
             outbox: Mutex::new(Outbox::default()),
             outbox_due: Notify::new(),
-            quota: Mutex::new(Quota::new(QUOTA.0, QUOTA.1)),
+            quota: Mutex::new(Quota::new(AUTHOR_QUOTA.0, AUTHOR_QUOTA.1)),
             rng: Mutex::new(rng),
             runtime: runtime.child("node"),
         });
+        if matches!(standing, Standing::Rejoins(_)) && node.channel.follows() {
+            // The others have those that were not taken back, and are asked for them.
+            let forgotten = node.beside.forget_texts(&node.channel.domain());
+            forgotten.map_err(|error| StoreError::Io(error.to_string()))?;
+        }
         node.recover()?;
         node.recover_titles()?;
         let task = Arc::clone(&node);
@@ -177,9 +199,23 @@ where
         let task = Arc::clone(&node);
         runtime.child("tell").spawn(|_| task.tell());
         let task = Arc::clone(&node);
+        runtime.child("verify").spawn(|_| async move {
+            let channel = &task.channel;
+            let take = |endorsed| {
+                if let Err(error) = channel.submit(endorsed) {
+                    tracing::debug!(%error, "a transaction was not taken");
+                }
+            };
+            to_verify.work(&task.runtime, channel.checked(), &channel.domain(), take).await;
+        });
+        let task = Arc::clone(&node);
         runtime.child("hear").spawn(|_| task.hear(gossip.incoming));
         let task = Arc::clone(&node);
         runtime.child("serve").spawn(move |own| task.serve(own, requests.incoming, requests.outgoing));
+        if !node.channel.is_current() {
+            let task = Arc::clone(&node);
+            runtime.child("titles").spawn(|_| task.gather_titles());
+        }
         Ok(node)
     }
 

@@ -66,7 +66,7 @@ impl Campaign {
 
     /// Does something with the network while people work at a gateway, from when they have begun until it is done.
     pub(crate) fn phase(&mut self, what: &'static str, at: usize, act: impl FnOnce(&mut Self, usize)) {
-        let (before, enough) = (self.agreed(), AtomicBool::new(false));
+        let (before, enough) = (self.network.agreed(&self.members), AtomicBool::new(false));
         let tallies = thread::scope(|scope| {
             let (until, enough) = (Until(&enough), &enough);
             let load = WORKLOADS.iter().map(|work| {
@@ -82,25 +82,10 @@ impl Campaign {
             drop(until);
             load.into_iter().map(|work| work.join().expect("people can work")).collect::<Vec<Tally>>()
         });
-        let after = self.agreed();
+        let after = self.network.agreed(&self.members);
         report(what, &after, &tallies);
         let events = number(&before, "log_size")..number(&after, "log_size");
         self.phases.push(Phase { what, events, tallies });
-    }
-
-    /// How the channel stands at a height that all members' nodes have come to: the same everywhere.
-    fn agreed(&self) -> Value {
-        let mut told = in_time("all nodes are at one height", || {
-            let told: Vec<Value> = self.members.iter().map(|member| self.network.status(*member)).collect();
-            told.iter().all(|status| status["height"] == told[0]["height"]).then_some(told)
-        });
-        let status = told.swap_remove(0);
-        for other in &told {
-            for of in ["block", "state_root", "log_size", "epoch"] {
-                assert_eq!(other[of], status[of], "{of} at height {}", status["height"]);
-            }
-        }
-        status
     }
 
     /// A fifth organisation joins with a node, which catches up and votes.
@@ -205,7 +190,7 @@ impl Campaign {
         // One that joined by a snapshot, if the campaign had that, proves everything, too.
         self.network.assert_trail_verifies(LOSES);
         let trail = self.network.assert_trail_verifies(FIRST);
-        let pin = NetworkFile::read(&self.network.node(FIRST).join("network.toml")).unwrap();
+        let pin = NetworkFile::read(&self.network.pin_file(FIRST)).unwrap();
         let trail = bundle::verify(&fs::read(trail).unwrap(), &pin.genesis.founding()).expect("the trail verifies");
         for Phase { what, events, tallies } in &self.phases {
             for (work, tally) in WORKLOADS.iter().zip(tallies) {

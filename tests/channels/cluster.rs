@@ -11,11 +11,12 @@ use commonware_runtime::{Clock as _, Quota, Spawner as _, Supervisor as _, deter
 use commonware_utils::{NZU32, NZUsize, probability};
 use dmdl::{
     client::{Client, Draft, Registered, Trust},
-    node::{Backing, Beside, Node, Posts, Secrets, SharedNode},
+    node::{Backing, Beside, Node, OwnDisk, Posts, Secrets, SharedNode},
 };
 use dmdl_audit_ledger::{
     channel::Standing,
     clock::WallClock,
+    fault::FaultSink,
     mdca::{self, Engine, EngineBlock, Links, Seat, Seats, Timing, message_bytes_max},
     store::MemoryStore,
 };
@@ -210,6 +211,7 @@ impl Cluster {
                     secrets: Secrets::Memory(Arc::default()),
                     payloads: payloads.clone(),
                     beside: Beside::in_memory(),
+                    disk: OwnDisk::default(),
                 };
                 let clock = runtime.child("clock");
                 let wall = WallClock::new(move || clock.current());
@@ -225,8 +227,10 @@ impl Cluster {
                     timing: Timing::default(),
                     ledger: node.channel().clone(),
                     blocker: control.clone(),
+                    faults: FaultSink::nobody(),
                 };
-                let engine = Engine::start(context.child("engine"), &own(), config, links, members).await.unwrap();
+                let engine =
+                    Engine::start(context.child("engine"), &own(), config, links, members, Vec::new).await.unwrap();
                 node.drive(engine.chain().clone());
                 nodes.push(node);
                 engines.push(engine);

@@ -158,9 +158,9 @@ fn what_goes_wrong_late_has_let_out_verified_chunks_only() {
     let out = up.folder().join("opened-late");
     let failed = up.run("owner", &["access", "open", &record, "--out", str(&out), "--json"]);
     assert!([5, 6].contains(&code(&failed)) && !out.exists());
-    // A payload that is gone is not there: it may be put back.
+    // A payload that is gone is lost: what was registered is not what is there.
     fs::remove_file(&at).unwrap();
-    assert_eq!(error(&up.run("owner", &["access", "open", &record, "--out", str(&out), "--json"])).0, 4);
+    assert_eq!(error(&up.run("owner", &["access", "open", &record, "--out", str(&out), "--json"])).0, 5);
     assert!(!out.exists());
 }
 

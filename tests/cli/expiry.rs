@@ -4,60 +4,9 @@
 //! before the system's answers for the clock on the wall, and for no other.
 
 use super::harness::{Clock, Up, code, json, str};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
 
 const DAY: i64 = 86_400;
-
-const SHIM: &str = r#"
-#define _GNU_SOURCE
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
-
-static time_t shift(void) {
-    const char *seconds = getenv("CLOCK_AHEAD_S");
-    return seconds ? atol(seconds) : 0;
-}
-
-int clock_gettime(clockid_t id, struct timespec *now) {
-    int failed = (int)syscall(SYS_clock_gettime, id, now);
-    if (!failed && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) now->tv_sec += shift();
-    return failed;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-    struct timespec precise;
-    (void)zone;
-    if (clock_gettime(CLOCK_REALTIME, &precise)) return -1;
-    now->tv_sec = precise.tv_sec;
-    now->tv_usec = precise.tv_nsec / 1000;
-    return 0;
-}
-
-time_t time(time_t *out) {
-    struct timespec now;
-    if (clock_gettime(CLOCK_REALTIME, &now)) return -1;
-    if (out) *out = now.tv_sec;
-    return now.tv_sec;
-}
-"#;
-
-/// Compiles the library into a folder.
-fn shim(folder: &Path) -> PathBuf {
-    let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
-    fs::write(&source, SHIM).unwrap();
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
-    let built = gcc.arg(&library).arg(&source).status().expect("gcc, which the build needs too");
-    assert!(built.success(), "{built}");
-    library
-}
 
 fn request(up: &Up, record: &str, days: &str) -> String {
     let ask = ["access", "request", record, "--purpose", "HMB", "--reason", "a study", "--uses", "3", "--days", days];
@@ -76,7 +25,7 @@ fn a_grant_of_a_day_opens_nothing_two_days_later_and_one_of_thirty_still_does() 
     }
 
     up.stop();
-    up.set_clock(Some(Clock { library: shim(up.folder()), ahead_s: 2 * DAY }));
+    up.set_clock(Some(Clock { library: Clock::library(up.folder()), ahead_s: 2 * DAY }));
     up.resume();
     let out = up.folder().join("too-late");
     let error = up.fails("researcher", &["access", "open", &day, "--out", str(&out)], 3);
@@ -97,7 +46,7 @@ fn a_grant_of_a_day_opens_nothing_two_days_later_and_one_of_thirty_still_does() 
 fn who_signs_by_a_clock_that_is_a_day_off_is_told_of_the_clock() {
     let up = Up::shared();
     let folder = tempfile::tempdir().unwrap();
-    let library = shim(folder.path());
+    let library = Clock::library(folder.path());
     for ahead_s in [DAY, -DAY, 90, -90] {
         let clock = Clock { library: library.clone(), ahead_s };
         let mut command = up.command("researcher", ["record", "list", "--json"]);

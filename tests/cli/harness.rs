@@ -78,6 +78,17 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
+    /// Compiles the library into a folder.
+    pub(crate) fn library(folder: &Path) -> PathBuf {
+        let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
+        std::fs::write(&source, include_str!("clock.c")).unwrap();
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]);
+        let built = gcc.arg(&library).arg(&source).status().expect("gcc, which the build needs too");
+        assert!(built.success(), "{built}");
+        library
+    }
+
     /// Has a process that is not yet started read this clock.
     pub(crate) fn under<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("LD_PRELOAD", &self.library).env("CLOCK_AHEAD_S", self.ahead_s.to_string())

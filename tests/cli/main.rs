@@ -23,3 +23,4 @@ mod kinds;
 mod policies;
 mod remarks;
 mod sizes;
+mod worker;

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod backups;
 mod harness;
 mod keys;
 mod network;

@@ -38,6 +38,8 @@ fn every_command_explains_itself_with_an_example() {
         "network generate",
         "network node",
         "node",
+        "backup",
+        "restore",
         "whoami",
         "id new",
         "id show",

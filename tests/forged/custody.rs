@@ -61,7 +61,8 @@ pub(crate) fn table(scene: &Scene) -> Tally {
         committers: config.cosigners(),
     };
     let accepts = |s: &Shown| -> Result<(), Refusal> {
-        let custody = s.proof.verify(s.of, &s.domain, &s.committers, needed)?;
+        let leaf = |receipt: &Receipt| receipt.verify(&s.domain, &s.committers, needed);
+        let custody = s.proof.verify(s.of, &s.domain, leaf)?;
         if custody.is_active() { Ok(()) } else { Err(Refusal::NotActive) }
     };
     let other_event = || Refusal::Proof(CustodyProofError::OtherEvent);

@@ -99,7 +99,8 @@ impl Scene {
 
     /// The configuration of an epoch, as the network has decided it.
     pub(crate) fn config(&self, epoch: Epoch) -> EpochConfig {
-        self.network.node(0).channel().epoch_config(epoch).unwrap().expect("the epoch is decided")
+        let config = self.network.node(0).channel().epoch_config(epoch).unwrap();
+        EpochConfig::clone(&config.expect("the epoch is decided"))
     }
 
     /// The committee: the same nodes in every epoch.

@@ -302,8 +302,9 @@ fn custody_is_proved() {
         };
         let config = world.genesis().epoch_config(Epoch::new(0));
         let of = (record, RecordVersion::new(1));
-        let custody =
-            proof.verify(of, &world.genesis().domain(), &config.cosigners(), config.cosigners_needed()).unwrap();
+        let domain = world.genesis().domain();
+        let leaf = |receipt: &Receipt| receipt.verify(&domain, &config.cosigners(), config.cosigners_needed());
+        let custody = proof.verify(of, &domain, leaf).unwrap();
         assert!(custody.is_active());
         assert_eq!(custody.registration().payload, registered.payload);
     }

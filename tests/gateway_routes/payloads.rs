@@ -187,6 +187,8 @@ fn a_damaged_payload_is_never_sent_as_a_good_one() {
             assert_eq!(parts.status, 200);
             assert!(world.run(body.collect()).is_err(), "it breaks off");
         }
+        fs::write(&file, b"").unwrap();
+        get(&world, &whole, &[]).problem(502, "blob_corrupt");
         // Putting it again is no remedy while it looks stored; removing it is.
         fs::remove_file(&file).unwrap();
         get(&world, &whole, &[]).problem(404, "unknown_payload");

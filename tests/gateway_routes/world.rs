@@ -208,6 +208,11 @@ impl World {
         self.nodes.client(0, who, PATIENCE).expect("the node runs")
     }
 
+    /// A person at another node.
+    pub(crate) fn at_other_node(&self, who: &Identity) -> LocalClient {
+        self.nodes.client(2, who, PATIENCE).expect("the node runs")
+    }
+
     /// A person at the gateway, across HTTP.
     pub(crate) fn across(&self, who: &Identity) -> HttpPerson {
         let url = format!("http://{}", self.address());

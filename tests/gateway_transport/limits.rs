@@ -4,7 +4,12 @@ use super::{
     wire::{JSON, SUBMIT, Wire, ask, raw, socket, text},
     world::{PROMPT, World, eventually, gauge, request},
 };
-use dmdl::gateway::Limits;
+use dmdl::{
+    client::{AskGatewayError, HttpGateway},
+    gateway::Limits,
+    local::Identity,
+    problem::Problem,
+};
 use std::{
     io::{Read as _, Write as _},
     net::SocketAddr,
@@ -170,6 +175,95 @@ fn work_that_is_begun_is_not_given_up_for_more_work() {
     refused.iter().for_each(|answer| answer.expect(503, "overloaded"));
     assert!(begun.len() >= 2, "{begun:?} {refused:?}");
     world.assert_serves(at);
+}
+
+#[test]
+fn a_key_that_asks_for_all_places_leaves_some_to_others() {
+    let world = World::shared();
+    let own = world.gateway_with("shares", Limits { in_flight: 9, ..Limits::default() });
+    let at = own.address();
+    let (mut busy, mut another) = (Vec::new(), Wire::plain(at));
+    let refused = loop {
+        let answer = world.read_as(&world.owner, at, &mut another);
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(busy.len() < 100, "there is always a place");
+        let mut wire = Wire::plain(at);
+        wire.send(&world.signed(&world.owner, "GET", &waiting(8000), at, &[], b""));
+        busy.push(wire);
+        thread::sleep(Duration::from_millis(20));
+    };
+    refused.expect(429, "busy");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    // Somebody of another organisation, and somebody whom nobody knows.
+    assert_eq!(world.read_as(&world.researcher, at, &mut another).status, 200);
+    another.send(&request("GET", "/v1/channels/main/status", at, &[], b""));
+    assert_eq!(another.answer().unwrap().status, 200);
+    for wire in &mut busy {
+        let answer = wire.answer().expect("nothing is cut off");
+        assert!(matches!(answer.status, 404 | 429), "{answer:?}");
+    }
+    assert_eq!(world.read_as(&world.owner, at, &mut another).status, 200);
+}
+
+#[test]
+fn an_author_has_a_quota_of_transactions_at_the_door() {
+    let world = World::shared();
+    let own = world.gateway_with("authors", Limits { author_burst: 2, author_per_second: 1, ..Limits::default() });
+    let at = own.address();
+    let _writing = world.writing();
+    let submit = |author: &Identity| {
+        let body = world.transaction(author);
+        let mut wire = Wire::plain(at);
+        wire.send(&request("POST", SUBMIT, at, &[JSON], body.as_bytes()));
+        wire.answer().expect("it is answered")
+    };
+    let begun = Instant::now();
+    let mut taken = 0;
+    let refused = loop {
+        let answer = submit(&world.owner);
+        if answer.status != 200 {
+            break answer;
+        }
+        taken += 1;
+        assert!(taken <= 3 + begun.elapsed().as_secs(), "more are taken than the author may hand in");
+    };
+    assert!(taken >= 2, "it is refused after {taken}");
+    refused.expect(429, "quota");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(submit(&world.leaver()).status, 200, "another author has an own quota");
+    thread::sleep(Duration::from_millis(1100));
+    assert_eq!(submit(&world.owner).status, 200);
+}
+
+#[test]
+fn a_client_that_was_sent_away_comes_back_when_it_was_told_to() {
+    let world = World::shared();
+    let own = world.gateway_with("again", Limits { burst: 1, per_second: 1, ..Limits::default() });
+    let client = |persistence| {
+        let url = format!("http://{}", own.address());
+        HttpGateway::new(&url, None, &world.founding(), &world.researcher.key).unwrap().persistently(persistence)
+    };
+    let ask = |client: &HttpGateway| world.block_on(client.get("records")).map(drop);
+    let (hasty, patient) = (client(Duration::ZERO), client(BOUND));
+    let refused = eventually_refused(|| ask(&hasty));
+    assert_eq!((refused.status, refused.code.as_ref()), (429, "rate_limited"));
+    for _ in 0..3 {
+        ask(&patient).expect("it waits for its turn");
+    }
+}
+
+/// The problem that somebody gets who asks again and again.
+fn eventually_refused(mut ask: impl FnMut() -> Result<(), AskGatewayError>) -> Problem {
+    for _ in 0..100 {
+        match ask() {
+            Ok(()) => {}
+            Err(AskGatewayError::Problem(problem)) => return problem,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("it is never refused")
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub(crate) use start::eventually;
 
 use super::wire::{Answer, Wire, text};
 use crate::log;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dmdl::{
     gateway::{Config, Limits, Server},
     http::{
@@ -16,9 +17,11 @@ use dmdl::{
     local::{Identity, LocalNetwork, Shape, os_rng},
 };
 use dmdl_types::{
-    genesis::Role,
-    id::NetworkId,
-    invocation::{Invocation, Membership},
+    codec,
+    genesis::{Founding, Role},
+    id::{Height, NetworkId, NoteCommitment},
+    invocation::{Invocation, Medical, Membership, Metadata},
+    transaction::TransactionBody,
 };
 use rand_core::Rng as _;
 use start::{PATIENCE, person};
@@ -26,7 +29,7 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak},
     time::{Duration, Instant, SystemTime},
 };
 use tempfile::TempDir;
@@ -127,6 +130,39 @@ impl World {
         self.ledger.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Held while something is written to the ledger.
+    pub(crate) fn writing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.ledger.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn founding(&self) -> Founding {
+        self.nodes.genesis().founding()
+    }
+
+    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// A transaction that is applied, as it is handed in: an owner's entry in the catalogue.
+    pub(crate) fn transaction(&self, author: &Identity) -> String {
+        let mut nonce = [0; 16];
+        os_rng().fill_bytes(&mut nonce);
+        let height = self.nodes.node(0).expect("the node runs").node().channel().tip().height;
+        let body = TransactionBody {
+            domain: self.founding().domain,
+            authors: vec![author.person.key],
+            nonce,
+            expires: Height::new(height.get() + 200),
+            invocation: Invocation::Medical(Medical::Initial {
+                metadata: Metadata { media_type: "application/dicom".to_owned(), subject: None, listed: true },
+                source: NoteCommitment::new([7; 32]),
+                storage: None,
+            }),
+        };
+        let transaction = STANDARD.encode(codec::encode(&body.sign(&[&author.key])));
+        format!("{{\"transaction\":\"{transaction}\"}}")
+    }
+
     pub(crate) fn log_size(&self) -> u64 {
         self.nodes.node(0).expect("the node runs").node().log_size()
     }
@@ -138,7 +174,7 @@ impl World {
 
     /// Revokes a key, and waits until the gateway's node has executed that.
     pub(crate) fn revoke(&self, identity: &Identity) {
-        let _writing = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing();
         let admin = self.nodes.client(0, &self.admin, PATIENCE).expect("the node runs");
         let key = identity.person.key;
         let done = self.runtime.block_on(admin.call(Invocation::Membership(Membership::Revoke { key }))).unwrap();

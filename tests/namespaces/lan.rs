@@ -88,6 +88,19 @@ impl Lan {
         ip(&["-n", &namespace, "link", "set", device, "up"]);
     }
 
+    /// Lets nothing of what a host sends reach the address with this number: it goes to a card that nobody has, and
+    /// neither side is told. What comes from there still arrives.
+    pub(crate) fn cut(&self, host: &str, number: u8) {
+        let lost = ["lladdr", "02:00:00:00:00:01", "dev", "eth0", "nud", "permanent"];
+        let to = address(number).to_string();
+        ip(&[&["-n", &self.namespace(host), "neigh", "replace", &to][..], &lost].concat());
+    }
+
+    /// Lets it through again.
+    pub(crate) fn mend(&self, host: &str, number: u8) {
+        ip(&["-n", &self.namespace(host), "neigh", "del", &address(number).to_string(), "dev", "eth0"]);
+    }
+
     /// How many frames a host has sent and received.
     pub(crate) fn frames(&self, host: &str) -> u64 {
         let told = ip(&["-n", &self.namespace(host), "-j", "-s", "link", "show", "dev", "eth0"]);

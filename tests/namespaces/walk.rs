@@ -91,7 +91,7 @@ impl Hosts {
     /// in it.
     fn install(&self, name: &str, known: &str) {
         let (disks, program) = (self.disks(name), Path::new(env!("CARGO_BIN_EXE_dmdl")));
-        let built = disks.join("home/.cache/dmdl/target/debug");
+        let built = disks.join("home/.cache/dmdl/target/release");
         for folder in ["var/lib", "usr/local/bin", "usr/share/doc"].map(|folder| disks.join(folder)) {
             fs::create_dir_all(folder).unwrap();
         }

@@ -2,7 +2,7 @@
 
 use super::{
     clock::millis,
-    cluster::{Cluster, SEATS, SimNode},
+    cluster::{Cluster, SimNode},
     conduct::{Conduct, REJOINED_KEY},
     log::Log,
     people::{is_allowed, is_revoked},
@@ -39,8 +39,9 @@ pub(crate) struct Checker {
 struct Seen {
     blocks: BTreeMap<u64, (BlockDigest, UnixMillis)>,
     states: BTreeMap<u64, ([u8; 32], BTreeSet<usize>)>,
-    heights: [u64; SEATS],
-    sizes: [u64; SEATS],
+    /// Height and size of the log of each seat.
+    heights: BTreeMap<usize, u64>,
+    sizes: BTreeMap<usize, u64>,
     log: Log,
     conduct: Conduct,
 }
@@ -120,17 +121,16 @@ impl Checker {
     /// Equal state at equal heights, nothing executed is lost, and every rule holds on every log.
     fn tip(&self, store: &MemoryStore, position: usize, height: Height, size: u64) {
         let Seen { states, heights, sizes, log, .. } = &mut *self.seen.borrow_mut();
-        assert!(heights[position] <= height.get(), "node {position} lost executed blocks");
-        heights[position] = height.get();
+        let before = heights.insert(position, height.get()).unwrap_or_default();
+        assert!(before <= height.get(), "node {position} lost executed blocks");
         let state = digest(store);
         let (first, who) = states.entry(height.get()).or_insert((state, BTreeSet::new()));
         assert_eq!(*first, state, "node {position} differs at height {height} from {who:?}");
         who.insert(position);
-        for at in sizes[position]..size {
+        for at in sizes.insert(position, size).unwrap_or_default()..size {
             let event = log::event(store, at).unwrap().expect("a log has no gaps");
             log.take(at, event, store);
         }
-        sizes[position] = size;
     }
 
     /// Every release entry of a custodian has its ALLOW in the log of its own node.
@@ -156,13 +156,19 @@ impl Checker {
     /// A node loses everything, and begins anew: in this epoch, and at this time.
     pub(crate) fn forgets(&self, position: usize, node: NodeId, epoch: Epoch, at: UnixMillis) {
         let Seen { heights, sizes, conduct, .. } = &mut *self.seen.borrow_mut();
-        (heights[position], sizes[position]) = (0, 0);
+        heights.remove(&position);
+        sizes.remove(&position);
         conduct.forgets(node, epoch, at);
+    }
+
+    /// Whether this is the final block of its height, as far as anybody has seen.
+    pub(crate) fn knows(&self, height: u64, block: BlockDigest) -> bool {
+        self.seen.borrow().blocks.get(&height).is_none_or(|(known, _)| *known == block)
     }
 
     /// The highest block that anybody has executed.
     pub(crate) fn highest(&self) -> u64 {
-        self.seen.borrow().heights.into_iter().max().unwrap()
+        self.seen.borrow().heights.values().max().copied().unwrap_or_default()
     }
 
     /// The lowest height from `height` on at which all of these nodes were found to be equal.

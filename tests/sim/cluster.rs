@@ -1,11 +1,13 @@
-//! Four whole nodes on a simulated network, each of which can crash and come back, and a fifth that may join them.
+//! Whole nodes on a simulated network, each of which can crash and come back, and one more that may join them.
 //!
 //! What outlives a crash is what a disk would keep: the committed batches of the store, the
-//! custodian's secrets, and what the engine has synced. Everything else goes with the node's tasks.
+//! custodian's secrets, what the engine has synced, and some of what it has not. Everything else goes with the node's tasks.
 
 use super::{
+    disk::Left,
+    on_disk::OnDisk,
     plan::{HEALED, Plan},
-    seat::{Ground, Seat, secret},
+    seat::{Ground, PLACE, Seat, secret},
     wire::{Ends, wire},
 };
 use commonware_cryptography::ed25519;
@@ -15,11 +17,12 @@ use commonware_p2p::{
 };
 use commonware_runtime::{Clock as _, Handle, Spawner as _, Supervisor as _, deterministic};
 use commonware_utils::NZUsize;
-use dmdl::node::{Backing, Beside, Node, Posts, Secrets, SharedNode, join};
+use dmdl::node::{Backing, Beside, Node, OwnDisk, Posts, Secrets, SharedNode, join};
 use dmdl_audit_ledger::{
     channel::Standing,
+    fault::FaultSink,
     mdca::{self, CLOCK_BOUND_MS, Engine, EngineBlock, Seats, Timing, message_bytes_max},
-    snapshot::VerifiedSnapshot,
+    snapshot::{self, Joining, Progress, VerifiedSnapshot},
     store::MemoryStore,
 };
 use dmdl_types::{
@@ -29,6 +32,7 @@ use dmdl_types::{
     mdca::MdcaConfig,
     secret::Secret32,
     sign::SigningKey,
+    snapshot::{Part, Question},
 };
 use dmdl_vault::store::PayloadStore;
 use std::{
@@ -38,13 +42,20 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// The nodes of the genesis document.
+/// The nodes of the genesis document, where nobody asks for more.
 pub(crate) const NODES: usize = 4;
-/// Those, and one that is no member at first.
-pub(crate) const SEATS: usize = NODES + 1;
-/// The one that is no member at first.
-pub(crate) const NEWCOMER: usize = NODES;
-pub(crate) const ORGS: [&str; NODES] = ["city-hospital", "university-clinic", "research-institute", "health-registry"];
+/// The most that there can be.
+pub(crate) const NODES_MAX: usize = ORGS.len();
+/// An organisation for each of them.
+pub(crate) const ORGS: [&str; 7] = [
+    "city-hospital",
+    "university-clinic",
+    "research-institute",
+    "health-registry",
+    "cancer-centre",
+    "childrens-hospital",
+    "blood-bank",
+];
 
 pub(crate) type Runtime = deterministic::Context;
 pub(crate) type SimNode = SharedNode<Runtime, MemoryStore>;
@@ -58,16 +69,17 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Four nodes of four organisations, running, and people with these keys and roles.
+    /// The nodes of a plan, each of another organisation, running, and people with these keys and roles.
     pub(crate) async fn start(runtime: Runtime, plan: &Plan, people: &[([u8; 32], Role)]) -> Self {
-        let seats: Vec<Seat> = (0..SEATS).map(|position| Seat::new(&runtime, position)).collect();
+        let seats: Vec<Seat> =
+            (0..=plan.nodes).map(|position| Seat::new(&runtime, position, position < plan.nodes)).collect();
         for (position, seat) in seats.iter().enumerate() {
             seat.clock.set(plan.clock_at_first(position));
         }
-        let genesis = genesis(&runtime, &seats[..NODES], plan, people);
+        let genesis = genesis(&runtime, &seats[..plan.nodes], plan, people);
         let config = simulated::Config {
             max_size: message_bytes_max(),
-            max_peers_per_set: NZUsize!(SEATS),
+            max_peers_per_set: NZUsize!(NODES_MAX + 1),
             disconnect_on_block: true,
             tracked_peer_sets: NZUsize!(1),
         };
@@ -76,10 +88,20 @@ impl Cluster {
         network.start();
         let cluster = Self { genesis, seats, runtime, oracle, payloads: PayloadStore::in_memory() };
         cluster.connect(&plan.link()).await;
-        for seat in 0..NODES {
+        for seat in 0..plan.nodes {
             cluster.boot(seat).await;
         }
         cluster
+    }
+
+    /// How many nodes the genesis document has.
+    pub(crate) fn nodes(&self) -> usize {
+        self.genesis.members.len()
+    }
+
+    /// The seat of the one that is no member at first.
+    pub(crate) fn newcomer(&self) -> usize {
+        self.nodes()
     }
 
     pub(crate) const fn runtime(&self) -> &Runtime {
@@ -92,7 +114,7 @@ impl Cluster {
 
     /// The seats of the genesis document's nodes.
     pub(crate) fn founders(&self) -> impl Iterator<Item = &Seat> {
-        self.seats.iter().take(NODES)
+        self.seats.iter().take(self.nodes())
     }
 
     /// The seats of the members.
@@ -102,11 +124,17 @@ impl Cluster {
 
     /// Starts a node on whatever it left behind.
     pub(crate) async fn boot(&self, position: usize) {
+        assert!(self.try_boot(position).await, "node {position} does not start");
+    }
+
+    /// The same of a node that need not start.
+    pub(crate) async fn try_boot(&self, position: usize) -> bool {
         let seat = &self.seats[position];
         let mut ends = wire(self.oracle.control(seat.peer()), Arc::clone(&seat.manners), None).await;
         let ground = seat.ground.borrow().clone();
         let node = self.live("node", position, ground, ends.pop().unwrap()).await;
-        seat.up.set(Some(node));
+        seat.up.set(node);
+        seat.up.get().is_some()
     }
 
     /// Starts two nodes under one identity: one on whatever it left behind, the other on nothing.
@@ -119,17 +147,17 @@ impl Cluster {
         let _unwatched = self.live("twin", position, second, ends.pop().unwrap()).await;
         let ground = seat.ground.borrow().clone();
         let node = self.live("node", position, ground, ends.pop().unwrap()).await;
-        seat.up.set(Some(node));
+        seat.up.set(node);
     }
 
-    /// Runs one node; the last one of a seat is the seat's mouth.
+    /// Runs one node, if it starts; the last one of a seat is the seat's mouth.
     async fn live<S: Sender<PublicKey = ed25519::PublicKey>>(
         &self,
         name: &'static str,
         position: usize,
         ground: Ground,
         ends: Ends<S>,
-    ) -> SimNode {
+    ) -> Option<SimNode> {
         let seat = &self.seats[position];
         let (genesis, keys, blocker) =
             (self.genesis.clone(), (seat.key(), seat.cosigning_key()), self.oracle.control(seat.peer()));
@@ -139,11 +167,14 @@ impl Cluster {
             secrets: Secrets::Memory(Arc::clone(&ground.secrets)),
             payloads: self.payloads.clone(),
             beside: Beside::in_memory(),
+            disk: OwnDisk::default(),
         };
         let (engine_key, wall) = (seat.key(), seat.clock.wall());
         let has_nothing = ground.has_nothing();
         let others: Vec<NodeId> = self.members().map(Seat::id).filter(|node| *node != seat.id()).collect();
         let (started, node) = oneshot::channel();
+        let fate = Arc::clone(&seat.fate);
+        fate.begins();
         let Ends { links, gossip, requests } = ends;
         // One task is the whole node, so that aborting it is a crash.
         let task = self.runtime.child(name).with_attribute("index", position).spawn(move |runtime| async move {
@@ -168,25 +199,33 @@ impl Cluster {
                 timing: Timing::default(),
                 ledger: node.channel().clone(),
                 blocker,
+                faults: FaultSink::nobody(),
             };
-            let engine = Engine::start(runtime.child("engine"), &engine_key, config, links, members);
+            let disk = OnDisk::new(runtime.child("engine"), ground.disk);
+            let engine = Engine::start(disk, &engine_key, config, links, members, Vec::new);
             let mut engine = engine.await.unwrap();
             node.drive(engine.chain().clone());
             let _ = started.send((node, mouth));
             let halt = engine.stopped().await;
-            panic!("node {position} stopped by itself: {halt}");
+            assert!(fate.may_stop(), "node {position} stopped by itself: {halt}");
+            fate.stops();
         });
         seat.tasks.borrow_mut().push(task);
-        let (node, mouth) = node.await.unwrap();
+        let (node, mouth) = node.await.ok()?;
         if has_nothing {
             seat.ground.borrow_mut().store = node.channel().store().clone();
         }
         seat.mouth.replace(Some(mouth));
-        node
+        Some(node)
     }
 
-    /// Ends a node, with its twin if it has one, between two of its steps.
+    /// Ends a node, with its twin if it has one, between two of its steps: what was not synced is lost.
     pub(crate) async fn crash(&self, position: usize) {
+        self.crash_leaving(position, Left::Nothing).await;
+    }
+
+    /// The same, where the disk kept some of what was not synced.
+    pub(crate) async fn crash_leaving(&self, position: usize, left: Left) {
         let seat = &self.seats[position];
         let tasks = seat.tasks.take();
         tasks.iter().for_each(Handle::abort);
@@ -197,11 +236,40 @@ impl Cluster {
         }
         // The aborted tasks let go of their files when they are next polled.
         self.runtime.sleep(Duration::from_millis(10)).await;
+        let disk = seat.ground.borrow().disk.clone();
+        disk.settle(&mut self.runtime.child("disk"), left).await;
+    }
+
+    /// Turns a bit of the blocks or certificates of a node that is down; says which.
+    pub(crate) async fn rot(&self, position: usize) -> Option<String> {
+        let disk = self.seats[position].ground.borrow().disk.clone();
+        disk.rot(&mut self.runtime.child("disk"), &["-blocks-", "-certificates-"]).await
     }
 
     /// Takes a node that is down everything that it has kept, what it knows of its own votes too.
     pub(crate) fn wipe(&self, position: usize) {
-        self.seats[position].ground.replace(Ground::empty(format!("again-{position}-"), Standing::Rejoins));
+        self.seats[position].ground.replace(Ground::empty(format!("again-{position}-"), Standing::Rejoins(PLACE)));
+    }
+
+    /// What a backup of a running node has: its newest certified snapshot, if there is one.
+    pub(crate) async fn back_up(&self, position: usize) -> Option<MemoryStore> {
+        let node = self.seats[position].up.get()?;
+        let ask = async |question| snapshot::answer(node.channel(), node.chain()?, &question).await.ok();
+        let Part::Newest(Some(offer)) = ask(Question::Newest).await? else { return None };
+        let mut joining = Joining::begin(&self.genesis.founding(), *offer, MemoryStore::new()).unwrap();
+        loop {
+            let part = ask(joining.question()).await?;
+            match joining.take(part).unwrap() {
+                Progress::More(next) => joining = next,
+                Progress::Done(snapshot) => return Some(snapshot.into_store()),
+            }
+        }
+    }
+
+    /// Gives a node that is down what is in a backup of it, and nothing else.
+    pub(crate) fn restore(&self, position: usize, backup: MemoryStore) {
+        self.wipe(position);
+        self.seats[position].ground.borrow_mut().store = backup;
     }
 
     /// Says something to all other members in the name of a node, over its gossip.
@@ -271,7 +339,8 @@ impl Cluster {
     }
 
     async fn connect(&self, link: &Link) {
-        let all = (0..SEATS).flat_map(|from| (0..SEATS).map(move |to| (from, to)));
+        let seats = self.seats.len();
+        let all = (0..seats).flat_map(|from| (0..seats).map(move |to| (from, to)));
         let links: Vec<_> = all.filter(|(from, to)| from != to).collect();
         // A link that is there already would stay as it is.
         self.cut(&links).await;
@@ -285,17 +354,17 @@ fn genesis(runtime: &Runtime, seats: &[Seat], plan: &Plan, people: &[([u8; 32], 
     members.sort();
     let mut people: Vec<Person> = people
         .iter()
-        .zip(ORGS.into_iter().cycle())
+        .zip(ORGS.iter().take(seats.len()).cycle())
         .map(|((seed, role), org)| Person {
             key: SigningKey::from_seed(Secret32::new(*seed)).public(),
-            org: OrgId::new(org).unwrap(),
+            org: OrgId::new(*org).unwrap(),
             name: DisplayName::new("somebody").unwrap(),
             role: *role,
         })
         .collect();
     people.sort_by_key(|person| person.key);
     let now = runtime.current().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let needed = u8::try_from(faults(NODES) + 1).unwrap();
+    let needed = u8::try_from(faults(seats.len()) + 1).unwrap();
     Genesis {
         version: 1,
         seed: secret(runtime),

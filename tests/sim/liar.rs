@@ -1,7 +1,7 @@
 //! A node that breaks the rules: a real one of ours, with something real done to what it says.
 
 use super::{
-    cluster::{Cluster, SEATS},
+    cluster::Cluster,
     plan::{Draw, Episode},
     wire::{BACKFILL, BLOCKS, VOTES},
 };
@@ -89,7 +89,8 @@ pub(crate) async fn lie(cluster: &Cluster, position: usize, episode: &Episode<Li
             seat.manners.lock().unwrap().muted.clear();
         }
         Lie::Slow(by) => {
-            let outgoing: Vec<_> = (0..SEATS).filter(|to| *to != position).map(|to| (position, to)).collect();
+            let outgoing: Vec<_> =
+                (0..cluster.seats.len()).filter(|to| *to != position).map(|to| (position, to)).collect();
             cluster.cut(&outgoing).await;
             cluster.mend(&outgoing, &Link { latency: *by, ..link.clone() }).await;
             runtime.sleep(*lasts).await;

@@ -1,7 +1,7 @@
 //! A change of members: organisations decide it, a node comes, and perhaps one goes.
 
 use super::{
-    cluster::{Cluster, NEWCOMER, NODES, ORGS},
+    cluster::{Cluster, ORGS},
     people::{PATIENCE, Person, SimClient},
     twist::Move,
 };
@@ -9,7 +9,7 @@ use commonware_runtime::{Clock as _, Supervisor as _};
 use dmdl::node::Final;
 use dmdl_types::{
     event::Verdict,
-    genesis::{self, NodeRoles, Role},
+    genesis::{self, NodeRoles, Role, quorum},
     governance::{Change, Governance},
     id::{DisplayName, Height, OrgId},
     invocation::Invocation,
@@ -43,24 +43,24 @@ pub(crate) async fn change(
     }
     runtime.sleep(after).await;
     let changes = changes(cluster, newcomer, what);
-    let first = usize::try_from(runtime.child("governance").next_u64() % NODES as u64).unwrap();
+    let first = usize::try_from(runtime.child("governance").next_u64() % cluster.nodes() as u64).unwrap();
     let proposed = decide(&admins[first], Governance::Propose { changes }).await;
     let mut accepted = proposed.clone();
-    // With the proposer they are a quorum of four.
-    for admin in [first + 1, first + 2] {
+    // With the proposer they are a quorum.
+    for admin in first + 1..first + quorum(cluster.nodes()) {
         let approve = Governance::Approve { proposal: proposed.transaction };
-        accepted = decide(&admins[admin % NODES], approve).await;
+        accepted = decide(&admins[admin % cluster.nodes()], approve).await;
     }
     let from = accepted.event.height.get() / cluster.genesis.channel.epoch_blocks + 2;
     while cluster.epoch() < from {
         runtime.sleep(Duration::from_millis(100)).await;
     }
     what.leaves().into_iter().for_each(|leaves| cluster.seats[leaves].member.set(false));
-    cluster.seats[NEWCOMER].member.set(true);
-    cluster.boot(NEWCOMER).await;
+    cluster.seats[cluster.newcomer()].member.set(true);
+    cluster.boot(cluster.newcomer()).await;
     if !matches!(what, Move::Replaces(_)) {
         // The admin that came with the proposal has a say from now on.
-        let changes = vec![Change::SetRoles { node: cluster.seats[NEWCOMER].id(), roles: ROLES }];
+        let changes = vec![Change::SetRoles { node: cluster.seats[cluster.newcomer()].id(), roles: ROLES }];
         decide(newcomer, Governance::Propose { changes }).await;
     }
     from
@@ -72,7 +72,7 @@ fn changes(cluster: &Cluster, newcomer: &Person<'_>, what: Move) -> Vec<Change> 
         Move::Joins | Move::Swaps(_) => FIFTH_ORG,
     };
     let leaves = what.leaves().map(|node| Change::RemoveNode { node: cluster.seats[node].id() });
-    let member = cluster.seats[NEWCOMER].as_member(org, ROLES);
+    let member = cluster.seats[cluster.newcomer()].as_member(org, ROLES);
     let mut changes: Vec<Change> = leaves.into_iter().collect();
     changes.push(Change::AddNode { member, address: String::from("node-5.example:7400") });
     if org == FIFTH_ORG {

@@ -2,7 +2,7 @@
 
 use super::{
     checks::Glance,
-    cluster::{Cluster, NODES, Runtime},
+    cluster::{Cluster, Runtime},
 };
 use commonware_runtime::{Clock as _, Supervisor as _};
 use dmdl::{
@@ -67,7 +67,7 @@ impl Person<'_> {
         let mut last = String::from("no node was up");
         let runtime = self.cluster.runtime();
         let deadline = runtime.current() + GIVES_UP_AFTER;
-        for seat in (0..NODES).cycle().skip(self.home) {
+        for seat in (0..self.cluster.nodes()).cycle().skip(self.home) {
             if runtime.current() > deadline {
                 break;
             }
@@ -87,7 +87,7 @@ impl Person<'_> {
         seat: usize,
         act: impl AsyncFn(&SimClient) -> Result<T, E>,
     ) -> Option<Result<T, E>> {
-        let up = &self.cluster.seats[seat % NODES].up;
+        let up = &self.cluster.seats[seat % self.cluster.nodes()].up;
         let changed = up.changed();
         let node = up.get()?;
         let rng = self.cluster.runtime().child("person");
@@ -108,7 +108,7 @@ impl Person<'_> {
         for seat in self.cluster.founders().filter(|seat| seat.member.get() && !seat.excused.get()) {
             let (custodian, store) = (seat.id(), seat.store());
             let ask = async |client: &SimClient| client.gateway().release(custodian, decryption).await;
-            for gateway in self.home..self.home + NODES {
+            for gateway in self.home..self.home + self.cluster.nodes() {
                 let (revoked, before) = (is_revoked(&store, decryption), Glance::at(seat));
                 match self.attempt(gateway, ask).await {
                     Some(Ok(share)) => {

@@ -1,11 +1,6 @@
 //! After the faults, whoever was out takes part again, within as many epochs as that may take.
 
-use super::{
-    checks::Checker,
-    cluster::{Cluster, NEWCOMER},
-    liar::FORGIVEN_AFTER,
-    twist::Twist,
-};
+use super::{checks::Checker, cluster::Cluster, liar::FORGIVEN_AFTER, twist::Twist};
 use commonware_runtime::Clock as _;
 use std::time::Duration;
 
@@ -32,13 +27,13 @@ pub(crate) async fn recover(cluster: &Cluster, checker: &Checker, twist: &Twist,
             }
             cluster.forgive(*position).await;
         }
-        Twist::Wiped(episode) => {
+        Twist::Wiped(episode) | Twist::Restored(episode) | Twist::Rots(episode) => {
             let node = cluster.seats[episode.fault].id();
             let takes_part = || checker.conduct(|conduct| conduct.takes_part_after(node, since));
             within(cluster, checker, "who has lost everything does not take part again", takes_part).await;
         }
         Twist::Change(_, what) => {
-            let node = cluster.seats[NEWCOMER].id();
+            let node = cluster.seats[cluster.newcomer()].id();
             let takes_part = || checker.conduct(|conduct| conduct.takes_part_after(node, since - 1));
             within(cluster, checker, "a new member does not take part", takes_part).await;
             // Who has left runs on until nobody needs it any more.

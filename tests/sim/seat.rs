@@ -2,14 +2,15 @@
 
 use super::{
     clock::SimClock,
-    cluster::{NODES, Runtime, SimNode},
+    cluster::{Runtime, SimNode},
+    disk::Disk,
     wire::Shared,
 };
 use commonware_codec::{Copying, DecodeExt as _};
 use commonware_cryptography::ed25519;
 use commonware_runtime::{Handle, Supervisor as _};
 use dmdl_audit_ledger::{
-    channel::{Latest, Standing},
+    channel::{Latest, Place, Standing},
     store::{MemoryStore, Reader as _, Space},
 };
 use dmdl_types::{
@@ -23,7 +24,10 @@ use dmdl_vault::custodian::MemoryKeys;
 use rand_core::Rng as _;
 use std::{
     cell::{Cell, RefCell},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::sync::mpsc;
 
@@ -40,12 +44,16 @@ pub(crate) struct Seat {
     /// Whether what it says as a custodian cannot be held against it: it is two, or has lost what it knew.
     pub(crate) excused: Cell<bool>,
     pub(crate) manners: Shared,
+    pub(crate) fate: Arc<Fate>,
     pub(crate) ground: RefCell<Ground>,
     seed: [u8; 32],
     cosigning: [u8; 32],
     pub(crate) mouth: RefCell<Option<Mouth>>,
     pub(crate) tasks: RefCell<Vec<Handle<()>>>,
 }
+
+/// Where all disks are: none is ever copied.
+pub(crate) const PLACE: Place = Place::new([0; 32]);
 
 /// A node's disk.
 #[derive(Clone)]
@@ -55,30 +63,63 @@ pub(crate) struct Ground {
     pub(crate) standing: Standing,
     pub(crate) store: MemoryStore,
     pub(crate) secrets: Arc<Mutex<MemoryKeys>>,
+    pub(crate) disk: Disk,
+}
+
+/// Whether a node stops by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Fate {
+    may_stop: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Fate {
+    pub(crate) fn begins(&self) {
+        self.stopped.store(false, Ordering::Relaxed);
+    }
+
+    /// From now on it may stop, or may not any more.
+    pub(crate) fn let_stop(&self, may_stop: bool) {
+        self.may_stop.store(may_stop, Ordering::Relaxed);
+    }
+
+    pub(crate) fn may_stop(&self) -> bool {
+        self.may_stop.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stops(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has stopped since it was started.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
 }
 
 impl Ground {
     pub(crate) fn empty(partitions: String, standing: Standing) -> Self {
-        Self { partitions, standing, store: MemoryStore::new(), secrets: Arc::default() }
+        Self { partitions, standing, store: MemoryStore::new(), secrets: Arc::default(), disk: Disk::default() }
     }
 
     /// Whether it is the disk of somebody who lost everything, or comes later.
     pub(crate) fn has_nothing(&self) -> bool {
-        self.standing == Standing::Rejoins && self.store.scan(Space::State, &[], None, 1).unwrap().is_empty()
+        self.standing != Standing::Votes && self.store.scan(Space::State, &[], None, 1).unwrap().is_empty()
     }
 }
 
 impl Seat {
-    pub(crate) fn new(runtime: &Runtime, position: usize) -> Self {
-        let founder = position < NODES;
+    /// A founder is a node of the genesis document.
+    pub(crate) fn new(runtime: &Runtime, position: usize, founder: bool) -> Self {
         // Who comes later cannot show that it is new.
-        let standing = if founder { Standing::Votes } else { Standing::Rejoins };
+        let standing = if founder { Standing::Votes } else { Standing::Rejoins(PLACE) };
         Self {
             up: Latest::new(None),
             clock: Arc::new(SimClock::new(runtime.child("clock"))),
             member: Cell::new(founder),
             excused: Cell::new(false),
             manners: Shared::default(),
+            fate: Arc::default(),
             ground: RefCell::new(Ground::empty(format!("node-{position}-"), standing)),
             seed: secret(runtime),
             cosigning: secret(runtime),

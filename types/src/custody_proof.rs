@@ -9,13 +9,13 @@
 //! docs/spec/receipt.md
 
 use crate::{
-    checkpoint::{Committer, VerifiedCheckpoint},
+    checkpoint::VerifiedCheckpoint,
     codec,
     event::{Action, Event, Verdict},
     id::{Height, NodeId, RecordId, RecordVersion, TransactionId},
     invocation::{Access, Invocation, Registration},
     limits,
-    receipt::{Receipt, ReceiptError},
+    receipt::{Receipt, ReceiptError, VerifiedLeaf},
     sign::{Domain, PublicKey},
     transaction::{Transaction, TransactionError},
 };
@@ -87,14 +87,13 @@ impl CustodyProof {
     /// [`CustodyProofError`] says what is not proved.
     ///
     /// # Security
-    /// `committers` come from a pinned genesis, as for [`Receipt::verify`], and may cosign at the height of
-    /// [`CustodyProof::height`].
+    /// `leaf` verifies one receipt, by committers that come from a pinned genesis, as for [`Receipt::verify`], and may
+    /// cosign at the height of [`CustodyProof::height`].
     pub fn verify(
         &self,
         (record, version): (RecordId, RecordVersion),
         expected: &Domain,
-        committers: &[Committer],
-        needed_orgs: usize,
+        leaf: impl Fn(&Receipt) -> Result<VerifiedLeaf, ReceiptError>,
     ) -> Result<VerifiedCustody, CustodyProofError> {
         let id = self.registration.verify(expected)?;
         let body = &self.registration.body;
@@ -116,7 +115,7 @@ impl CustodyProof {
         }
         let mut checkpoints = Vec::new();
         let mut proved = |receipt: &Receipt, action| {
-            let leaf = receipt.verify(expected, committers, needed_orgs)?;
+            let leaf = leaf(receipt)?;
             let event: Event =
                 codec::decode(leaf.bytes(), limits::EVENT_BYTES).map_err(|_| CustodyProofError::OtherEvent)?;
             let concerned = event.action == action

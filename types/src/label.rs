@@ -47,6 +47,8 @@ labels! {
     CONFIGURATION = "epoch-config";
     /// Digest of what a client keeps of verified configurations.
     LINEAGE = "lineage";
+    /// A node's signature on a backup of its own.
+    BACKUP_SIGNATURE = "backup-sig";
     /// The namespace of consensus votes and certificates.
     VOTE = "vote";
     /// The namespace of connections between nodes.

@@ -5,6 +5,7 @@
 //! [`label`]. The `verify` functions need nothing but their arguments.
 
 pub mod access;
+pub mod backup;
 pub mod block;
 pub mod bundle;
 pub mod certificate;

@@ -30,6 +30,8 @@ pub const EPOCH_STEPS: usize = 32;
 pub const EPOCH_STEPS_BYTES: usize = 1024 * 1024;
 /// Largest encoded lineage that a client keeps.
 pub const LINEAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Largest piece of a backup: whatever a snapshot is told in fits.
+pub const BACKUP_PIECE_BYTES: usize = 2 * 1024 * 1024;
 /// Most authors of one transaction.
 pub const AUTHORS: usize = 16;
 /// Most endorsements of one transaction.
@@ -58,5 +60,6 @@ pub const EXPIRY_BLOCKS: u64 = 10_000;
 const _: () = assert!(BLOCK_TRANSACTIONS_BYTES + BLOCK_SYSTEM_BYTES + HEADER_BYTES <= BLOCK_BYTES);
 const _: () = assert!(TRANSACTION_BYTES <= BLOCK_TRANSACTIONS_BYTES);
 const _: () = assert!(SYSTEM_TRANSACTION_BYTES <= BLOCK_SYSTEM_BYTES);
+const _: () = assert!(EPOCH_STEP_BYTES + BLOCK_BYTES <= BACKUP_PIECE_BYTES);
 const _: () = assert!(POLICY_BYTES < TRANSACTION_BYTES);
 const _: () = assert!(EVIDENCE_BYTES + 1024 < SYSTEM_TRANSACTION_BYTES);

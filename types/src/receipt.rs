@@ -124,7 +124,15 @@ impl Receipt {
         committers: &[Committer],
         needed_orgs: usize,
     ) -> Result<VerifiedLeaf, ReceiptError> {
-        let checkpoint = self.checkpoint.verify(expected, committers, needed_orgs)?;
+        self.verify_under(self.checkpoint.verify(expected, committers, needed_orgs)?)
+    }
+
+    /// Verifies that the leaf is in the log of a checkpoint that is believed already: whoever has many receipts under
+    /// one checkpoint need not verify that again for each of them.
+    ///
+    /// # Errors
+    /// [`ReceiptError::Inclusion`], also when the receipt is of another checkpoint.
+    pub fn verify_under(&self, checkpoint: VerifiedCheckpoint) -> Result<VerifiedLeaf, ReceiptError> {
         let log = checkpoint.checkpoint();
         let proof = InclusionProof { index: self.index, size: log.size, hashes: self.hashes.clone() };
         proof.verify(&leaf_hash(&self.leaf), &log.root)?;
@@ -134,7 +142,7 @@ impl Receipt {
 
 /// A leaf that is in the log of its channel.
 ///
-/// Only [`Receipt::verify`] makes one.
+/// Only [`Receipt::verify`] and [`Receipt::verify_under`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedLeaf {
     bytes: Vec<u8>,

@@ -9,7 +9,7 @@ use crate::{
     id::{Height, NodeId, TransactionDigest, TransactionId},
     invocation::{Invocation, SystemItem},
     label, limits,
-    sign::{Domain, Meaning, PublicKey, Signature, SigningKey},
+    sign::{Claim, Domain, Meaning, PublicKey, Signature, SigningKey},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -94,6 +94,18 @@ impl Transaction {
     /// # Errors
     /// [`TransactionError`] says what fails; nothing of the channel's state is looked at.
     pub fn verify(&self, domain: &Domain) -> Result<TransactionId, TransactionError> {
+        let (id, claims) = self.claims(domain)?;
+        match self.body.authors.iter().zip(&claims).find(|(_, claim)| !claim.holds()) {
+            Some((author, _)) => Err(TransactionError::Signature(*author)),
+            None => Ok(id),
+        }
+    }
+
+    /// Checks the context and the authors, and gives back their signatures, one an author, still to be verified.
+    ///
+    /// # Errors
+    /// [`TransactionError`] says what fails.
+    pub fn claims(&self, domain: &Domain) -> Result<(TransactionId, Vec<Claim>), TransactionError> {
         if self.body.domain != *domain {
             return Err(TransactionError::WrongContext);
         }
@@ -107,12 +119,10 @@ impl Transaction {
             return Err(TransactionError::Authors);
         }
         let id = self.body.id();
-        for (author, signature) in authors.iter().zip(&self.signatures) {
-            if !author.verify(domain, Self::MEANING, id.as_bytes(), signature) {
-                return Err(TransactionError::Signature(*author));
-            }
-        }
-        Ok(id)
+        let claim = |(author, signature): (&PublicKey, &Signature)| {
+            Claim::new(*author, domain, Self::MEANING, id.as_bytes(), *signature)
+        };
+        Ok((id, authors.iter().zip(&self.signatures).map(claim).collect()))
     }
 }
 
@@ -149,8 +159,14 @@ impl Endorsement {
     /// Whether the endorser signed this audit of this transaction.
     #[must_use]
     pub fn verify(&self, domain: &Domain, transaction: TransactionDigest) -> bool {
+        self.claim(domain, transaction).holds()
+    }
+
+    /// That the endorser signed this audit of this transaction, still to be verified.
+    #[must_use]
+    pub fn claim(&self, domain: &Domain, transaction: TransactionDigest) -> Claim {
         let body = Self::body(transaction, self.height, &self.passed_over);
-        self.endorser.key().verify(domain, Self::MEANING, &body, &self.signature)
+        Claim::new(self.endorser.key(), domain, Self::MEANING, &body, self.signature)
     }
 
     fn body(transaction: TransactionDigest, height: Height, passed_over: &Vec<NodeId>) -> Vec<u8> {
@@ -175,34 +191,27 @@ impl EndorsedTransaction {
     /// # Errors
     /// [`TransactionError`] says what fails.
     pub fn verify(&self, domain: &Domain) -> Result<TransactionId, TransactionError> {
-        self.verify_by(
-            |transaction| transaction.verify(domain),
-            |endorsement, signed| endorsement.verify(domain, signed),
-        )
+        let id = self.transaction.verify(domain)?;
+        self.check_endorsers()?;
+        let signed = self.transaction.digest();
+        match self.endorsements.iter().find(|endorsement| !endorsement.verify(domain, signed)) {
+            Some(bad) => Err(TransactionError::Endorsement(bad.endorser)),
+            None => Ok(id),
+        }
     }
 
-    /// [`EndorsedTransaction::verify`], where the caller looks at the signatures: who has verified some of
-    /// them before need not do it again.
+    /// Checks that no endorser is there twice, nor more of them than may be.
     ///
     /// # Errors
     /// [`TransactionError`] says what fails.
-    pub fn verify_by(
-        &self,
-        authors: impl FnOnce(&Transaction) -> Result<TransactionId, TransactionError>,
-        mut endorsement: impl FnMut(&Endorsement, TransactionDigest) -> bool,
-    ) -> Result<TransactionId, TransactionError> {
-        let id = authors(&self.transaction)?;
+    pub fn check_endorsers(&self) -> Result<(), TransactionError> {
         if self.endorsements.len() > limits::ENDORSEMENTS {
             return Err(TransactionError::TooMany("endorsements"));
         }
         if !self.endorsements.is_sorted_by(|a, b| a.endorser < b.endorser) {
             return Err(TransactionError::TooMany("endorsements of one endorser"));
         }
-        let signed = self.transaction.digest();
-        match self.endorsements.iter().find(|e| !endorsement(e, signed)) {
-            Some(bad) => Err(TransactionError::Endorsement(bad.endorser)),
-            None => Ok(id),
-        }
+        Ok(())
     }
 }
 

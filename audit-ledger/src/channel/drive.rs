@@ -1,6 +1,6 @@
 //! What the engine asks of the channel.
 
-use super::{Channel, Notice, rejoin};
+use super::{Channel, Notice, OF_NOW_MS, rejoin};
 use crate::{
     execute::Executed,
     finalized::Finalized,
@@ -14,10 +14,13 @@ use dmdl_types::{
     certificate::Fault,
     evidence::Evidence,
     genesis::EpochConfig,
-    id::{Epoch, Height, NodeId, UnixMillis, View},
+    id::{BlockDigest, Epoch, Height, NodeId, UnixMillis, View},
     lineage::FinalHeader,
 };
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+};
 
 impl<E: Clock, S: Store> Ledger for Channel<E, S> {
     fn now(&self) -> UnixMillis {
@@ -27,6 +30,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
     async fn propose(&mut self, turn: Turn, parent: EngineBlock) -> Option<EngineBlock> {
         let (config, next) = self.configurations(turn.epoch)?;
         self.wait_for_work(&parent, &config).await;
+        let begun = self.turns().begin();
         let executed = self.tip().height;
         // Only news is worth its bytes; whether it is news, the chain that this block extends knows.
         let anchored = self.tip().anchor.map(|anchor| anchor.checkpoint.size);
@@ -59,6 +63,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
         };
         let block = EngineBlock::new(Block { header, body }).ok()?;
         self.waiting().pool.observe(block.block_digest(), block.block());
+        self.turns().made(begun, block.block_digest(), turn.height);
         Some(block)
     }
 
@@ -100,7 +105,16 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
                 waiting.cosignatures.settle(anchor.checkpoint.height);
             }
         }
-        self.shared.tip.set(executed.tip);
+        {
+            // Under one lock: whoever finds the block executed finds its tip, and whoever is woken by the tip its block.
+            let mut turns = self.turns();
+            turns.executed(executed.tip.block, executed.tip.height);
+            turns.count_lost(block.header().parent_view, block.header().view);
+            self.shared.tip.set(executed.tip);
+        }
+        if self.wall_time().since_ms(executed.tip.time) <= OF_NOW_MS {
+            self.shared.current.store(true, Ordering::Relaxed);
+        }
         if let Some(begins) = config.filter(|config| config.epoch != epoch) {
             self.waiting().pool.begin(&begins);
         }
@@ -122,18 +136,23 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
     }
 
     async fn epoch(&self, epoch: Epoch) -> Option<EpochConfig> {
-        self.epoch_config(epoch).ok().flatten()
+        self.epoch_config(epoch).ok().flatten().map(Arc::unwrap_or_clone)
+    }
+
+    async fn last_of(&self, epoch: Epoch) -> Option<BlockDigest> {
+        let step = steps::read(self.store(), epoch.next()).ok()??;
+        Some(step.announced.header.digest())
     }
 
     async fn may_vote(&self, epoch: Epoch) -> bool {
         let mut rejoin = self.rejoin();
-        match rejoin.as_ref() {
+        let place = match rejoin.as_ref() {
             None => return true,
             Some(rejoin) if !rejoin.may_vote(epoch) => return false,
-            Some(_) => {}
-        }
+            Some(rejoin) => rejoin.place,
+        };
         // Before the first vote: what follows is in this folder.
-        match rejoin::note_rejoined(self.store()) {
+        match rejoin::note_rejoined(self.store(), place) {
             Ok(()) => *rejoin = None,
             Err(error) => tracing::error!(%error, "it cannot be noted that this node votes again, so it does not"),
         }
@@ -168,7 +187,7 @@ impl<E: Clock, S: Store> Channel<E, S> {
         loop {
             let arrived = self.shared.arrived.notified();
             if self.waiting().pool.is_ready(parent.block_digest(), self.tip().height, config) {
-                clock.sleep(self.shared.pace.batching).await;
+                clock.sleep(self.shared.pace.batching(parent.block().body.transactions.len())).await;
                 return;
             }
             tokio::select! {
@@ -219,7 +238,7 @@ impl<E: Clock, S: Store> Channel<E, S> {
         self.shared.wall.now()
     }
 
-    fn configurations(&self, epoch: Epoch) -> Option<(EpochConfig, EpochConfig)> {
+    fn configurations(&self, epoch: Epoch) -> Option<(Arc<EpochConfig>, Arc<EpochConfig>)> {
         let config = self.epoch_config(epoch).ok()??;
         let next = self.epoch_config(epoch.next()).ok()??;
         Some((config, next))

@@ -12,12 +12,16 @@ mod lists;
 mod pruning;
 mod rehearse;
 mod rejoin;
+mod turns;
 mod view;
 
 pub use latest::Latest;
 pub use lists::{
     EventFilter, Page, PersonFilter, ProposalFilter, Reading, RecordFilter, RequestFilter, RequestView, Titles,
 };
+pub(crate) use pruning::{keep_signed, signed_after};
+pub use rejoin::note_votes_lost;
+pub use turns::Moment;
 pub use view::{RecordView, ViewError};
 
 use crate::{
@@ -25,6 +29,7 @@ use crate::{
     clock::WallClock,
     contract::{Judge, Policies},
     execute::{Anchor, ExecuteError, Executed, Executor, Tip},
+    log::{RecentNodes, ThroughRecent},
     mdca::Floor,
     order::{Checked, CosignPool, Cosigned, Pool, VotesSeen},
     snapshot::{self, Shelf},
@@ -44,13 +49,40 @@ use dmdl_types::{
 use pruning::Ahead;
 use rejoin::Rejoin;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::{Notify, futures::Notified, mpsc};
+use turns::Turns;
 
 /// Executed blocks that may wait for the node to take notice of them.
 const NOTICES: usize = 64;
+/// Configurations of epochs that stay in memory: those that are asked for all the time.
+const CONFIGS_KEPT: usize = 8;
+/// A block that is no older than this is one of now: longer than a network that is well takes for one.
+const OF_NOW_MS: u64 = 30_000;
+
+/// Names the folder that a node keeps its votes in. A copy of the folder, or another one, is another place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place([u8; 32]);
+
+impl Place {
+    /// The place with this name.
+    #[must_use]
+    pub const fn new(name: [u8; 32]) -> Self {
+        Self(name)
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 /// Whether a node knows what it has voted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +90,8 @@ pub enum Standing {
     /// It has its votes, or has never cast one.
     Votes,
     /// It may have voted and lost what it knows of it: it follows, until others show which epochs it cannot have
-    /// voted in.
-    Rejoins,
+    /// voted in. From then on its votes are at this place.
+    Rejoins(Place),
 }
 
 /// How a node proposes.
@@ -67,13 +99,31 @@ pub enum Standing {
 pub struct Pace {
     /// An idle proposer makes an empty block after this long.
     pub heartbeat: Duration,
-    /// After the first transaction, how long others may join it.
+    /// After the first transaction, how long others may join it, on a channel that is at rest.
     pub batching: Duration,
+    /// How much longer, for each transaction of the block before: a block costs every node the same few milliseconds
+    /// whatever is in it, so a busy channel makes fewer and longer ones.
+    pub batching_each: Duration,
+    /// The longest that others may join.
+    pub batching_max: Duration,
+}
+
+impl Pace {
+    /// How long others may join the first transaction, after a block of so many.
+    fn batching(&self, before: usize) -> Duration {
+        let each = self.batching_each.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
+        self.batching.saturating_add(each).min(self.batching_max)
+    }
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(2), batching: Duration::from_millis(4) }
+        Self {
+            heartbeat: Duration::from_secs(2),
+            batching: Duration::from_millis(4),
+            batching_each: Duration::from_micros(300),
+            batching_max: Duration::from_millis(120),
+        }
     }
 }
 
@@ -125,13 +175,18 @@ struct Shared<E, S: Store> {
     checked: Checked,
     judge: Judge,
     policies: Arc<Policies>,
+    log_nodes: RecentNodes,
+    configs: Mutex<BTreeMap<Epoch, Arc<EpochConfig>>>,
     executor: Mutex<Executor<S>>,
     waiting: Mutex<Waiting>,
     arrived: Notify,
     cosigned: Notify,
     tip: Latest<Tip>,
+    turns: Mutex<Turns>,
     me: NodeId,
     rejoin: Mutex<Option<Rejoin>>,
+    /// Whether the node has been where the others are, since it began here.
+    current: AtomicBool,
     ahead: Mutex<Ahead>,
     floor: Option<Floor>,
     shelf: Mutex<Shelf>,
@@ -176,7 +231,14 @@ impl<E, S: Store> Channel<E, S> {
         let newest = executor.newest_checkpoint()?;
         let floor = snapshot::floor(&store)?;
         let shelf = Shelf::open(&store)?;
-        let follows = standing == Standing::Rejoins && !rejoin::has_rejoined(&store)?;
+        let rejoin = match standing {
+            Standing::Rejoins(place) if !rejoin::has_rejoined(&store, place)? => Some(Rejoin::new(Some(place))),
+            Standing::Rejoins(place) if rejoin::has_lost(&store)? => Some(Rejoin::new(Some(place))),
+            Standing::Votes if rejoin::has_lost(&store)? => Some(Rejoin::new(None)),
+            _ => None,
+        };
+        // What was loaded, and not executed here, is of some time or other.
+        let is_loaded = floor.as_ref().is_some_and(|floor| floor.height == executor.tip().height);
         let (notices, inbox) = mpsc::channel(NOTICES);
         let tip = Latest::new(*executor.tip());
         let shared = Shared {
@@ -189,13 +251,17 @@ impl<E, S: Store> Channel<E, S> {
             checked: Checked::default(),
             judge,
             policies: executor.policies(),
+            log_nodes: RecentNodes::default(),
+            configs: Mutex::default(),
             executor: Mutex::new(executor),
             waiting: Mutex::default(),
             arrived: Notify::new(),
             cosigned: Notify::new(),
             tip,
+            turns: Mutex::default(),
             me,
-            rejoin: Mutex::new(follows.then(Rejoin::default)),
+            current: AtomicBool::new(rejoin.is_none() && !is_loaded),
+            rejoin: Mutex::new(rejoin),
             ahead: Mutex::default(),
             floor,
             shelf: Mutex::new(shelf),
@@ -228,6 +294,18 @@ impl<E, S: Store> Channel<E, S> {
         &self.shared.store
     }
 
+    /// The store, for reading what proofs of the audit log are made of.
+    #[must_use]
+    pub fn log_store(&self) -> ThroughRecent<'_, &S> {
+        self.shared.log_nodes.before(&self.shared.store)
+    }
+
+    /// Whether this node only follows: it lost what it has voted for, and it is not yet safe to vote again.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.rejoin().is_some()
+    }
+
     /// What signatures this node has verified.
     #[must_use]
     pub fn checked(&self) -> &Checked {
@@ -238,6 +316,14 @@ impl<E, S: Store> Channel<E, S> {
     #[must_use]
     pub fn tip(&self) -> Tip {
         self.shared.tip.get()
+    }
+
+    /// Whether what this node says can be of now: a node that begins with what others gave it, or with a backup, knows
+    /// nothing of what was revoked or erased since, until it has executed a block of its own time. From then on it is
+    /// as any other, which says at what height it stands.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.shared.current.load(Ordering::Relaxed)
     }
 
     /// Waits for the next executed block after this call, polled or not.
@@ -261,8 +347,23 @@ impl<E, S: Store> Channel<E, S> {
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be read.
-    pub fn epoch_config(&self, epoch: Epoch) -> Result<Option<EpochConfig>, StoreError> {
-        crate::world::read(&self.shared.store, &epoch)
+    pub fn epoch_config(&self, epoch: Epoch) -> Result<Option<Arc<EpochConfig>>, StoreError> {
+        // What is decided stays so: it is read once.
+        if let Some(known) = self.configs().get(&epoch) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let Some(config) = crate::world::read::<EpochConfig>(&self.shared.store, &epoch)? else { return Ok(None) };
+        let config = Arc::new(config);
+        let mut configs = self.configs();
+        configs.insert(epoch, Arc::clone(&config));
+        while configs.len() > CONFIGS_KEPT {
+            configs.pop_first();
+        }
+        Ok(Some(config))
+    }
+
+    fn configs(&self) -> MutexGuard<'_, BTreeMap<Epoch, Arc<EpochConfig>>> {
+        self.shared.configs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The epoch of the next block.
@@ -275,14 +376,14 @@ impl<E, S: Store> Channel<E, S> {
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be read.
-    pub fn config(&self) -> Result<EpochConfig, StoreError> {
+    pub fn config(&self) -> Result<Arc<EpochConfig>, StoreError> {
         let config = self.config_after(self.tip().height)?;
         config.ok_or_else(|| StoreError::Corrupt("the current configuration is missing".into()))
     }
 
     /// The configuration of the block after a height: that by which a checkpoint of the height is cosigned, once it is
     /// decided.
-    fn config_after(&self, height: Height) -> Result<Option<EpochConfig>, StoreError> {
+    fn config_after(&self, height: Height) -> Result<Option<Arc<EpochConfig>>, StoreError> {
         self.epoch_config(cosigning_epoch(height, self.shared.founding.channel.epoch_blocks))
     }
 
@@ -304,7 +405,7 @@ impl<E, S: Store> Channel<E, S> {
             let mut waiting = self.waiting();
             // Under the lock: an epoch that begins lets go of whatever its committee would refuse, and must not
             // miss this one.
-            if !crate::endorse::satisfied(&self.config()?, &endorsed.endorsements) {
+            if !crate::endorse::satisfied(&*self.config()?, &endorsed.endorsements) {
                 return Err(SubmitError::NotEndorsed);
             }
             waiting.pool.insert(id, endorsed)?
@@ -319,6 +420,12 @@ impl<E, S: Store> Channel<E, S> {
     #[must_use]
     pub fn waiting_transactions(&self) -> usize {
         self.waiting().pool.len()
+    }
+
+    /// Whether the pool has no room for a large transaction, so that endorsing one would be in vain.
+    #[must_use]
+    pub fn is_pool_full(&self) -> bool {
+        self.waiting().pool.is_full()
     }
 
     /// Takes what a node tells the ledger into the pool; `false` when it was there already, or the
@@ -344,10 +451,16 @@ impl<E, S: Store> Channel<E, S> {
         // One of a height that is still to come may be by a committer of the epoch after this one.
         let height = checkpoint.height.max(self.tip().height);
         let Some(config) = self.config_after(height)? else { return Ok(()) };
-        match self.waiting().cosignatures.add(&checkpoint, cosignature, &config) {
-            Cosigned::News => self.shared.cosigned.notify_waiters(),
-            Cosigned::NoUse => {}
-            Cosigned::Contradicts => self.accuse(Evidence::Cosignature { checkpoint, cosignature }),
+        let (became, enough) = {
+            let mut waiting = self.waiting();
+            let became = waiting.cosignatures.add(&checkpoint, cosignature, &config);
+            (became, became == Cosigned::News && waiting.cosignatures.at_least(checkpoint.size, &config).is_some())
+        };
+        if became == Cosigned::Contradicts {
+            self.accuse(Evidence::Cosignature { checkpoint, cosignature });
+        }
+        if enough {
+            self.shared.cosigned.notify_waiters();
         }
         Ok(())
     }
@@ -359,21 +472,26 @@ impl<E, S: Store> Channel<E, S> {
         }
     }
 
-    /// Looks whether somebody has endorsed what breaks a rule.
+    /// Looks whether an endorser of this epoch has endorsed what breaks a rule. Nobody has it verify more than their
+    /// signatures, and the authors' once.
     fn accuse_endorsers(&self, endorsed: &EndorsedTransaction) {
+        let Ok(config) = self.config() else { return };
         let EndorsedTransaction { transaction, endorsements } = endorsed;
         let (domain, checked, signed) = (&self.shared.domain, &self.shared.checked, transaction.digest());
-        for endorsement in endorsements.iter().take(limits::ENDORSEMENTS) {
-            if crate::endorse::check_form(domain, checked, endorsement.height, transaction).is_err()
-                && checked.endorsement(endorsement, signed, domain)
-            {
+        let is_endorser = |node| config.member(node).is_some_and(|member| member.roles.endorser);
+        let of_endorsers = endorsements.iter().take(limits::ENDORSEMENTS).filter(|said| is_endorser(said.endorser));
+        let mut authored = None;
+        for endorsement in of_endorsers.filter(|said| checked.endorsement(said, signed, domain)) {
+            let authored =
+                *authored.get_or_insert_with(|| crate::endorse::check_authored(domain, checked, transaction).is_ok());
+            if !authored || crate::endorse::check_expiry(endorsement.height, transaction).is_err() {
                 let (transaction, endorsement) = (Box::new(transaction.clone()), endorsement.clone());
                 self.accuse(Evidence::Endorsement { transaction, endorsement });
             }
         }
     }
 
-    /// Waits for the next cosignature after this call, polled or not.
+    /// Waits until the next cosignature after this call that makes a checkpoint count, polled or not.
     pub fn cosignature_next(&self) -> Notified<'_> {
         self.shared.cosigned.notified()
     }
@@ -432,6 +550,10 @@ impl<E, S: Store> Channel<E, S> {
 
     fn ahead(&self) -> MutexGuard<'_, Ahead> {
         self.shared.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {

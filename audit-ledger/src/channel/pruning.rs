@@ -6,7 +6,7 @@
 
 use super::Channel;
 use crate::{
-    store::{Batch, Space, Store, StoreError},
+    store::{Batch, Reader, Space, Store, StoreError},
     world::{self, PrunesBlocks},
 };
 use dmdl_types::{
@@ -42,15 +42,6 @@ impl<E, S: Store> Channel<E, S> {
         let Some(bytes) = self.store().get(Space::Meta, &key(id))? else { return Ok(None) };
         let damaged = |error| StoreError::Corrupt(format!("what was signed as {id}: {error}"));
         codec::decode(&bytes, limits::TRANSACTION_BYTES).map(Some).map_err(damaged)
-    }
-
-    /// Whether this node may be without the block of a height that it has executed, or joined behind.
-    ///
-    /// # Errors
-    /// [`StoreError`] when that cannot be told.
-    pub fn may_lack_block(&self, height: Height) -> Result<bool, StoreError> {
-        let joined = self.joined_at().is_some_and(|joined| height <= joined);
-        Ok(joined || self.pruned_below()?.is_some_and(|kept| height < kept))
     }
 
     /// Below which height this node lets blocks go, if it does.
@@ -92,6 +83,26 @@ fn below(snapshot: Option<Height>, epoch: Epoch, epoch_blocks: u64) -> Height {
     snapshot.map_or(Height::new(0), |snapshot| snapshot.min(first))
 }
 
+/// What people have signed that is kept apart from the blocks, by rising key, after a key; every key comes after the
+/// empty one.
+pub(crate) fn signed_after(
+    reader: &impl Reader,
+    after: &[u8],
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, Transaction)>, StoreError> {
+    let after = (!after.is_empty()).then_some(after);
+    let damaged = |error| StoreError::Corrupt(format!("what was signed: {error}"));
+    let row = |(key, bytes): (Vec<u8>, Vec<u8>)| {
+        Ok((key, codec::decode(&bytes, limits::TRANSACTION_BYTES).map_err(damaged)?))
+    };
+    reader.scan(Space::Meta, PREFIX, after, limit)?.into_iter().map(row).collect()
+}
+
+/// Keeps what somebody signed apart from the blocks.
+pub(crate) fn keep_signed(batch: &mut Batch, transaction: &Transaction) {
+    batch.put(Space::Meta, key(transaction.body.id()), codec::encode(transaction));
+}
+
 /// What people have signed in a block, but for decryptions: these are opened at once or never, and are most of all there
 /// is.
 fn signed_in(block: &Block) -> Batch {
@@ -99,7 +110,7 @@ fn signed_in(block: &Block) -> Batch {
     for transaction in block.body.transactions.iter().map(|endorsed| &endorsed.transaction) {
         let invocation = &transaction.body.invocation;
         if !matches!(invocation, Invocation::Access(Access::Decrypt { .. } | Access::Rekey { .. })) {
-            batch.put(Space::Meta, key(transaction.body.id()), codec::encode(transaction));
+            keep_signed(&mut batch, transaction);
         }
     }
     batch

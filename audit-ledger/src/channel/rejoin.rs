@@ -7,6 +7,7 @@
 //! in now is M - 1 or later. So once so many others are heard to vote in no later epoch than this node has reached
 //! by executing, the one after the next is safe.
 
+use super::Place;
 use crate::store::{Batch, Reader, Space, Store, StoreError};
 use dmdl_types::{
     genesis::{EpochConfig, quorum},
@@ -15,12 +16,16 @@ use dmdl_types::{
 };
 use std::collections::BTreeMap;
 
-/// There once the node has rejoined: from then on its votes are in its folder.
+/// The place of the node's folder when the node rejoined: from then on its votes are there.
 const REJOINED_KEY: &[u8] = b"rejoined";
+/// There while votes that were in its folder are lost.
+const LOST_KEY: &[u8] = b"votes-lost";
 
 /// What a node that rejoins has heard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Rejoin {
+    /// Where its votes will be, if that is another place than before.
+    pub(super) place: Option<Place>,
     /// The epoch in which each orderer was heard to vote last.
     heard: BTreeMap<NodeId, Epoch>,
     /// The first epoch in which this node may vote.
@@ -28,6 +33,10 @@ pub(super) struct Rejoin {
 }
 
 impl Rejoin {
+    pub(super) const fn new(place: Option<Place>) -> Self {
+        Self { place, heard: BTreeMap::new(), from: None }
+    }
+
     /// Takes notice of a vote; `config` is the epoch that this node has reached, and `me` is not listened to.
     pub(super) fn hear(&mut self, me: NodeId, voter: NodeId, epoch: Epoch, config: &EpochConfig) {
         let orderers = config.orderers();
@@ -47,33 +56,62 @@ impl Rejoin {
     }
 }
 
-/// Whether the channel's votes are in this folder although the node once began without them.
-pub(super) fn has_rejoined(reader: &impl Reader) -> Result<bool, StoreError> {
-    Ok(reader.get(Space::Meta, REJOINED_KEY)?.is_some())
+/// Whether the channel's votes are in the folder at this place although the node once began without them.
+pub(super) fn has_rejoined(reader: &impl Reader, place: Place) -> Result<bool, StoreError> {
+    Ok(reader.get(Space::Meta, REJOINED_KEY)?.as_deref() == Some(place.0.as_slice()))
 }
 
-/// Notes, durably, that from now on the channel's votes are in this folder.
-pub(super) fn note_rejoined(store: &impl Store) -> Result<(), StoreError> {
+/// Notes, durably, that from now on the channel's votes are in the folder, and at which place if it has another one.
+pub(super) fn note_rejoined(store: &impl Store, place: Option<Place>) -> Result<(), StoreError> {
     let mut batch = Batch::new();
-    batch.put(Space::Meta, REJOINED_KEY, []);
+    if let Some(place) = place {
+        batch.put(Space::Meta, REJOINED_KEY, place.0);
+    }
+    batch.delete(Space::Meta, LOST_KEY);
+    store.commit(batch)
+}
+
+/// Whether votes that were in this folder are lost.
+pub(super) fn has_lost(reader: &impl Reader) -> Result<bool, StoreError> {
+    Ok(reader.get(Space::Meta, LOST_KEY)?.is_some())
+}
+
+/// Notes, durably, that votes which were in this folder are lost: whoever opens the channel follows, as a node that
+/// lost its folder, until it is safe to vote again.
+///
+/// # Errors
+/// [`StoreError`] when that cannot be noted; then the channel must not be opened.
+pub fn note_votes_lost(store: &impl Store) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.put(Space::Meta, LOST_KEY, []);
     store.commit(batch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::*;
+    use crate::{store::MemoryStore, testing::*};
 
     fn reached(epoch: u64) -> EpochConfig {
         genesis().epoch_config(Epoch::new(epoch))
     }
 
     fn heard(epochs: &[(u8, u64)], at: u64) -> Rejoin {
-        let mut rejoin = Rejoin::default();
+        let mut rejoin = Rejoin::new(Some(Place::new([1; 32])));
         for (org, epoch) in epochs {
             rejoin.hear(node_id(1), node_id(*org), Epoch::new(*epoch), &reached(at));
         }
         rejoin
+    }
+
+    #[test]
+    fn that_a_node_has_rejoined_is_true_of_the_place_where_it_did() {
+        let (store, here, elsewhere) = (MemoryStore::new(), Place::new([1; 32]), Place::new([2; 32]));
+        assert_eq!(has_rejoined(&store, here), Ok(false));
+        note_rejoined(&store, Some(here)).unwrap();
+        assert_eq!((has_rejoined(&store, here), has_rejoined(&store, elsewhere)), (Ok(true), Ok(false)));
+        note_rejoined(&store, Some(elsewhere)).unwrap();
+        assert_eq!((has_rejoined(&store, here), has_rejoined(&store, elsewhere)), (Ok(false), Ok(true)));
     }
 
     #[test]

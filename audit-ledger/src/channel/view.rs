@@ -138,8 +138,7 @@ impl<E, S: Store> Channel<E, S> {
     /// # Errors
     /// [`StoreError`] when it cannot be read.
     pub fn event_of(&self, id: TransactionId) -> Result<Option<(u64, Event)>, StoreError> {
-        let Some(position) = log::position(self.store(), id, 0)? else { return Ok(None) };
-        Ok(log::event(self.store(), position)?.map(|event| (position, event)))
+        log::find(self.store(), id, 0)
     }
 
     /// A custodian's task for a record version, if it has one.

@@ -4,38 +4,29 @@
 //! one head to that head's leaf hash, every other to the hash of its halves. The root depends on the
 //! heads alone, not on the order in which they came nor on how the tree is stored.
 //!
-//! It is stored as few, small values: a subtree of up to [`BUCKET_LEN_MAX`] heads is one value, a
-//! greater one a page of sixteen hashes, four levels of the tree, with a value for each child. The
-//! store keeps the tip; [`crate::store::History`] leads back to the checkpoint that a proof is for.
+//! It is stored so that a block writes little more than the heads that it changes: each head is a
+//! row, and of the hashes above only every fourth level is stored, where a subtree has more than
+//! [`HEADS_MAX`](tree::HEADS_MAX) heads. The rest follows from these. What was read lately stays in
+//! memory, as an [`Index`]. The store keeps the tip; [`crate::store::History`] leads back to the
+//! checkpoint that a proof is for.
 //!
 //! # Source
 //! docs/spec/index.md; docs/adr/0005-state-hash-and-index-root.md
 
-use crate::store::{Overlay, Reader, Space, StoreError};
-use borsh::{BorshDeserialize, BorshSerialize};
-use dmdl_types::{
-    codec,
-    index_proof::{self, Head, HeadKey, HeadProof, Terminal, bit, leaf_hash, node_hash},
-};
-use std::collections::BTreeMap;
-
+mod rows;
 #[cfg(test)]
 mod tests;
+mod tree;
 
-/// First byte of the tree's keys in [`Space::Index`]; no other key there begins with it.
-pub const KEY_TAG: u8 = 0;
+use crate::store::{Changes, Overlay, Reader, Space, StoreError};
+use dmdl_types::index_proof::{Head, HeadKey, HeadProof, Terminal, bit};
+use rows::{Row, nibble};
+use tree::{Below, HEADS_MAX, Leaf, Node, Page, Size, Subtree, by_nibble, halves};
 
-/// How many heads a subtree may have before it is stored as a page and its children.
-const BUCKET_LEN_MAX: usize = 16;
-
-/// Longest value of a node: a page of sixteen hashes, or a full bucket of heads.
-const NODE_LEN_MAX_BYTES: usize = 2048;
-
-const NIBBLES: usize = 64;
+/// How much of the tree stays in memory between blocks: all pages of a million heads.
+const KEPT_LEN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 type Path = [u8; 32];
-
-type HeadRef<'a> = (&'a Path, &'a Head);
 
 /// One leaf of the audit log that concerns a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,20 +39,66 @@ pub struct Link {
     pub leaf_hash: [u8; 32],
 }
 
-/// Rolls the heads along these links, in their order, and returns the new root.
+impl Link {
+    fn path(&self) -> Path {
+        self.key.path()
+    }
+}
+
+/// What an append leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// The new root.
+    pub root: [u8; 32],
+    /// For each link, the position of the first leaf under its head.
+    pub first: Vec<u64>,
+    /// What leads back.
+    pub undo: Changes,
+}
+
+/// What is in memory of the index of a store: the part of the tree that appends have touched lately.
 ///
-/// # Errors
-/// [`StoreError`] when the tree cannot be read.
-pub fn append<R: Reader>(block: &mut Overlay<R>, links: &[Link]) -> Result<[u8; 32], StoreError> {
-    let mut by_path: BTreeMap<Path, Vec<&Link>> = BTreeMap::new();
-    for link in links {
-        by_path.entry(link.key.path()).or_default().push(link);
+/// It is ahead of the store from an append until the changes of that append are committed. Where they are not, it is
+/// dropped: a new one begins with what the store has.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    // None before the first append.
+    tree: Option<Subtree>,
+    size: Size,
+}
+
+impl Index {
+    /// Rolls the heads along these links, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the tree cannot be read; then this index begins again with what the store has.
+    pub fn append<R: Reader>(&mut self, block: &mut Overlay<R>, links: &[Link]) -> Result<Linked, StoreError> {
+        let item = |(at, link): (usize, _)| Item { path: Link::path(link), at, link };
+        self.link(block, links.iter().enumerate().map(item).collect())
     }
-    let items: Vec<(Path, Vec<&Link>)> = by_path.into_iter().collect();
-    if items.is_empty() {
-        return root(block);
+
+    fn link<R: Reader>(&mut self, block: &mut Overlay<R>, mut items: Vec<Item<'_>>) -> Result<Linked, StoreError> {
+        let Self { tree, mut size } = std::mem::take(self);
+        let mut tree = tree.map_or_else(|| rows::root(block), Ok)?;
+        items.sort_unstable_by_key(|item| (item.path, item.at));
+        let first = vec![0; items.len()];
+        let mut linking = Linking { block, first, undo: Changes::default(), read: Size::default() };
+        if !items.is_empty() {
+            let before = tree.node;
+            linking.subtree(&mut tree, 0, &items)?;
+            linking.put_node(rows::ROOT_KEY.into(), before, tree.node);
+        }
+        let Linking { first, undo, read, .. } = linking;
+        size.add(read);
+        if size.len_bytes() > KEPT_LEN_BYTES_MAX {
+            // To less than it may be, so that this is not done for each block.
+            tree.forget(KEPT_LEN_BYTES_MAX / 8 * 7);
+            size = tree.size();
+        }
+        let root = tree.node.hash;
+        *self = Self { tree: Some(tree), size };
+        Ok(Linked { root, first, undo })
     }
-    Ok(update(block, 0, &items)?.hash())
 }
 
 /// The root over all heads.
@@ -69,23 +106,23 @@ pub fn append<R: Reader>(block: &mut Overlay<R>, links: &[Link]) -> Result<[u8; 
 /// # Errors
 /// [`StoreError`] when the tree cannot be read.
 pub fn root(reader: &impl Reader) -> Result<[u8; 32], StoreError> {
-    Ok(load(reader, 0, &[0; 32])?.unwrap_or_default().subtree(0).hash())
+    Ok(rows::root(reader)?.node.hash)
 }
 
 /// The head of `key`; `None` when no leaf concerns it.
 ///
 /// # Errors
-/// [`StoreError`] when the tree cannot be read.
+/// [`StoreError`] when it cannot be read.
 pub fn head(reader: &impl Reader, key: &HeadKey) -> Result<Option<Head>, StoreError> {
-    let path = key.path();
-    for depth in 0..=NIBBLES {
-        match load(reader, depth, &path)? {
-            Some(Node::Page(slots)) if slots.get(nibble(&path, depth)) != Some(&Subtree::Empty) => {}
-            Some(Node::Bucket(heads)) => return Ok(heads.get(&path).copied()),
-            Some(Node::Page(_)) | None => return Ok(None),
-        }
-    }
-    Err(damaged())
+    Ok(rows::head(reader, &key.path())?.map(|row| row.head))
+}
+
+/// The position of the first leaf that concerns `key`.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be read.
+pub fn first(reader: &impl Reader, key: &HeadKey) -> Result<Option<u64>, StoreError> {
+    Ok(rows::head(reader, &key.path())?.map(|row| row.first))
 }
 
 /// Proves the head of `key`, or that it has none, under the [`root`] of the same reader.
@@ -96,233 +133,158 @@ pub fn prove(reader: &impl Reader, key: &HeadKey) -> Result<HeadProof, StoreErro
     prove_path(reader, &key.path())
 }
 
-/// What a subtree hashes to, and whether a single head makes it move up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-enum Subtree {
-    #[default]
-    Empty,
-    /// Exactly one head: its leaf hash.
-    One([u8; 32]),
-    /// At least two heads: the hash of the two halves.
-    Many([u8; 32]),
-}
-
-impl Subtree {
-    const fn hash(self) -> [u8; 32] {
-        match self {
-            Self::Empty => index_proof::EMPTY,
-            Self::One(hash) | Self::Many(hash) => hash,
-        }
-    }
-
-    fn join(left: Self, right: Self) -> Self {
-        match (left, right) {
-            (only, Self::Empty) | (Self::Empty, only) if !matches!(only, Self::Many(_)) => only,
-            _ => Self::Many(node_hash(&left.hash(), &right.hash())),
-        }
-    }
-
-    /// The subtree at `depth` bits over these heads, which are in the order of their paths.
-    fn of_heads(heads: &[HeadRef<'_>], depth: usize) -> Self {
-        match heads {
-            [] => Self::Empty,
-            [(path, head)] => Self::One(leaf_hash(path, head)),
-            _ => {
-                let (left, right) = halves(heads, depth);
-                Self::join(Self::of_heads(left, depth + 1), Self::of_heads(right, depth + 1))
-            }
-        }
-    }
-
-    /// The subtree over these children of one page: 16, 8, 4, 2 or 1 of them.
-    fn of_slots(slots: &[Self]) -> Self {
-        match slots {
-            [] => Self::Empty,
-            [one] => *one,
-            _ => {
-                let (left, right) = slots.split_at(slots.len() / 2);
-                Self::join(Self::of_slots(left), Self::of_slots(right))
-            }
-        }
-    }
-}
-
-/// A stored part of the tree.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-enum Node {
-    /// A whole subtree.
-    Bucket(BTreeMap<Path, Head>),
-    /// Four levels of a subtree that is too large for one value; each child that is not empty is a
-    /// node of its own.
-    Page(Box<[Subtree; 16]>),
-}
-
-impl Default for Node {
-    fn default() -> Self {
-        Self::Bucket(BTreeMap::new())
-    }
-}
-
-impl Node {
-    fn subtree(&self, depth: usize) -> Subtree {
-        match self {
-            Self::Bucket(heads) => Subtree::of_heads(&heads.iter().collect::<Vec<_>>(), depth * 4),
-            Self::Page(slots) => Subtree::of_slots(slots.as_slice()),
-        }
-    }
-}
-
-/// Updates the node at `depth` nibbles that all `items` lie under; they are in order, and not empty.
-fn update<R: Reader>(
-    block: &mut Overlay<R>,
-    depth: usize,
-    items: &[(Path, Vec<&Link>)],
-) -> Result<Subtree, StoreError> {
-    let Some((first, _)) = items.first() else { return Err(damaged()) };
-    let node = match load(block, depth, first)?.unwrap_or_default() {
-        Node::Bucket(mut heads) => {
-            for (path, links) in items {
-                let head = heads.entry(*path).or_insert(Head::EMPTY);
-                *head = links.iter().fold(*head, |head, link| head.link(link.leaf_index, &link.leaf_hash));
-            }
-            return build(block, depth, heads);
-        }
-        Node::Page(mut slots) => {
-            for group in items.chunk_by(|(a, _), (b, _)| nibble(a, depth) == nibble(b, depth)) {
-                let Some((path, _)) = group.first() else { continue };
-                let child = update(block, depth + 1, group)?;
-                set(&mut slots, nibble(path, depth), child);
-            }
-            Node::Page(slots)
-        }
-    };
-    Ok(save(block, depth, first, &node))
-}
-
-/// Stores a subtree: as one value if it is small, else as a page and its children.
-fn build<R: Reader>(block: &mut Overlay<R>, depth: usize, heads: BTreeMap<Path, Head>) -> Result<Subtree, StoreError> {
-    let Some(first) = heads.keys().next().copied() else { return Err(damaged()) };
-    if heads.len() <= BUCKET_LEN_MAX || depth == NIBBLES {
-        return Ok(save(block, depth, &first, &Node::Bucket(heads)));
-    }
-    let mut children: BTreeMap<usize, BTreeMap<Path, Head>> = BTreeMap::new();
-    for (path, head) in heads {
-        children.entry(nibble(&path, depth)).or_default().insert(path, head);
-    }
-    let mut slots = Box::new([Subtree::Empty; 16]);
-    for (slot, heads) in children {
-        let child = build(block, depth + 1, heads)?;
-        set(&mut slots, slot, child);
-    }
-    Ok(save(block, depth, &first, &Node::Page(slots)))
-}
-
 fn prove_path(reader: &impl Reader, path: &Path) -> Result<HeadProof, StoreError> {
     let mut siblings = Vec::new();
-    for depth in 0..=NIBBLES {
-        let slots = match load(reader, depth, path)?.unwrap_or_default() {
-            Node::Bucket(heads) => {
-                let heads: Vec<_> = heads.iter().collect();
-                let terminal = descend(&heads, depth * 4, path, &mut siblings);
-                return Ok(HeadProof { siblings, terminal });
+    let mut tree = rows::root(reader)?;
+    for depth in 0.. {
+        tree.read(reader, depth, path)?;
+        let page = match tree.below {
+            Below::Page(page) => page,
+            Below::Leaves(leaves) => {
+                return Ok(HeadProof { terminal: descend(&leaves, path, &mut siblings), siblings });
             }
-            Node::Page(slots) => slots,
+            Below::Unread => break,
         };
-        let mut half = slots.as_slice();
-        let mut first = 0;
-        loop {
-            match Subtree::of_slots(half) {
-                Subtree::Empty => return Ok(HeadProof { siblings, terminal: Terminal::Empty }),
-                Subtree::One(_) => {
-                    let only = half.iter().position(|slot| *slot != Subtree::Empty).ok_or_else(damaged)?;
-                    let terminal = only_head(reader, depth + 1, &with_nibble(path, depth, first + only))?;
-                    return Ok(HeadProof { siblings, terminal });
-                }
-                Subtree::Many(_) if half.len() == 1 => break,
-                Subtree::Many(_) => {
-                    let (left, right) = half.split_at(half.len() / 2);
-                    let (own, other) = if nibble(path, depth) < first + left.len() {
-                        (left, right)
-                    } else {
-                        first += left.len();
-                        (right, left)
-                    };
-                    siblings.push(Subtree::of_slots(other).hash());
-                    half = own;
-                }
+        let mut place = 1;
+        while place < 16 {
+            if page.at(place).heads <= 1 {
+                let leaves = rows::leaves(reader, siblings.len(), path, page.at(place).heads)?;
+                return Ok(HeadProof { terminal: descend(&leaves, path, &mut siblings), siblings });
             }
+            place = 2 * place + usize::from(bit(path, siblings.len()));
+            siblings.push(page.at(place ^ 1).hash);
         }
+        tree = page.into_child(nibble(path, depth)).ok_or_else(damaged)?;
     }
     Err(damaged())
 }
 
-/// Follows `path` among heads from `depth` bits down to where at most one is left.
-fn descend(heads: &[HeadRef<'_>], depth: usize, path: &Path, siblings: &mut Vec<[u8; 32]>) -> Terminal {
-    match heads {
+/// Follows `path` among the leaves under as many bits as there are siblings, down to where at most one is left.
+fn descend(leaves: &[Leaf], path: &Path, siblings: &mut Vec<[u8; 32]>) -> Terminal {
+    match leaves {
         [] => Terminal::Empty,
-        [(path, head)] => Terminal::Head { path: **path, head: **head },
+        [leaf] => Terminal::Head { path: leaf.path, head: leaf.row.head },
         _ => {
-            let (left, right) = halves(heads, depth);
+            let depth = siblings.len();
+            let (left, right) = halves(leaves, depth);
             let (own, other) = if bit(path, depth) { (right, left) } else { (left, right) };
-            siblings.push(Subtree::of_heads(other, depth + 1).hash());
-            descend(own, depth + 1, path, siblings)
+            siblings.push(Node::of(other, depth + 1).hash);
+            descend(own, path, siblings)
         }
     }
 }
 
-/// The head of a stored subtree that has exactly one.
-fn only_head(reader: &impl Reader, depth: usize, prefix: &Path) -> Result<Terminal, StoreError> {
-    match load(reader, depth, prefix)? {
-        Some(Node::Bucket(heads)) if heads.len() == 1 => {
-            let (path, head) = heads.into_iter().next().ok_or_else(damaged)?;
-            Ok(Terminal::Head { path, head })
+/// A link on its way to its head.
+struct Item<'a> {
+    path: Path,
+    /// Its place among the links.
+    at: usize,
+    link: &'a Link,
+}
+
+/// An append on its way through the tree.
+struct Linking<'a, R> {
+    block: &'a mut Overlay<R>,
+    /// For each link, the position of the first leaf under its head.
+    first: Vec<u64>,
+    undo: Changes,
+    /// What has come into memory.
+    read: Size,
+}
+
+impl<R: Reader> Linking<'_, R> {
+    /// Rolls the heads under the subtree at `depth` nibbles along these items: one or more, by path, and those of one
+    /// path in the order of the log.
+    fn subtree(&mut self, tree: &mut Subtree, depth: usize, items: &[Item<'_>]) -> Result<(), StoreError> {
+        let Some(Item { path, .. }) = items.first() else { return Ok(()) };
+        self.read.add(tree.read(self.block, depth, path)?);
+        match &mut tree.below {
+            Below::Page(page) => {
+                let mut changed = 0;
+                for items in items.chunk_by(|a, b| nibble(&a.path, depth) == nibble(&b.path, depth)) {
+                    let nibble = items.first().map_or(0, |item| nibble(&item.path, depth));
+                    let child = page.child_mut(nibble).ok_or_else(damaged)?;
+                    let before = child.node;
+                    self.subtree(child, depth + 1, items)?;
+                    self.put_node(rows::child_key(depth, path, nibble), before, child.node);
+                    changed |= 1 << nibble;
+                }
+                page.refresh(changed);
+                tree.node = page.node();
+            }
+            Below::Leaves(leaves) => {
+                let new =
+                    items.chunk_by(|a, b| a.path == b.path).filter_map(|items| self.head(leaves, items)).collect();
+                let leaves = merged(std::mem::take(leaves), new);
+                *tree = self.grown(leaves, depth);
+            }
+            Below::Unread => return Err(damaged()),
         }
-        _ => Err(damaged()),
+        Ok(())
+    }
+
+    /// Rolls one head along all of these items, and stores it; gives it back if it is none of these leaves.
+    fn head(&mut self, leaves: &mut [Leaf], items: &[Item<'_>]) -> Option<Leaf> {
+        let Item { path, link, .. } = items.first()?;
+        let place = leaves.binary_search_by(|leaf| leaf.path.cmp(path)).ok();
+        let known = place.and_then(|place| leaves.get_mut(place));
+        let before = known.as_ref().map(|leaf| leaf.row);
+        let mut row = before.unwrap_or(Row { head: Head::EMPTY, first: link.leaf_index });
+        for Item { at, link, .. } in items {
+            row.head = row.head.link(link.leaf_index, &link.leaf_hash);
+            if let Some(first) = self.first.get_mut(*at) {
+                *first = row.first;
+            }
+        }
+        self.put(rows::head_key(path), before.as_ref().map(rows::head_value), rows::head_value(&row));
+        let leaf = Leaf::new(*path, row);
+        match known {
+            Some(known) => {
+                *known = leaf;
+                None
+            }
+            None => {
+                self.read.leaves += 1;
+                Some(leaf)
+            }
+        }
+    }
+
+    /// The subtree at `depth` nibbles that has these heads from now on. If it is a page, it is a new one: its children
+    /// are stored.
+    fn grown(&mut self, leaves: Vec<Leaf>, depth: usize) -> Subtree {
+        if leaves.len() <= usize::from(HEADS_MAX) {
+            return Subtree::of_leaves(leaves, depth);
+        }
+        let path = leaves.first().map_or([0; 32], |leaf| leaf.path);
+        let mut nibble = 0;
+        let page = Page::new(by_nibble(leaves, depth).map(|leaves| {
+            let child = self.grown(leaves, depth + 1);
+            if child.node.heads > 0 {
+                self.put_node(rows::child_key(depth, &path, nibble), Node::EMPTY, child.node);
+            }
+            nibble += 1;
+            child
+        }));
+        self.read.pages += 1;
+        Subtree::of_page(page)
+    }
+
+    fn put_node(&mut self, key: Vec<u8>, before: Node, after: Node) {
+        self.put(key, (before.heads > 0).then(|| rows::node_value(before)), rows::node_value(after));
+    }
+
+    fn put(&mut self, key: Vec<u8>, before: Option<Vec<u8>>, after: Vec<u8>) {
+        self.undo.set(Space::Index, key.clone(), before);
+        self.block.put(Space::Index, key, after);
     }
 }
 
-/// Heads in the order of their paths, cut where the bit at `depth` turns from 0 to 1.
-fn halves<'a, 'b>(heads: &'a [HeadRef<'b>], depth: usize) -> (&'a [HeadRef<'b>], &'a [HeadRef<'b>]) {
-    heads.split_at(heads.partition_point(|(path, _)| !bit(path, depth)))
-}
-
-fn load(reader: &impl Reader, depth: usize, path: &Path) -> Result<Option<Node>, StoreError> {
-    let bytes = reader.get(Space::Index, &node_key(depth, path))?;
-    bytes.map(|bytes| codec::decode(&bytes, NODE_LEN_MAX_BYTES).map_err(|_| damaged())).transpose()
-}
-
-fn save<R: Reader>(block: &mut Overlay<R>, depth: usize, path: &Path, node: &Node) -> Subtree {
-    block.put(Space::Index, node_key(depth, path), codec::encode(node));
-    node.subtree(depth)
-}
-
-/// `tag ‖ depth in nibbles ‖ the path's nibbles above that depth, filled up with zeros`.
-fn node_key(depth: usize, path: &Path) -> Vec<u8> {
-    let mut key = vec![KEY_TAG, u8::try_from(depth).unwrap_or(u8::MAX)];
-    for (i, byte) in path.iter().take(depth.div_ceil(2)).enumerate() {
-        key.push(if 2 * i + 1 == depth { byte & 0xf0 } else { *byte });
-    }
-    key
-}
-
-fn nibble(path: &Path, depth: usize) -> usize {
-    let byte = path.get(depth / 2).copied().unwrap_or_default();
-    usize::from(if depth.is_multiple_of(2) { byte >> 4 } else { byte & 0x0f })
-}
-
-fn with_nibble(path: &Path, depth: usize, value: usize) -> Path {
-    let mut path = *path;
-    let value = u8::try_from(value & 0x0f).unwrap_or_default();
-    if let Some(byte) = path.get_mut(depth / 2) {
-        *byte = if depth.is_multiple_of(2) { *byte & 0x0f | value << 4 } else { *byte & 0xf0 | value };
-    }
-    path
-}
-
-fn set(slots: &mut [Subtree; 16], at: usize, child: Subtree) {
-    if let Some(slot) = slots.get_mut(at) {
-        *slot = child;
-    }
+/// Leaves with others, in the order of their paths.
+fn merged(mut leaves: Vec<Leaf>, more: Vec<Leaf>) -> Vec<Leaf> {
+    leaves.extend(more);
+    leaves.sort_by_key(|leaf| leaf.path);
+    leaves
 }
 
 fn damaged() -> StoreError {

@@ -125,7 +125,7 @@ fn make<R: Reader>(call: &mut Call<'_, R>, change: &Change) -> Result<(), Stop> 
     match change {
         Change::AddNode { member, address } => call.world.put(&member.node, &AddressRow(address.clone())),
         Change::AddPerson { person } => {
-            let row = PersonRow { person: person.clone(), status: PersonStatus::Active };
+            let row = PersonRow { person: person.clone(), status: PersonStatus::Active, enrolled_by: None };
             call.world.put(&person.key, &row);
         }
         Change::RemoveOrg { org } => revoke_people(call, org)?,

@@ -23,8 +23,9 @@ pub(super) fn invoke<R: Reader>(
             if call.world.has::<PersonRow>(&person.key)? || is_node_key(call, &person.key) {
                 return Err(ReasonCode::IdReuse.into());
             }
-            let row = PersonRow { person: person.clone(), status: PersonStatus::Active };
-            call.world.put(&person.key, &row);
+            let (person, enrolled_by) = (person.clone(), Some(call.ctx.transaction));
+            let row = PersonRow { person, status: PersonStatus::Active, enrolled_by };
+            call.world.put(&row.person.key, &row);
         }
         Membership::Suspend { key } => change(call, author, key, PersonStatus::Suspended)?,
         Membership::Reinstate { key } => change(call, author, key, PersonStatus::Active)?,

@@ -94,17 +94,38 @@ pub fn check_form(
     tip: Height,
     transaction: &Transaction,
 ) -> Result<TransactionId, Refusal> {
+    let id = check_authored(domain, checked, transaction)?;
+    check_expiry(tip, transaction)?;
+    Ok(id)
+}
+
+/// The part of [`check_form`] that is the same at every tip, and costs signatures.
+///
+/// # Errors
+/// [`Refusal`] says what is wrong.
+pub(crate) fn check_authored(
+    domain: &Domain,
+    checked: &Checked,
+    transaction: &Transaction,
+) -> Result<TransactionId, Refusal> {
     let got = codec::encode(transaction).len();
     if got > TRANSACTION_BYTES_MAX {
         return Err(Refusal::TooLong { got });
     }
-    let id = checked.authored(transaction, domain)?;
+    Ok(checked.authored(transaction, domain)?)
+}
+
+/// The other part.
+///
+/// # Errors
+/// [`Refusal::Expiry`].
+pub(crate) fn check_expiry(tip: Height, transaction: &Transaction) -> Result<(), Refusal> {
     let expires = transaction.body.expires;
     let latest = Height::new(tip.get().saturating_add(limits::EXPIRY_BLOCKS));
     if expires <= tip || expires > latest {
         return Err(Refusal::Expiry { expires, tip, latest });
     }
-    Ok(id)
+    Ok(())
 }
 
 /// Audits a transaction against the rules that hold in any state, at the endorser's own tip.

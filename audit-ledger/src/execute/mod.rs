@@ -17,11 +17,11 @@ pub(crate) use tip::begin_at;
 pub use tip::{Anchor, Tip};
 
 use crate::{
-    commitment::{index, state::StateHash},
+    commitment::{index::Index, state::StateHash},
     contract::{Judge, Policies},
     finalized::Finalized,
     log,
-    store::{History, HistoryView, Reader, Space, Store, StoreError},
+    store::{History, HistoryView, Reader, Store, StoreError},
     world::{self, PersonRow, PersonStatus, World},
 };
 use dmdl_types::{
@@ -104,6 +104,7 @@ pub struct Executor<S: Store> {
     judge: Judge,
     tip: Tip,
     frontier: Frontier,
+    index: Index,
     history: History,
     alarm: bool,
     policies: Arc<Policies>,
@@ -135,6 +136,7 @@ impl<S: Store> Executor<S> {
             judge,
             tip,
             frontier,
+            index: Index::default(),
             history: History::new(),
             alarm,
             policies: Arc::default(),
@@ -232,8 +234,10 @@ impl<S: Store> Executor<S> {
         };
 
         let mut frontier = self.frontier.clone();
+        // Given back with the rest: until then the next block would begin with what the store has.
+        let mut index = std::mem::take(&mut self.index);
         let overlay = world.overlay_mut();
-        let appended = log::append(overlay, &mut frontier, &done.events)?;
+        let appended = log::append(overlay, &mut frontier, &mut index, &done.events)?;
         let state = StateHash::update(overlay)?.root();
         let tip = Tip {
             domain: self.domain,
@@ -259,11 +263,12 @@ impl<S: Store> Executor<S> {
             tip::remember_checkpoint(overlay, checkpoint);
         }
         tip.store(overlay);
-        self.history.record(tip.height, Space::Index, overlay)?;
         self.store.commit(world.into_changes().into())?;
         // From here on the block is durable; memory follows the disk, never the other way round.
         self.frontier = frontier;
+        self.index = index;
         self.tip = tip;
+        self.history.record(tip.height, appended.undo);
         let anchored = tip.anchor.map_or(0, |anchor| anchor.checkpoint.height.get());
         let oldest = anchored.max(tip.height.get().saturating_sub(HISTORY_BLOCKS_MAX));
         self.history.forget_before(Height::new(oldest));
@@ -310,7 +315,8 @@ impl<S: Store> Executor<S> {
 fn begin<S: Store>(store: &S, founding: &Founding) -> Result<Tip, ExecuteError> {
     let mut world = World::new(store.clone());
     for person in &founding.people {
-        world.put(&person.key, &PersonRow { person: person.clone(), status: PersonStatus::Active });
+        let row = PersonRow { person: person.clone(), status: PersonStatus::Active, enrolled_by: None };
+        world.put(&person.key, &row);
     }
     for epoch in [Epoch::new(0), Epoch::new(1)] {
         world.put(&epoch, &founding.epoch_config(epoch));
@@ -327,7 +333,6 @@ fn begin<S: Store>(store: &S, founding: &Founding) -> Result<Tip, ExecuteError> 
     };
     let overlay = world.overlay_mut();
     StateHash::update(overlay)?;
-    index::root(overlay)?;
     tip.store(overlay);
     store.commit(world.into_changes().into())?;
     Ok(tip)

@@ -3,8 +3,9 @@
 use super::{ExecuteError, Executor};
 use crate::{
     contract::{self, Context, Effect, action_of, system_action_of},
+    log,
     store::{Store, StoreError},
-    world::{PersonRow, Seen, World, row_key},
+    world::{PersonRow, World},
 };
 use dmdl_types::{
     access::{Reason, ReasonCode},
@@ -12,15 +13,17 @@ use dmdl_types::{
     custody::CustodyEvent,
     event::{Action, Event, Outcome, Verdict},
     genesis::EpochConfig,
-    id::{Height, OrgId, TransactionId},
+    id::{OrgId, TransactionId},
     planted,
     sign::PublicKey,
     transaction::{EndorsedTransaction, SystemTransaction},
 };
+use std::collections::BTreeSet;
 
 /// What a block's transactions led to.
 #[derive(Debug, Default)]
 pub(super) struct Done {
+    ids: BTreeSet<TransactionId>,
     pub(super) events: Vec<Event>,
     pub(super) custody: Vec<CustodyEvent>,
 }
@@ -49,7 +52,6 @@ pub(super) fn run<S: Store>(
     for system in &block.body.system {
         node(world, &ctx, system, &mut done)?;
     }
-    forget_expired(world, block.header.height)?;
     Ok(done)
 }
 
@@ -61,7 +63,7 @@ fn person<S: Store>(
 ) -> Result<(), StoreError> {
     let body = &endorsed.transaction.body;
     let id = body.id();
-    if !first_time(world, ctx.height, body.expires, id)? {
+    if !first_time(world, done, id)? {
         return Ok(());
     }
     let ctx = Context { transaction: id, ..*ctx };
@@ -84,7 +86,7 @@ fn node<S: Store>(
     done: &mut Done,
 ) -> Result<(), StoreError> {
     let id = system.id();
-    if !first_time(world, ctx.height, system.body.expires, id)? {
+    if !first_time(world, done, id)? {
         return Ok(());
     }
     let ctx = Context { transaction: id, ..*ctx };
@@ -135,32 +137,11 @@ fn refused(verdict: Verdict, code: ReasonCode) -> Effect {
     Effect { outcome, about: contract::About::default(), custody: Vec::new(), holds: false }
 }
 
-/// Whether a transaction comes for the first time; from now on it does not.
-///
-/// An expired one needs no mark: it has no effect however often it comes. Its event is written once,
-/// because blocks with expired transactions are invalid and honest orderers refuse them.
-fn first_time<S: Store>(
-    world: &mut World<S>,
-    height: Height,
-    expires: Height,
-    id: TransactionId,
-) -> Result<bool, StoreError> {
-    let slot = (expires, id);
-    if world.has::<Seen>(&slot)? {
-        return Ok(false);
-    }
-    if expires >= height {
-        world.put(&slot, &Seen);
-    }
-    Ok(true)
-}
-
-/// Forgets transactions whose expiry has passed: they can have no effect any more.
-fn forget_expired<S: Store>(world: &mut World<S>, height: Height) -> Result<(), StoreError> {
-    let Some(passed) = height.get().checked_sub(1) else { return Ok(()) };
-    let mut prefix = row_key::<Seen>(&(Height::new(passed), TransactionId::new([0; 32])));
-    prefix.truncate(planted!("replays-forgotten" => 1, else 9));
-    world.remove_all(crate::store::Space::State, &prefix)
+/// Whether a transaction comes for the first time. Whatever was executed has its event in the log for ever, on a node
+/// that joined by a snapshot, too.
+fn first_time<S: Store>(world: &World<S>, done: &mut Done, id: TransactionId) -> Result<bool, StoreError> {
+    let before = log::position(world.overlay(), id, 0)?.is_some() && !planted!("replays-forgotten");
+    Ok(!before && done.ids.insert(id))
 }
 
 impl Done {

@@ -6,9 +6,13 @@
 //! # Source
 //! docs/spec/log.md; docs/spec/index.md
 
+mod recent;
+
+pub use recent::{RecentNodes, ThroughRecent};
+
 use crate::{
-    commitment::index::{self, Link},
-    store::{Overlay, Reader, Space, StoreError},
+    commitment::index::{self, Index, Link},
+    store::{Changes, Overlay, Reader, Space, StoreError, number},
 };
 use dmdl_types::{
     codec,
@@ -19,23 +23,35 @@ use dmdl_types::{
     merkle::{self, ConsistencyProof, Frontier, InclusionProof, NodeAddress, ProofError},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// First byte of the keys in [`Space::Events`]: what is listed under the rest.
 mod tag {
-    /// Leaf bytes by index.
+    /// Leaf bytes by position.
     pub(super) const LEAF: u8 = 0;
-    /// Leaf index by transaction and item.
+    /// Positions of the first leaves of transactions whose ids begin alike.
     pub(super) const TRANSACTION: u8 = 1;
-    /// Leaf indices by head key.
+    /// Nothing, by the head that a leaf is counted under, and by its position.
     pub(super) const HEAD: u8 = 2;
 }
 
+/// Hashes of this level of the tree and above are stored; one below follows from a leaf or two.
+const STORED_LEVEL: u8 = 2;
+
+/// How much of a transaction's id is in the key that it is found by. Ids that begin alike stand under one key, and
+/// the leaf tells them apart.
+const ID_LEN_BYTES: usize = 8;
+
 /// What an append leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The tree's new root.
     pub root: [u8; 32],
     /// The index's new root.
     pub index: [u8; 32],
+    /// What leads back to the index before.
+    pub undo: Changes,
 }
 
 /// Appends the events of a block.
@@ -45,6 +61,7 @@ pub struct Appended {
 pub fn append<R: Reader>(
     block: &mut Overlay<R>,
     frontier: &mut Frontier,
+    index: &mut Index,
     events: &[Event],
 ) -> Result<Appended, StoreError> {
     let mut links = Vec::with_capacity(events.len() * 3);
@@ -53,16 +70,25 @@ pub fn append<R: Reader>(
         let leaf = event.to_leaf();
         let leaf_hash = merkle::leaf_hash(&leaf);
         for (address, hash) in frontier.append(leaf_hash) {
-            block.put(Space::Log, node_key(address), hash);
+            if address.level >= STORED_LEVEL {
+                block.put(Space::Log, node_key(address), hash);
+            }
         }
         block.put(Space::Events, leaf_key(position), leaf);
-        block.put(Space::Events, transaction_key(event.transaction, event.item), position.to_be_bytes());
-        for key in head_keys(event) {
-            block.put(Space::Events, listed_key(&key, Some(position)), []);
-            links.push(Link { key, leaf_index: position, leaf_hash });
+        // Items of a system transaction are next to each other.
+        if event.item == 0 {
+            let key = transaction_key(event.transaction);
+            let mut positions = block.get(Space::Events, &key)?.unwrap_or_default();
+            number::put(&mut positions, position);
+            block.put(Space::Events, key, positions);
         }
+        links.extend(head_keys(event).map(|key| Link { key, leaf_index: position, leaf_hash }));
     }
-    Ok(Appended { root: frontier.root(), index: index::append(block, &links)? })
+    let linked = index.append(block, &links)?;
+    for (link, first) in links.iter().zip(linked.first) {
+        block.put(Space::Events, List::new(&link.key, first).key(link.leaf_index), []);
+    }
+    Ok(Appended { root: frontier.root(), index: linked.root, undo: linked.undo })
 }
 
 /// The heads that an event is counted under: its record, its actor, its subject.
@@ -105,13 +131,29 @@ pub fn leaves(reader: &impl Reader, from: u64, limit: usize) -> Result<Vec<Vec<u
     Ok(entries.into_iter().map(|(_, leaf)| leaf).collect())
 }
 
-/// Where a transaction's leaf stands; items of a system transaction count from 0.
+/// A transaction's event with its position; items of a system transaction count from 0.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be read.
+pub fn find(reader: &impl Reader, transaction: TransactionId, item: u32) -> Result<Option<(u64, Event)>, StoreError> {
+    let positions = reader.get(Space::Events, &transaction_key(transaction))?.unwrap_or_default();
+    let (mut rest, mut found) = (positions.as_slice(), None);
+    while !rest.is_empty() {
+        let (first, after) = number::take(rest).ok_or_else(not_a_position)?;
+        let position = first.saturating_add(u64::from(item));
+        let is_it = |event: &Event| event.transaction == transaction && event.item == item;
+        found = event(reader, position)?.filter(is_it).map(|event| (position, event)).or(found);
+        rest = after;
+    }
+    Ok(found)
+}
+
+/// Where the leaf of a transaction stands, as [`find`] says.
 ///
 /// # Errors
 /// [`StoreError`] when it cannot be read.
 pub fn position(reader: &impl Reader, transaction: TransactionId, item: u32) -> Result<Option<u64>, StoreError> {
-    let found = reader.get(Space::Events, &transaction_key(transaction, item))?;
-    found.map(|bytes| number(&bytes)).transpose()
+    Ok(find(reader, transaction, item)?.map(|(position, _)| position))
 }
 
 /// The positions of at most `limit` leaves under a head, after a position.
@@ -124,10 +166,58 @@ pub fn positions(
     after: Option<u64>,
     limit: usize,
 ) -> Result<Vec<u64>, StoreError> {
-    let prefix = listed_key(key, None);
-    let after = after.map(|position| listed_key(key, Some(position)));
-    let entries = reader.scan(Space::Events, &prefix, after.as_deref(), limit)?;
-    entries.into_iter().map(|(key, _)| number(key.get(prefix.len()..).unwrap_or_default())).collect()
+    List::of(reader, key)?.map_or_else(|| Ok(Vec::new()), |list| list.positions(reader, after, limit))
+}
+
+/// The leaves under one head.
+///
+/// # Encoding
+/// Each is a key `2 ‖ first ‖ kind u8 ‖ position`, where `first` is the position of the first of them: no other leaf
+/// is the first one under a head of this kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    prefix: Vec<u8>,
+}
+
+impl List {
+    /// The list of a head; `None` when no leaf is under it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    pub fn of(reader: &impl Reader, key: &HeadKey) -> Result<Option<Self>, StoreError> {
+        Ok(index::first(reader, key)?.map(|first| Self::new(key, first)))
+    }
+
+    /// The positions of at most `limit` of its leaves, after a position.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    pub fn positions(&self, reader: &impl Reader, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StoreError> {
+        let after = after.map(|position| self.key(position));
+        let entries = reader.scan(Space::Events, &self.prefix, after.as_deref(), limit)?;
+        let position = |key: &[u8]| match number::take(key.get(self.prefix.len()..)?)? {
+            (position, []) => Some(position),
+            _ => None,
+        };
+        entries.iter().map(|(key, _)| position(key).ok_or_else(not_a_position)).collect()
+    }
+
+    fn new(key: &HeadKey, first: u64) -> Self {
+        let mut prefix = vec![tag::HEAD];
+        number::put(&mut prefix, first);
+        prefix.push(match key {
+            HeadKey::Record(_) => 0,
+            HeadKey::Actor(_) => 1,
+            HeadKey::Subject(_) => 2,
+        });
+        Self { prefix }
+    }
+
+    fn key(&self, position: u64) -> Vec<u8> {
+        let mut key = self.prefix.clone();
+        number::put(&mut key, position);
+        key
+    }
 }
 
 /// Proves that the leaf at `position` is in the tree of `size` leaves.
@@ -163,39 +253,36 @@ fn parse(bytes: &[u8]) -> Result<Event, StoreError> {
 }
 
 fn node(reader: &impl Reader, address: NodeAddress) -> Result<[u8; 32], StoreError> {
-    let bytes = reader.get(Space::Log, &node_key(address))?;
-    bytes
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| StoreError::Corrupt("a node of the audit tree is missing".into()))
+    let missing = || StoreError::Corrupt("a node of the audit tree is missing".into());
+    if address.level >= STORED_LEVEL {
+        let bytes = reader.get(Space::Log, &node_key(address))?;
+        return bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(missing);
+    }
+    let mut tree = Frontier::new();
+    for position in (address.index << address.level..).take(1 << address.level) {
+        tree.append(merkle::leaf_hash(&leaf(reader, position)?.ok_or_else(missing)?));
+    }
+    Ok(tree.root())
 }
 
-fn number(bytes: &[u8]) -> Result<u64, StoreError> {
-    let bytes = bytes.try_into().map_err(|_| StoreError::Corrupt("a position is not eight bytes".into()))?;
-    Ok(u64::from_be_bytes(bytes))
+fn not_a_position() -> StoreError {
+    StoreError::Corrupt("a list of positions".into())
 }
 
 fn node_key(address: NodeAddress) -> Vec<u8> {
     let mut key = vec![address.level];
-    key.extend(address.index.to_be_bytes());
+    number::put(&mut key, address.index);
     key
 }
 
 fn leaf_key(position: u64) -> Vec<u8> {
     let mut key = vec![tag::LEAF];
-    key.extend(position.to_be_bytes());
+    number::put(&mut key, position);
     key
 }
 
-fn transaction_key(transaction: TransactionId, item: u32) -> Vec<u8> {
+fn transaction_key(transaction: TransactionId) -> Vec<u8> {
     let mut key = vec![tag::TRANSACTION];
-    key.extend(transaction.as_bytes());
-    key.extend(item.to_be_bytes());
-    key
-}
-
-fn listed_key(head: &HeadKey, position: Option<u64>) -> Vec<u8> {
-    let mut key = vec![tag::HEAD];
-    key.extend(codec::encode(head));
-    key.extend(position.map(u64::to_be_bytes).into_iter().flatten());
+    key.extend(transaction.as_bytes().iter().take(ID_LEN_BYTES));
     key
 }

@@ -21,6 +21,7 @@ use super::{
     schemes::Schemes,
     timing::{Timing, TimingError},
 };
+use crate::fault::FaultSink;
 use commonware_broadcast::buffered;
 use commonware_codec::{Copying, Decode as _, Encode as _};
 use commonware_consensus::{
@@ -43,6 +44,7 @@ use commonware_utils::{NZU64, NZUsize};
 use dmdl_types::{
     certificate::{COMMITTEE_MAX, vote_namespace},
     id::{BlockDigest, Epoch, Height},
+    lineage::FinalHeader,
     sign::{Domain, SigningKey},
 };
 use rand_core::CryptoRng;
@@ -54,6 +56,8 @@ pub(super) const MAILBOX: NonZeroUsize = NZUsize!(1024);
 pub(super) const VIEWS_KEPT: ViewDelta = ViewDelta::new(64);
 /// Blocks that may wait for their execution in memory.
 const UNACKNOWLEDGED_MAX: NonZeroUsize = NZUsize!(16);
+/// Of what is not final yet, so many items are in a file.
+const ITEMS_PER_SECTION: NonZeroU64 = NZU64!(256);
 /// Blocks of each proposer that are kept until they are final or useless.
 const BLOCKS_PER_PROPOSER: usize = 8;
 
@@ -78,6 +82,8 @@ pub struct Config<L, B> {
     pub ledger: L,
     /// Cuts the connection to a node that breaks the protocol.
     pub blocker: B,
+    /// Is told when something in the archives is damaged.
+    pub faults: FaultSink,
 }
 
 /// Why an engine did not start.
@@ -118,6 +124,9 @@ impl Engine {
     /// Starts the engine of one channel; returns once it has executed what its archive holds. `members` are those
     /// of the channel's [`Seat`](super::Seat): from here on they are who the ledger says.
     ///
+    /// `ends` are the last headers of epochs, as far as the ledger knows them: an archive that is empty begins with their
+    /// certificates, since blocks that are had from others come without.
+    ///
     /// # Errors
     /// [`StartError`] when the configuration contradicts itself, or the folder or the ledger cannot
     /// be used.
@@ -131,6 +140,7 @@ impl Engine {
         config: Config<L, B>,
         links: Links<S, R>,
         members: Members,
+        ends: impl FnOnce() -> Vec<FinalHeader>,
     ) -> Result<Self, StartError>
     where
         E: Runtime,
@@ -139,7 +149,7 @@ impl Engine {
         S: Sender<PublicKey = PublicKey>,
         R: Receiver<PublicKey = PublicKey>,
     {
-        let Config { domain, epoch_length, genesis, partition_prefix, timing, mut ledger, blocker } = config;
+        let Config { domain, epoch_length, genesis, partition_prefix, timing, mut ledger, blocker, faults } = config;
         timing.check()?;
         if epoch_length.get() < 2 {
             return Err(StartError::EpochTooShort(epoch_length.get()));
@@ -150,16 +160,34 @@ impl Engine {
         let names = Partitions::of(&partition_prefix, domain.channel);
         let cache = archive::page_cache();
         let prunes = ledger.prunable_below().await?.is_some();
-        let layout = Layout::new(&names, &cache, epoch_length, prunes);
-        let certificates = layout.certificates(runtime.child("certificates")).await?;
+        let may_be_damaged = faults.is_heard();
+        let layout = Layout::new(&names, &cache, epoch_length, prunes, faults);
+        if may_be_damaged {
+            layout.check_unsettled(&runtime.child("check"), ITEMS_PER_SECTION).await?;
+        }
+        let mut certificates = layout.certificates(runtime.child("certificates")).await?;
         let blocks = layout.blocks(runtime.child("final_blocks")).await?;
-
-        let executed = replay(&mut ledger, &certificates, &blocks).await?;
         let joined = ledger.floor().await;
+        if certificates.last().is_none() && !prunes {
+            certificates = begin_with(certificates, ends(), joined.as_ref()).await?;
+        }
+
+        if let Some(end) = unproved_end(ledger.executed().await, epoch_length, &certificates, &blocks).await? {
+            certificates
+                .tell_missing(format_args!("the certificate of block {end}, the last of its epoch, is missing"));
+            return Err(halt("the archive lacks the certificate of the last block of an epoch").into());
+        }
+        let executed = replay(&mut ledger, epoch_length, &certificates, &blocks).await?;
         let epoch = Epoch::new(executed.next().get() / epoch_length.get());
         let floor = match (epoch.get() * epoch_length.get()).checked_sub(1) {
             None => genesis.digest(),
-            Some(last) => last_block(&blocks, last, joined.as_ref()).await?,
+            Some(last) => {
+                let known = match epoch.get().checked_sub(1) {
+                    Some(before) => ledger.last_of(Epoch::new(before)).await,
+                    None => None,
+                };
+                last_block(&blocks, last, joined.as_ref(), known).await?
+            }
         };
 
         let signer = engine_signer(key);
@@ -172,13 +200,19 @@ impl Engine {
             schemes.insert(&config);
             members.track(&config, None);
         }
+        // An archive that was damaged begins anew with the floor, however long ago its epoch was.
+        if let Some(floor) = &joined
+            && let Some(config) = ledger.epoch(Epoch::new(floor.height.get() / epoch_length.get())).await
+        {
+            schemes.insert(&config);
+        }
         let first = ledger.epoch(epoch).await.ok_or_else(|| halt("the ledger does not know its own epoch"))?;
         schemes.insert(&first);
         members.track(&first, ledger.epoch(epoch.next()).await.as_ref());
 
         let epocher = FixedEpocher::new(epoch_length);
         let start = match &joined {
-            Some(floor) => Start::Floor(finalization(floor)?),
+            Some(floor) => Start::Floor(finalization(&floor.certificate)?),
             None => {
                 let digest = genesis.digest();
                 Start::Genesis(Digested::precomputed(genesis, digest))
@@ -195,7 +229,7 @@ impl Engine {
                 partition_prefix: names.marshal(),
                 mailbox_size: MAILBOX,
                 view_retention: VIEWS_KEPT,
-                prunable_items_per_section: NZU64!(256),
+                prunable_items_per_section: ITEMS_PER_SECTION,
                 page_cache: cache.clone(),
                 replay_buffer: archive::REPLAY_BUFFER,
                 key_write_buffer: archive::WRITE_BUFFER,
@@ -232,10 +266,11 @@ impl Engine {
                 priority_requests: false,
                 priority_responses: false,
             },
-            members.fence(links.backfill),
+            members.fence_engine(links.backfill),
         );
         let (deliveries, inbox) = Deliveries::new();
-        let tasks = vec![broadcast.start(members.fence(links.blocks)), marshal.start(deliveries, buffer, resolver)];
+        let tasks =
+            vec![broadcast.start(members.fence_engine(links.blocks)), marshal.start(deliveries, buffer, resolver)];
 
         let application = Application::new(ledger.clone());
         let automaton = Deferred::new(runtime.child("application"), application, mailbox.clone(), epocher.clone());
@@ -249,9 +284,9 @@ impl Engine {
         let orchestrator = orchestrator.start(
             (epoch, floor),
             inbox,
-            members.fence(links.votes),
-            members.fence(links.certificates),
-            members.fence(links.resolver),
+            members.fence_engine(links.votes),
+            members.fence_engine(links.certificates),
+            members.fence_engine(links.resolver),
         );
         Ok(Self { chain: Chain { mailbox }, tasks, orchestrator })
     }
@@ -332,15 +367,61 @@ pub fn message_bytes_max() -> u32 {
     max_message_size(&[prefixed(prefixed(votes)), prefixed(blocks), prefixed(WIRE_BYTES_MAX)])
 }
 
+/// Puts the certificates of headers above the floor into an archive of them.
+async fn begin_with<E: Runtime>(
+    mut certificates: archive::Certificates<E>,
+    ends: Vec<FinalHeader>,
+    joined: Option<&Floor>,
+) -> Result<archive::Certificates<E>, StartError> {
+    let floor = joined.map_or(Height::new(0), |floor| floor.height);
+    // One that is proved by the header after it has no certificate of its own.
+    for FinalHeader { header, links, certificate } in ends {
+        if links.is_empty() && header.height > floor {
+            let (height, digest) = (header.height.get(), engine_digest(header.digest()));
+            certificates = certificates.add(height, digest, &finalization(&certificate)?).await?;
+        }
+    }
+    Ok(certificates.settle().await?)
+}
+
+/// The last block of an epoch that is to be executed from the archive, and without the certificate by which others come to
+/// believe the next epoch's configuration.
+///
+/// Blocks that were had again come by their digests, and without, unless the ledger had it. A ledger that is had again, too,
+/// and is older than they are, needs it: it is there if the archive is filled once more, epoch by epoch, as that of a node
+/// that joins.
+async fn unproved_end<E: Runtime>(
+    executed: Height,
+    epoch_length: NonZeroU64,
+    certificates: &archive::Certificates<E>,
+    blocks: &archive::Blocks<E>,
+) -> Result<Option<u64>, StartError> {
+    let (length, last) = (epoch_length.get(), blocks.last().unwrap_or_default());
+    let mut end = executed.next().get() / length * length + length - 1;
+    // That of the last block may be what a power cut took.
+    while end < last {
+        if certificates.at(end).await?.is_none() {
+            return Ok(Some(end));
+        }
+        end += length;
+    }
+    Ok(None)
+}
+
 /// Executes the final blocks that the archive has and the ledger has not.
 async fn replay<E: Runtime>(
     ledger: &mut impl Ledger,
+    epoch_length: NonZeroU64,
     certificates: &archive::Certificates<E>,
     blocks: &archive::Blocks<E>,
 ) -> Result<Height, StartError> {
     let mut executed = ledger.executed().await;
     while let Some(block) = blocks.at(executed.next().get()).await? {
         let certificate = certificates.at(executed.next().get()).await?;
+        if certificate.is_none() && executed.next().next().get().is_multiple_of(epoch_length.get()) {
+            // It ends an epoch, and a power cut took its certificate: whoever executes it later waits for that.
+            break;
+        }
         ledger.finalized(block.as_ref().clone(), certificate.map(|c| c.encode().to_vec())).await?;
         executed = executed.next();
     }
@@ -352,9 +433,14 @@ async fn last_block<E: Runtime>(
     blocks: &archive::Blocks<E>,
     last: u64,
     joined: Option<&Floor>,
+    known: Option<BlockDigest>,
 ) -> Result<Digest, StartError> {
     if let Some(block) = blocks.at(last).await? {
         return Ok(block.digest());
+    }
+    // An archive that was damaged is filled again from others.
+    if let Some(known) = known {
+        return Ok(engine_digest(known));
     }
     // Below the floor there are no blocks, and only the epoch of the floor begins there.
     let below = joined.filter(|floor| last < floor.height.get());
@@ -362,11 +448,11 @@ async fn last_block<E: Runtime>(
     Ok(engine_digest(below.ok_or_else(missing)?.epoch_parent))
 }
 
-/// The floor's certificate as the engine reads it.
-fn finalization(floor: &Floor) -> Result<Finalization<Scheme, Digest>, Halt> {
+/// A certificate of the ledger as the engine reads it.
+fn finalization(certificate: &[u8]) -> Result<Finalization<Scheme, Digest>, Halt> {
     let limits = Scheme::certificate_codec_config_unbounded();
-    let read = Finalization::decode_cfg(Copying(&floor.certificate), &limits);
-    read.map_err(|_| halt("the certificate that this chain begins with is none"))
+    let read = Finalization::decode_cfg(Copying(certificate), &limits);
+    read.map_err(|_| halt("a certificate that the ledger begins or ends an epoch with is none"))
 }
 
 pub(super) fn halt(reason: &str) -> Halt {

@@ -150,6 +150,11 @@ pub trait Ledger: Clone + Send + Sync + 'static {
     /// epoch is executed, for the one after; the one before is asked for after a start.
     fn epoch(&self, epoch: Epoch) -> impl Future<Output = Option<EpochConfig>> + Send;
 
+    /// The last block of an epoch that is over, where the archive may have lost it.
+    fn last_of(&self, _epoch: Epoch) -> impl Future<Output = Option<BlockDigest>> + Send {
+        async { None }
+    }
+
     /// Whether this node may vote in an epoch that begins now, or that it rejoins after a start.
     ///
     /// A node whose folder is empty, restored or rolled back answers no, until the first epoch that

@@ -2,7 +2,7 @@
 
 use super::{
     keys::engine_signer,
-    members::Members,
+    members::{Members, Silence},
     post::Post,
     wire::{WireReceiver, WireSender},
 };
@@ -11,7 +11,7 @@ use commonware_p2p::{
     Receiver, Sender,
     utils::mux::{self, MuxHandle, Muxer, SubReceiver, SubSender},
 };
-use commonware_runtime::Spawner;
+use commonware_runtime::{Clock, Spawner};
 use dmdl_types::{id::ChannelId, sign::SigningKey};
 
 /// One end of each channel that the engine needs.
@@ -69,6 +69,7 @@ pub enum SeatError {
 /// Lets any number of ledger channels share one set of network channels.
 pub struct Seats<S: Sender> {
     me: PublicKey,
+    silence: Silence,
     votes: MuxHandle<S>,
     certificates: MuxHandle<S>,
     resolver: MuxHandle<S>,
@@ -100,6 +101,7 @@ impl<S: Sender<PublicKey = PublicKey>> Seats<S> {
         };
         Self {
             me: engine_signer(key).public_key(),
+            silence: Silence::default(),
             votes: divide("votes_seats", links.votes),
             certificates: divide("certificates_seats", links.certificates),
             resolver: divide("resolver_seats", links.resolver),
@@ -110,11 +112,17 @@ impl<S: Sender<PublicKey = PublicKey>> Seats<S> {
         }
     }
 
+    /// Whether the engines of all of these channels are silent.
+    #[must_use]
+    pub fn silence(&self) -> Silence {
+        self.silence.clone()
+    }
+
     /// The seat of one ledger channel; its messages are carried by tasks of `runtime`.
     ///
     /// # Errors
     /// [`SeatError`] when it was handed out before, or the network is down.
-    pub async fn seat<E: Spawner>(&mut self, runtime: &E, channel: ChannelId) -> Result<Seat<S>, SeatError> {
+    pub async fn seat<E: Spawner + Clock>(&mut self, runtime: &E, channel: ChannelId) -> Result<Seat<S>, SeatError> {
         let number = number_of(channel);
         let refused = |error| match error {
             mux::Error::AlreadyRegistered(_) => SeatError::Taken(channel),
@@ -127,7 +135,7 @@ impl<S: Sender<PublicKey = PublicKey>> Seats<S> {
             blocks: self.blocks.register(number).await.map_err(refused)?,
             backfill: self.backfill.register(number).await.map_err(refused)?,
         };
-        let members = Members::new(self.me.clone());
+        let members = Members::new(self.me.clone(), self.silence.clone());
         let carry = |label, ends| {
             let (sender, receiver) = members.fence(ends);
             Post::carry(&runtime.child(label), (WireSender::new(sender), WireReceiver::new(receiver)))

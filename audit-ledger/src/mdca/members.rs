@@ -11,11 +11,37 @@ use commonware_p2p::{
 };
 use commonware_utils::{channel::mpsc, ordered::Set, sync::Mutex};
 use dmdl_types::{genesis::EpochConfig, id::NodeId};
-use std::{collections::BTreeMap, fmt, num::NonZeroUsize, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
 
 /// The members of how many earlier epochs a node still has to do with: who left may need their last blocks, and who
 /// lags may only know of these.
 pub const EPOCHS_BEHIND: u64 = 2;
+
+/// Whether the engines of a node neither send nor hear anything. Clones are one.
+///
+/// To the others the node is cut off, which they can live with; what comes back later is what comes back after a cut.
+#[derive(Clone, Debug, Default)]
+pub struct Silence(Arc<AtomicBool>);
+
+impl Silence {
+    /// Begins or ends it.
+    pub fn set(&self, silent: bool) {
+        self.0.store(silent, Relaxed);
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
 
 /// The members of a channel around the current epoch; clones share one set.
 ///
@@ -23,6 +49,7 @@ pub const EPOCHS_BEHIND: u64 = 2;
 #[derive(Clone)]
 pub struct Members {
     me: PublicKey,
+    silence: Silence,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -42,8 +69,8 @@ impl fmt::Debug for Members {
 }
 
 impl Members {
-    pub(super) fn new(me: PublicKey) -> Self {
-        Self { me, inner: Arc::default() }
+    pub(super) fn new(me: PublicKey, silence: Silence) -> Self {
+        Self { me, silence, inner: Arc::default() }
     }
 
     /// Lets these be asked before the engine starts, which tracks the ledger's members by itself and forgets them.
@@ -71,11 +98,20 @@ impl Members {
         }
     }
 
-    /// Wraps both ends of a channel of the network.
-    pub(super) fn fence<S, R>(&self, (sender, receiver): (S, R)) -> (FencedSender<S>, FencedReceiver<R>) {
+    /// Wraps both ends of a channel of the network that is the node's own.
+    pub(super) fn fence<S, R>(&self, ends: (S, R)) -> (FencedSender<S>, FencedReceiver<R>) {
+        self.fence_with(&Silence::default(), ends)
+    }
+
+    /// Wraps both ends of a channel of the network that is the engine's: nothing goes through in silence.
+    pub(super) fn fence_engine<S, R>(&self, ends: (S, R)) -> (FencedSender<S>, FencedReceiver<R>) {
+        self.fence_with(&self.silence, ends)
+    }
+
+    fn fence_with<S, R>(&self, silence: &Silence, (sender, receiver): (S, R)) -> (FencedSender<S>, FencedReceiver<R>) {
         (
-            FencedSender { inner: sender, members: self.clone() },
-            FencedReceiver { inner: receiver, members: self.clone() },
+            FencedSender { inner: sender, members: self.clone(), silence: silence.clone() },
+            FencedReceiver { inner: receiver, members: self.clone(), silence: silence.clone() },
         )
     }
 
@@ -142,6 +178,7 @@ impl Provider for Members {
 pub(super) struct FencedSender<S> {
     inner: S,
     members: Members,
+    silence: Silence,
 }
 
 impl<S: Sender<PublicKey = PublicKey>> LimitedSender for FencedSender<S> {
@@ -149,7 +186,8 @@ impl<S: Sender<PublicKey = PublicKey>> LimitedSender for FencedSender<S> {
     type Checked<'a> = S::Checked<'a>;
 
     fn check(&mut self, recipients: Recipients<PublicKey>) -> Result<Self::Checked<'_>, SystemTime> {
-        self.inner.check(self.members.restrict(recipients))
+        let nobody = Recipients::Some(Vec::new());
+        self.inner.check(if self.silence.is_on() { nobody } else { self.members.restrict(recipients) })
     }
 }
 
@@ -158,6 +196,7 @@ impl<S: Sender<PublicKey = PublicKey>> LimitedSender for FencedSender<S> {
 pub(super) struct FencedReceiver<R> {
     inner: R,
     members: Members,
+    silence: Silence,
 }
 
 impl<R: Receiver<PublicKey = PublicKey>> Receiver for FencedReceiver<R> {
@@ -167,7 +206,7 @@ impl<R: Receiver<PublicKey = PublicKey>> Receiver for FencedReceiver<R> {
     async fn recv(&mut self) -> Result<Message<PublicKey>, Self::Error> {
         loop {
             let (from, message) = self.inner.recv().await?;
-            if self.members.contains(&from) {
+            if self.members.contains(&from) && !self.silence.is_on() {
                 return Ok((from, message));
             }
         }
@@ -223,7 +262,7 @@ mod tests {
 
     #[test]
     fn outsiders_are_neither_sent_to_nor_listened_to() {
-        let members = Members::new(key(0));
+        let members = Members::new(key(0), Silence::default());
         members.track(&config(0, 0, 1), None);
         assert_eq!(sent_to(&members, Recipients::All), [key(1)]);
         assert_eq!(sent_to(&members, Recipients::Some(vec![key(9), key(1)])), [key(1)]);
@@ -234,7 +273,7 @@ mod tests {
 
     #[test]
     fn who_was_asked_before_the_engine_started_is_forgotten_with_it() {
-        let members = Members::new(key(0));
+        let members = Members::new(key(0), Silence::default());
         let node = |seed| NodeId::of_key(super::super::keys::ledger_key(&key(seed)));
         members.begin_with(&[node(0), node(1)]);
         assert_eq!(sent_to(&members, Recipients::All), [key(1)]);
@@ -246,12 +285,12 @@ mod tests {
 
     #[test]
     fn before_the_first_epoch_nobody_is_addressed() {
-        assert!(sent_to(&Members::new(key(0)), Recipients::All).is_empty());
+        assert!(sent_to(&Members::new(key(0), Silence::default()), Recipients::All).is_empty());
     }
 
     #[test]
     fn who_left_is_forgotten_after_the_neighbouring_epochs() {
-        let members = Members::new(key(0));
+        let members = Members::new(key(0), Silence::default());
         members.track(&config(0, 0, 1), None);
         for epoch in 1..=2 {
             members.track(&config(epoch, 0, 2), None);
@@ -264,7 +303,7 @@ mod tests {
 
     #[test]
     fn who_comes_with_the_next_epoch_is_heard_already_and_asked_for_nothing() {
-        let members = Members::new(key(0));
+        let members = Members::new(key(0), Silence::default());
         members.track(&config(4, 0, 1), Some(&config(5, 0, 2)));
         assert!(members.contains(&key(1)) && members.contains(&key(2)));
         let update = members.inner.lock().latest().unwrap();

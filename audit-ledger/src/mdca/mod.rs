@@ -25,11 +25,12 @@ mod timing;
 mod votes;
 mod wire;
 
+pub(crate) use archive::{epoch_of_votes, is_archive, is_let_go, is_of_votes};
 pub use block::{BlockError, EngineBlock};
 pub use engine::{Chain, Config, Engine, Runtime, StartError, message_bytes_max};
 pub use ledger::{Floor, Halt, Ledger, Turn, Vote};
 pub use links::{Ends, Links, Seat, SeatError, SeatLinks, Seats};
-pub use members::{EPOCHS_BEHIND, Members};
+pub use members::{EPOCHS_BEHIND, Members, Silence};
 pub use network::{Network, NetworkConfig, NetworkSender, Peer, PeerError, Peers, WIRE_BYTES_MAX};
 pub use post::Post;
 pub use timing::{CLOCK_BOUND_MS, Timing, TimingError};

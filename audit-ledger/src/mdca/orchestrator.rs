@@ -12,7 +12,7 @@ use super::{
     delivery::Delivery,
     elector::ScheduleElector,
     engine::{MAILBOX, Runtime, VIEWS_KEPT, halt},
-    keys::{engine_digest, ledger_key},
+    keys::{engine_digest, engine_key, ledger_key},
     ledger::{Halt, Ledger},
     members::{FencedReceiver, FencedSender, Members},
     schemes::Schemes,
@@ -176,10 +176,27 @@ where
         if height != self.executed.next() {
             return Err(Halt { reason: format!("block {height} follows block {}", self.executed) });
         }
-        let certificate = self.chain.get_finalization(EngineHeight::new(height.get())).await;
-        self.parts.ledger.finalized(block.clone(), certificate.map(|c| c.encode().to_vec())).await?;
+        let certificate = self.certificate_of(block).await?;
+        self.parts.ledger.finalized(block.clone(), certificate).await?;
         self.executed = height;
         Ok(())
+    }
+
+    /// The certificate of a final block, if it has one of its own. The last block of an epoch has: it is waited for, where
+    /// a power cut took it and left the block, since others come to believe the next epoch's configuration by it.
+    async fn certificate_of(&self, block: &EngineBlock) -> Result<Option<Vec<u8>>, Halt> {
+        let height = EngineHeight::new(block.header().height.get());
+        loop {
+            let certificate = self.chain.get_finalization(height).await;
+            if certificate.is_some() || !self.ends_epoch(block) {
+                return Ok(certificate.map(|certificate| certificate.encode().to_vec()));
+            }
+            let config = self.config_of(block.header().epoch).await?;
+            for peer in config.orderers().iter().filter_map(|node| engine_key(&node.key())) {
+                self.chain.hint_finalized(height, NonEmptyVec::new(peer));
+            }
+            self.runtime.sleep(self.parts.timing.fetch / 20).await;
+        }
     }
 
     /// Lets the archive forget what the ledger says nobody needs.
@@ -219,6 +236,7 @@ where
         self.parts.members.track(&config, self.parts.ledger.epoch(epoch.next()).await.as_ref());
         let may_vote = self.parts.ledger.may_vote(epoch).await;
         let scheme = self.parts.schemes.participant(&config, may_vote);
+        let partition = begin_journal(&self.runtime, &self.names, epoch, may_vote).await;
 
         let committee = config.orderers().iter().map(NodeId::key).collect();
         let votes_seen = VoteReporter::new(self.parts.ledger.clone(), self.parts.domain, committee);
@@ -234,7 +252,7 @@ where
                 reporter: Reporters::from((self.parts.automaton.clone(), votes_seen)),
                 track_historical_votes: true,
                 strategy: Sequential,
-                partition: self.names.journal(epoch),
+                partition,
                 mailbox_size: MAILBOX,
                 epoch: EngineEpoch::new(epoch.get()),
                 floor: Floor::Genesis(floor),
@@ -272,10 +290,50 @@ where
     /// Nobody can be asked for votes of the epoch before the last: whoever lags that far gets blocks.
     async fn forget_journal_before(&self, epoch: Epoch) {
         let Some(old) = epoch.get().checked_sub(2) else { return };
-        let partition = self.names.journal(Epoch::new(old));
-        match self.runtime.remove(&partition, None).await {
-            Ok(()) | Err(RuntimeError::PartitionMissing(_)) => {}
-            Err(error) => tracing::warn!(%partition, %error, "an old journal was not removed"),
+        for may_vote in [true, false] {
+            forget_journal(&self.runtime, &self.names.journal(Epoch::new(old), may_vote)).await;
         }
+    }
+}
+
+/// Gives the partition from which a node goes on in an epoch. Who follows needs nothing of what it heard before a start, so
+/// that goes unread: a file of it that is damaged would stop the engine at every start.
+async fn begin_journal<E: Runtime>(runtime: &E, names: &Partitions, epoch: Epoch, may_vote: bool) -> String {
+    let partition = names.journal(epoch, may_vote);
+    if !may_vote {
+        forget_journal(runtime, &partition).await;
+    }
+    partition
+}
+
+async fn forget_journal<E: Runtime>(runtime: &E, partition: &str) {
+    match runtime.remove(partition, None).await {
+        Ok(()) | Err(RuntimeError::PartitionMissing(_)) => {}
+        Err(error) => tracing::warn!(%partition, %error, "an old journal was not removed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commonware_runtime::{Runner as _, Storage as _, deterministic};
+    use dmdl_types::id::ChannelId;
+
+    #[test]
+    fn who_follows_begins_without_what_it_heard_before_and_who_votes_with_all_of_its_votes() {
+        deterministic::Runner::default().start(|runtime| async move {
+            let (names, epoch) = (Partitions::of("dmdl", ChannelId::new([1; 32])), Epoch::new(7));
+            for may_vote in [false, true] {
+                drop(runtime.open(&names.journal(epoch, may_vote), b"view").await.unwrap());
+            }
+            for _ in 0..2 {
+                let heard = begin_journal(&runtime, &names, epoch, false).await;
+                assert_eq!(heard, names.journal(epoch, false));
+                assert!(matches!(runtime.scan(&heard).await, Err(RuntimeError::PartitionMissing(_))));
+            }
+            let votes = begin_journal(&runtime, &names, epoch, true).await;
+            assert_eq!(votes, names.journal(epoch, true));
+            assert_eq!(runtime.scan(&votes).await.unwrap(), [b"view"]);
+        });
     }
 }

@@ -1,14 +1,16 @@
 //! Ordering: what waits to be ordered, what a candidate block is made of, and when one is valid.
 
+mod checked;
 mod cosign;
 mod pool;
 mod rules;
 mod votes;
 
+pub use checked::Checked;
 pub use cosign::{CosignPool, Cosigned};
 pub use pool::{Busy, Pool};
 pub(crate) use rules::may_be_at;
-pub use rules::{BlockFault, Checked, check};
+pub use rules::{BlockFault, check};
 pub use votes::VotesSeen;
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Pool {
             return Ok(false);
         }
         let len = codec::encode(&endorsed).len();
-        if self.waiting.len() >= TRANSACTIONS_MAX || self.bytes + len > BYTES_MAX {
+        if !self.has_room_for(len) {
             return Err(Busy { retry_after_ms: RETRY_AFTER_MS });
         }
         let arrival = self.next_arrival();
@@ -169,6 +169,16 @@ impl Pool {
         self.candidates.retain(|_, candidate| candidate.height > height);
         self.drop_waiting(|w| w.endorsed.transaction.body.expires <= height);
         self.drop_system(|system| system.body.expires <= height);
+    }
+
+    /// Whether a large transaction would be refused for want of room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.has_room_for(limits::TRANSACTION_BYTES)
+    }
+
+    fn has_room_for(&self, len: usize) -> bool {
+        self.waiting.len() < TRANSACTIONS_MAX && self.bytes + len <= BYTES_MAX
     }
 
     /// How many of people's transactions wait.

@@ -6,23 +6,19 @@
 //! # Source
 //! docs/spec/block.md
 
+use super::Checked;
 use crate::endorse;
-use borsh::BorshSerialize;
 use dmdl_types::{
     block::{Block, Header},
     checkpoint::CheckpointError,
-    codec::{self, DecodeError},
+    codec,
     genesis::EpochConfig,
-    hash,
-    id::{ConfigDigest, Height, TransactionDigest, TransactionId, View},
-    label, limits,
+    id::{ConfigDigest, Height, TransactionId, View},
+    limits,
     sign::Domain,
-    transaction::{EndorsedTransaction, Endorsement, SystemTransaction, Transaction, TransactionError},
+    transaction::TransactionError,
 };
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Mutex,
-};
+use std::collections::BTreeSet;
 
 /// Why a candidate block is not valid.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +81,9 @@ pub fn check(
     check_sizes(block)?;
     check_checkpoint(header, domain, config)?;
     let mut ids = BTreeSet::new();
-    for endorsed in &body.transactions {
-        let id = checked.transaction(endorsed, domain)?;
+    let verified = checked.transactions(&body.transactions, domain);
+    for (endorsed, id) in body.transactions.iter().zip(verified) {
+        let id = id?;
         if !endorse::satisfied(config, &endorsed.endorsements) {
             return Err(BlockFault::NotEndorsed(id));
         }
@@ -151,102 +148,4 @@ fn check_once(
 /// expired, nor one whose id would have to be remembered for too long.
 pub(crate) const fn may_be_at(expires: Height, height: Height) -> bool {
     expires.get() >= height.get() && expires.get() - height.get() <= limits::EXPIRY_BLOCKS
-}
-
-/// Remembers what was verified, so that a process checks each signature once: when it comes in, not again
-/// when it comes back in an endorsed transaction or in a block.
-#[derive(Debug, Default)]
-pub struct Checked(Mutex<Recent>);
-
-#[derive(Debug, Default)]
-struct Recent {
-    known: BTreeSet<[u8; 32]>,
-    order: VecDeque<[u8; 32]>,
-}
-
-/// How many are remembered: about ten full blocks, of transactions with three signatures each.
-const CHECKED_MAX: usize = 40_000;
-
-impl Checked {
-    /// Verifies a transaction with its endorsements' signatures, unless the same bytes were verified before.
-    ///
-    /// # Errors
-    /// [`TransactionError`] when it does not verify, or no block could hold it.
-    pub fn transaction(
-        &self,
-        endorsed: &EndorsedTransaction,
-        domain: &Domain,
-    ) -> Result<TransactionId, TransactionError> {
-        let bytes = fitting(endorsed, limits::TRANSACTION_BYTES)?;
-        let key = hash::labelled(label::TRANSACTION_ID, &[b"endorsed", &bytes]);
-        let id = endorsed.transaction.body.id();
-        self.once(key, || {
-            endorsed.verify_by(
-                |transaction| self.authored(transaction, domain),
-                |endorsement, signed| self.endorsement(endorsement, signed, domain),
-            )
-        })?;
-        Ok(id)
-    }
-
-    /// Verifies a transaction without its endorsements, unless the same bytes were verified before.
-    ///
-    /// # Errors
-    /// [`TransactionError`] when it does not verify.
-    pub fn authored(&self, transaction: &Transaction, domain: &Domain) -> Result<TransactionId, TransactionError> {
-        let key = hash::labelled(label::TRANSACTION_ID, &[b"authored", &codec::encode(transaction)]);
-        self.once(key, || transaction.verify(domain))?;
-        Ok(transaction.body.id())
-    }
-
-    /// Whether an endorsement of a transaction is its endorser's, verified unless the same one was before.
-    pub fn endorsement(&self, endorsement: &Endorsement, transaction: TransactionDigest, domain: &Domain) -> bool {
-        let key = hash::labelled(label::ENDORSEMENT, &[transaction.as_bytes(), &codec::encode(endorsement)]);
-        let valid = || {
-            let valid = endorsement.verify(domain, transaction);
-            if valid { Ok(()) } else { Err(TransactionError::Endorsement(endorsement.endorser)) }
-        };
-        self.once(key, valid).is_ok()
-    }
-
-    /// Verifies a system transaction, unless the same bytes were verified before.
-    ///
-    /// # Errors
-    /// [`TransactionError`] when it does not verify, or no block could hold it.
-    pub fn system(&self, system: &SystemTransaction, domain: &Domain) -> Result<TransactionId, TransactionError> {
-        let bytes = fitting(system, limits::SYSTEM_TRANSACTION_BYTES)?;
-        let key = hash::labelled(label::SYSTEM_ID, &[b"signed", &bytes]);
-        self.once(key, || system.verify(domain))?;
-        Ok(system.id())
-    }
-
-    fn once<T>(
-        &self,
-        key: [u8; 32],
-        verify: impl FnOnce() -> Result<T, TransactionError>,
-    ) -> Result<(), TransactionError> {
-        // A poisoned lock only means that another thread died; what it remembers is still true.
-        let known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).known.contains(&key);
-        if known {
-            return Ok(());
-        }
-        verify()?;
-        let mut recent = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if recent.known.insert(key) {
-            recent.order.push_back(key);
-            if recent.order.len() > CHECKED_MAX
-                && let Some(oldest) = recent.order.pop_front()
-            {
-                recent.known.remove(&oldest);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The encoding, unless it is longer than a block takes: one such transaction in the pools would make
-/// every candidate block invalid.
-fn fitting(value: &impl BorshSerialize, limit: usize) -> Result<Vec<u8>, DecodeError> {
-    let bytes = codec::encode(value);
-    if bytes.len() <= limit { Ok(bytes) } else { Err(DecodeError::TooLong { got: bytes.len(), limit }) }
 }

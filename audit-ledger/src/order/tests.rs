@@ -334,6 +334,22 @@ fn what_was_checked_once_is_not_trusted_in_another_form() {
 }
 
 #[test]
+fn of_many_that_come_together_each_is_judged_by_itself() {
+    let (mut ledger, checked) = (Ledger::new(), Checked::default());
+    let domain = ledger.domain();
+    let mut batch: Vec<_> = (0..5).map(|_| ledger.transaction(&owner(1), initial())).collect();
+    batch[1].endorsements[0].signature = batch[2].endorsements[0].signature;
+    batch[3].transaction.signatures[0] = batch[2].transaction.signatures[0];
+    for _ in 0..2 {
+        let good = [true, false, true, false, true];
+        assert_eq!(checked.transactions(&batch, &domain).iter().map(Result::is_ok).collect::<Vec<_>>(), good);
+        let transactions: Vec<_> = batch.iter().map(|endorsed| &endorsed.transaction).collect();
+        let good = [true, true, true, false, true];
+        assert_eq!(checked.authored_all(&transactions, &domain).iter().map(Result::is_ok).collect::<Vec<_>>(), good);
+    }
+}
+
+#[test]
 fn the_rule_of_endorsement_counts_organisations() {
     let two_of_one = {
         let mut config = config();

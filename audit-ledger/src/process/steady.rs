@@ -1,5 +1,6 @@
-//! The runtime of a process, on a clock that nobody sets.
+//! The runtime of a process, on a clock that nobody sets and on files that are watched.
 
+use super::disk::{Disk, WatchedBlob};
 use commonware_runtime::{
     BlobVersion, Clock, Error, Handle, Metrics, Name, Network, Resolver, SinkOf, Spawner, Storage, StreamOf,
     Supervisor, signal,
@@ -23,7 +24,14 @@ use std::{
 /// hours when that is set back, and give up all at once when it is set forward.
 pub struct Steady {
     inner: Context,
+    own: Own,
+}
+
+/// What is not the engine's.
+#[derive(Clone)]
+struct Own {
     origin: Origin,
+    disk: Disk,
 }
 
 impl fmt::Debug for Steady {
@@ -41,19 +49,23 @@ struct Origin {
 impl Steady {
     /// Begins at the machine's time; `begun` is now.
     #[must_use]
-    pub fn new(inner: Context, begun: Instant) -> Self {
+    pub fn new(inner: Context, begun: Instant, disk: Disk) -> Self {
         let time = inner.current();
-        Self { inner, origin: Origin { time, begun } }
+        Self { inner, own: Own { origin: Origin { time, begun }, disk } }
     }
+}
 
-    const fn of(inner: Context, origin: Origin) -> Self {
-        Self { inner, origin }
+impl Steady {
+    /// What watches its files.
+    #[must_use]
+    pub const fn disk(&self) -> &Disk {
+        &self.own.disk
     }
 }
 
 impl Clock for Steady {
     fn current(&self) -> SystemTime {
-        self.origin.time + self.origin.begun.elapsed()
+        self.own.origin.time + self.own.origin.begun.elapsed()
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static + use<> {
@@ -81,21 +93,21 @@ impl Supervisor for Steady {
     }
 
     fn child(&self, label: &'static str) -> Self {
-        Self::of(self.inner.child(label), self.origin)
+        Self { inner: self.inner.child(label), own: self.own.clone() }
     }
 
     fn with_attribute(self, key: &'static str, value: impl fmt::Display) -> Self {
-        Self::of(self.inner.with_attribute(key, value), self.origin)
+        Self { inner: self.inner.with_attribute(key, value), own: self.own }
     }
 }
 
 impl Spawner for Steady {
     fn shared(self, blocking: bool) -> Self {
-        Self::of(self.inner.shared(blocking), self.origin)
+        Self { inner: self.inner.shared(blocking), own: self.own }
     }
 
     fn dedicated(self) -> Self {
-        Self::of(self.inner.dedicated(), self.origin)
+        Self { inner: self.inner.dedicated(), own: self.own }
     }
 
     fn spawn<F, Fut, T>(self, f: F) -> Handle<T>
@@ -104,8 +116,8 @@ impl Spawner for Steady {
         Fut: Future<Output = T> + Send + 'static,
         T: Send + 'static,
     {
-        let Self { inner, origin } = self;
-        inner.spawn(move |inner| f(Self::of(inner, origin)))
+        let Self { inner, own } = self;
+        inner.spawn(move |inner| f(Self { inner, own }))
     }
 
     async fn stop(self, value: i32, timeout: Option<Duration>) -> Result<(), Error> {
@@ -164,7 +176,7 @@ impl TryRng for Steady {
 impl TryCryptoRng for Steady {}
 
 impl Storage for Steady {
-    type Blob = <Context as Storage>::Blob;
+    type Blob = WatchedBlob;
 
     async fn open_versioned(
         &self,
@@ -172,14 +184,14 @@ impl Storage for Steady {
         name: &[u8],
         versions: RangeInclusive<BlobVersion>,
     ) -> Result<(Self::Blob, u64, BlobVersion), Error> {
-        self.inner.open_versioned(partition, name, versions).await
+        self.own.disk.open(&self.inner, partition, name, versions).await
     }
 
     async fn remove(&self, partition: &str, name: Option<&[u8]>) -> Result<(), Error> {
-        self.inner.remove(partition, name).await
+        self.own.disk.remove(&self.inner, partition, name).await
     }
 
     async fn scan(&self, partition: &str) -> Result<Vec<Vec<u8>>, Error> {
-        self.inner.scan(partition).await
+        self.own.disk.scan(&self.inner, partition).await
     }
 }

@@ -5,7 +5,8 @@
 //! store that it fills has no tip, and is of no use to anybody.
 
 use crate::{
-    commitment::state::StateHash,
+    channel::keep_signed,
+    commitment::{index::Index, state::StateHash},
     execute::{self, Anchor, Tip},
     log,
     mdca::Floor,
@@ -17,11 +18,13 @@ use dmdl_types::{
     codec,
     event::Event,
     genesis::Founding,
-    id::Height,
+    id::{Height, TransactionId, UnixMillis},
     limits,
     lineage::EpochStep,
     merkle::Frontier,
+    sign::Domain,
     snapshot::{Offer, Part, Question, SnapshotError, Trail, VerifiedOffer},
+    transaction::Transaction,
 };
 use std::path::Path;
 
@@ -53,6 +56,9 @@ pub enum JoinError {
     /// The entries are not the state under the checkpoint.
     #[error("the entries are not the state under the checkpoint")]
     State,
+    /// A transaction that comes with the snapshot is none of its log.
+    #[error("transaction `{0}` is not in the log, or its authors did not sign it")]
+    NotInLog(TransactionId),
     /// The snapshot is not kept any more.
     #[error("the snapshot is not kept any more")]
     Gone,
@@ -73,7 +79,7 @@ pub struct Joining<S: Store> {
 enum Stage {
     Steps(Box<Trail>),
     /// First the leaves, whose number is known: a liar cannot fill the disk with them.
-    Leaves(Box<VerifiedOffer>, Frontier),
+    Leaves(Box<VerifiedOffer>, Frontier, Index),
     State(Box<VerifiedOffer>, Box<StateHash>, Vec<u8>),
 }
 
@@ -91,7 +97,10 @@ pub enum Progress<S: Store> {
 #[derive(Debug)]
 pub struct VerifiedSnapshot<S> {
     store: S,
+    domain: Domain,
     height: Height,
+    time: UnixMillis,
+    size: u64,
 }
 
 impl<S> VerifiedSnapshot<S> {
@@ -101,10 +110,41 @@ impl<S> VerifiedSnapshot<S> {
         self.height
     }
 
+    /// How many leaves its log has.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// When the block was made that its ledger goes on after.
+    #[must_use]
+    pub const fn time(&self) -> UnixMillis {
+        self.time
+    }
+
     /// The store, to be opened as any other ledger.
     #[must_use]
     pub fn into_store(self) -> S {
         self.store
+    }
+}
+
+impl<S: Store> VerifiedSnapshot<S> {
+    /// Keeps what people have signed, which the ledger would have kept apart from its blocks.
+    ///
+    /// # Errors
+    /// [`JoinError::NotInLog`] when one of them is not what its id in the log says; [`JoinError::Store`].
+    pub fn keep_signed(&self, transactions: &[Transaction]) -> Result<(), JoinError> {
+        let mut batch = Batch::new();
+        for transaction in transactions {
+            let not_in_log = || JoinError::NotInLog(transaction.body.id());
+            let id = transaction.verify(&self.domain).map_err(|_| not_in_log())?;
+            if log::position(&self.store, id, 0)?.is_none() {
+                return Err(not_in_log());
+            }
+            keep_signed(&mut batch, transaction);
+        }
+        Ok(self.store.commit(batch)?)
     }
 }
 
@@ -134,7 +174,7 @@ impl<S: Store> Joining<S> {
     pub fn question(&self) -> Question {
         match &self.stage {
             Stage::Steps(trail) => Question::Steps(trail.wanted().unwrap_or(trail.offer().header.epoch)),
-            Stage::Leaves(offer, log) => Question::Leaves(height_of(offer), log.size()),
+            Stage::Leaves(offer, log, _) => Question::Leaves(height_of(offer), log.size()),
             Stage::State(offer, _, after) => Question::State(height_of(offer), after.clone()),
         }
     }
@@ -148,7 +188,9 @@ impl<S: Store> Joining<S> {
         let stage = match (stage, answer) {
             (_, Part::Gone) => return Err(JoinError::Gone),
             (Stage::Steps(trail), Part::Steps(steps)) => take_steps(&store, trail, &steps)?,
-            (Stage::Leaves(offer, log), Part::Leaves(leaves)) => take_leaves(&store, offer, log, &leaves)?,
+            (Stage::Leaves(offer, log, index), Part::Leaves(leaves)) => {
+                take_leaves(&store, offer, log, index, &leaves)?
+            }
             (Stage::State(offer, hash, _), Part::State(rows)) if rows.is_empty() => {
                 return finish(store, &offer, &hash).map(Progress::Done);
             }
@@ -177,7 +219,7 @@ fn take_steps<S: Store>(store: &S, mut trail: Box<Trail>, steps: &[EpochStep]) -
     store.commit(batch)?;
     Ok(match trail.wanted() {
         Some(_) => Stage::Steps(trail),
-        None => Stage::Leaves(Box::new(trail.verify()?), Frontier::new()),
+        None => Stage::Leaves(Box::new(trail.verify()?), Frontier::new(), Index::default()),
     })
 }
 
@@ -185,6 +227,7 @@ fn take_leaves<S: Store>(
     store: &S,
     offer: Box<VerifiedOffer>,
     mut log: Frontier,
+    mut index: Index,
     leaves: &[Vec<u8>],
 ) -> Result<Stage, JoinError> {
     let checkpoint = *offer.checkpoint();
@@ -199,10 +242,10 @@ fn take_leaves<S: Store>(
     };
     let events = (log.size()..).zip(leaves).map(event).collect::<Result<Vec<_>, _>>()?;
     let mut block = Overlay::new(store);
-    let appended = log::append(&mut block, &mut log, &events)?;
+    let appended = log::append(&mut block, &mut log, &mut index, &events)?;
     store.commit(block.into_changes().into())?;
     if log.size() < checkpoint.size {
-        return Ok(Stage::Leaves(offer, log));
+        return Ok(Stage::Leaves(offer, log, index));
     }
     if appended.root != checkpoint.root {
         return Err(JoinError::Log("their root differs"));
@@ -257,7 +300,8 @@ fn finish<S: Store>(store: S, offer: &VerifiedOffer, state: &StateHash) -> Resul
     block.put(Space::Meta, FLOOR_KEY, codec::encode(&floor));
     let changes = block.into_changes();
     store.commit(changes.into())?;
-    Ok(VerifiedSnapshot { store, height: tip.height })
+    let Tip { domain, height, time, size, .. } = tip;
+    Ok(VerifiedSnapshot { store, domain, height, time, size })
 }
 
 /// Where the chain of a ledger begins, if it was joined by a snapshot.

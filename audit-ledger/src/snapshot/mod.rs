@@ -7,6 +7,7 @@
 //! # Source
 //! docs/spec/snapshot.md; docs/adr/0012-snapshots.md
 
+mod certified;
 mod give;
 mod join;
 mod shelf;
@@ -14,6 +15,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
+pub use certified::{Certified, Parts, Signed, keep_proof};
 pub use give::answer;
 pub(crate) use join::floor;
 pub use join::{JoinError, Joining, Progress, VerifiedSnapshot};

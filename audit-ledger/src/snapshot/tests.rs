@@ -1,5 +1,6 @@
 //! A ledger that is joined by a snapshot, by honest members and by others.
 
+mod certified;
 mod source;
 mod tampered;
 

@@ -5,7 +5,7 @@
 //! memory, block by block, and only as far as the newest cosigned checkpoint. A node that restarts
 //! begins with an empty history and can prove again from the next checkpoint on.
 
-use super::{Changes, Entry, Overlay, Reader, Space, StoreError};
+use super::{Changes, Entry, Reader, Space, StoreError};
 use dmdl_types::id::Height;
 use std::{collections::BTreeMap, ops::Bound};
 
@@ -30,17 +30,9 @@ impl History {
         Self::default()
     }
 
-    /// Remembers how the block at `height` changed `space`; called before its changes are committed.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the overlay's base cannot be read.
-    pub fn record<R: Reader>(&mut self, height: Height, space: Space, block: &Overlay<R>) -> Result<(), StoreError> {
-        let undo = block.undo(space)?;
-        let changes = self.undo.entry(height).or_default();
-        for (key, value) in undo.of(space) {
-            changes.set(space, key.to_vec(), value.map(<[u8]>::to_vec));
-        }
-        Ok(())
+    /// Remembers what leads back from the block at `height`: of some spaces, whole.
+    pub fn record(&mut self, height: Height, undo: Changes) {
+        self.undo.entry(height).or_default().append(undo);
     }
 
     /// Forgets what leads back to before `height`, which stays reachable itself.

@@ -22,6 +22,7 @@ pub struct MemoryStore {
 struct Inner {
     data: MemorySnapshot,
     kept: BTreeMap<u64, MemorySnapshot>,
+    proofs: BTreeMap<u64, Vec<u8>>,
     fault: Option<Fault>,
 }
 
@@ -52,7 +53,9 @@ impl MemoryStore {
             key: FORMAT_KEY.to_vec(),
             value: Some(FORMAT_VERSION.to_le_bytes().to_vec()),
         });
-        Self { inner: Arc::new(RwLock::new(Inner { data, kept: BTreeMap::new(), fault: None })) }
+        Self {
+            inner: Arc::new(RwLock::new(Inner { data, kept: BTreeMap::new(), proofs: BTreeMap::new(), fault: None })),
+        }
     }
 
     /// Opens the store again, as a node does that restarts: an injected fault is gone, what was
@@ -120,9 +123,22 @@ impl Store for MemoryStore {
         Ok(self.inner.read().unwrap_or_else(PoisonError::into_inner).kept.get(&number).cloned())
     }
 
+    fn prove(&self, number: u64, proof: &[u8]) -> Result<(), StoreError> {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if inner.kept.contains_key(&number) {
+            inner.proofs.insert(number, proof.to_vec());
+        }
+        Ok(())
+    }
+
+    fn proof(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.inner.read().unwrap_or_else(PoisonError::into_inner).proofs.get(&number).cloned())
+    }
+
     fn keep_only(&self, numbers: &[u64]) -> Result<(), StoreError> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         inner.kept.retain(|number, _| numbers.contains(number));
+        inner.proofs.retain(|number, _| numbers.contains(number));
         Ok(())
     }
 }

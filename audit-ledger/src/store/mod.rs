@@ -15,6 +15,7 @@
 mod error;
 mod history;
 mod memory;
+pub(crate) mod number;
 mod overlay;
 mod rocks;
 
@@ -25,13 +26,13 @@ pub use error::StoreError;
 pub use history::{History, HistoryView};
 pub use memory::{Fault, MemoryStore};
 pub use overlay::{Changes, Overlay};
-pub use rocks::{MemoryBudget, RocksStore};
+pub use rocks::{MemoryBudget, RocksKept, RocksStore};
 
 /// Version of the layout that this build reads and writes.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Where in [`Space::Meta`] the format version stands; no other code writes this key.
-const FORMAT_KEY: &[u8] = b"format";
+pub(crate) const FORMAT_KEY: &[u8] = b"format";
 
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
@@ -132,7 +133,20 @@ pub trait Store: Reader + Clone + Send + Sync + 'static {
     /// [`StoreError`] when it cannot be opened.
     fn kept(&self, number: u64) -> Result<Option<Self::Kept>, StoreError>;
 
-    /// Lets go of all that is kept under other numbers than these.
+    /// Puts beside what is kept under a number what shows others that they may believe it, and returns when that is
+    /// durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing is there, or what was there before, and the store itself goes on.
+    fn prove(&self, number: u64, proof: &[u8]) -> Result<(), StoreError>;
+
+    /// What was put beside what is kept under a number.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
+    fn proof(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Lets go of all that is kept under other numbers than these, and of what is beside it.
     ///
     /// # Errors
     /// [`StoreError`] when some of it cannot be removed.
@@ -189,25 +203,26 @@ impl Batch {
 
 /// Refuses a store whose layout this build does not know, and marks one that is empty.
 fn settle_format<S: Store>(store: &S) -> Result<(), StoreError> {
-    match store.get(Space::Meta, FORMAT_KEY)? {
-        Some(bytes) => {
-            let found = bytes.try_into().map(u32::from_le_bytes);
-            match found {
-                Ok(FORMAT_VERSION) => Ok(()),
-                Ok(found) => Err(StoreError::Version { found, known: FORMAT_VERSION }),
-                Err(_) => Err(StoreError::Corrupt("the format marker is not four bytes".into())),
-            }
+    if check_format(store)? {
+        return Ok(());
+    }
+    for space in Space::ALL {
+        if !store.scan(space, &[], None, 1)?.is_empty() {
+            return Err(StoreError::Corrupt("data without a format marker".into()));
         }
-        None => {
-            for space in Space::ALL {
-                if !store.scan(space, &[], None, 1)?.is_empty() {
-                    return Err(StoreError::Corrupt("data without a format marker".into()));
-                }
-            }
-            let mut batch = Batch::new();
-            batch.put(Space::Meta, FORMAT_KEY, FORMAT_VERSION.to_le_bytes());
-            store.commit(batch)
-        }
+    }
+    let mut batch = Batch::new();
+    batch.put(Space::Meta, FORMAT_KEY, FORMAT_VERSION.to_le_bytes());
+    store.commit(batch)
+}
+
+/// Refuses what is marked with another layout than this build's; `false` when it is not marked.
+fn check_format(reader: &impl Reader) -> Result<bool, StoreError> {
+    let Some(bytes) = reader.get(Space::Meta, FORMAT_KEY)? else { return Ok(false) };
+    match bytes.try_into().map(u32::from_le_bytes) {
+        Ok(FORMAT_VERSION) => Ok(true),
+        Ok(found) => Err(StoreError::Version { found, known: FORMAT_VERSION }),
+        Err(_) => Err(StoreError::Corrupt("the format marker is not four bytes".into())),
     }
 }
 

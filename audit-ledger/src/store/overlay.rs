@@ -35,7 +35,15 @@ impl Changes {
         self.0.get(&space)?.get(key)
     }
 
-    pub(super) fn set(&mut self, space: Space, key: Vec<u8>, value: Option<Vec<u8>>) {
+    /// Puts more changes on top of these.
+    pub(super) fn append(&mut self, changes: Self) {
+        for (space, pending) in changes.0 {
+            // Few onto many: `append` would build the whole map anew, each time.
+            self.0.entry(space).or_default().extend(pending);
+        }
+    }
+
+    pub(crate) fn set(&mut self, space: Space, key: Vec<u8>, value: Option<Vec<u8>>) {
         self.0.entry(space).or_default().insert(key, value);
     }
 
@@ -56,7 +64,10 @@ impl Changes {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Entry>, StoreError> {
-        let Some(pending) = self.0.get(&space) else { return base.scan(space, prefix, after, limit) };
+        let changed = |pending: &&Pending| range(pending, prefix, after).next().is_some();
+        let Some(pending) = self.0.get(&space).filter(changed) else {
+            return base.scan(space, prefix, after, limit);
+        };
         let mut found = Vec::new();
         let mut cursor = after.map(<[u8]>::to_vec);
         // Deletions may hide a whole page of the base, so pages are read until enough is left.
@@ -124,9 +135,7 @@ impl<R: Reader> Overlay<R> {
 
     /// Puts the changes of an overlay of this overlay on top of these.
     pub fn apply(&mut self, changes: Changes) {
-        for (space, mut pending) in changes.0 {
-            self.changes.0.entry(space).or_default().append(&mut pending);
-        }
+        self.changes.append(changes);
     }
 
     /// Lets go of the base and keeps the changes.
@@ -139,7 +148,8 @@ impl<R: Reader> Overlay<R> {
     ///
     /// # Errors
     /// [`StoreError`] when the base cannot be read.
-    pub fn undo(&self, space: Space) -> Result<Changes, StoreError> {
+    #[cfg(test)]
+    pub(crate) fn undo(&self, space: Space) -> Result<Changes, StoreError> {
         let mut undo = Changes::default();
         for (key, _) in self.changes.of(space) {
             undo.set(space, key.to_vec(), self.base.get(space, key)?);

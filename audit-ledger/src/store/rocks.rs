@@ -10,14 +10,20 @@
 //! # Source
 //! docs/adr/0007-rocksdb-build.md
 
+mod committed;
 mod kept;
+mod warm;
 
-use kept::RocksKept;
+pub use kept::RocksKept;
 
-use super::{Batch, Entry, Reader, Space, Store, StoreError, prefix_end, settle_format};
+use super::{Batch, Entry, Reader, Space, Store, StoreError, check_format, prefix_end, settle_format};
+use crate::fault::{FaultKind, FaultSink, Place, StorageFault};
+use committed::Committed;
+use dmdl_types::planted;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction,
-    ErrorKind, IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRecoveryMode, Direction, ErrorKind, IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch,
+    WriteBufferManager, WriteOptions, properties,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,8 +31,11 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
 };
+use warm::Warm;
 
 const MIB: usize = 1024 * 1024;
+/// Entries that are copied with one commit.
+const COPIED_AT_A_TIME: usize = 1024;
 
 /// The memory that stores may use, together, for cached blocks and unflushed writes.
 ///
@@ -80,6 +89,10 @@ struct Inner {
     // The first failure of a commit. Later ones answer the same: RocksDB would resume by itself
     // after some errors, but what a failed sync left on disk is not known.
     failed: OnceLock<StoreError>,
+    faults: OnceLock<FaultSink>,
+    /// None of a store that is only read.
+    committed: Option<Committed>,
+    warm: Warm,
 }
 
 impl RocksStore {
@@ -99,7 +112,8 @@ impl RocksStore {
         let foreign = names.len() > Space::ALL.len() + usize::from(names.contains(DEFAULT_FAMILY));
         let families = names.into_iter().map(|name| ColumnFamilyDescriptor::new(name, family_options(budget)));
         let db = DB::open_cf_descriptors(&options, folder, families).map_err(|e| on_open(&e))?;
-        let store = Self::over(db, folder, budget);
+        let committed = Committed::open(folder, db.latest_sequence_number())?;
+        let store = Self::over(db, folder, budget, Some(committed));
         settle_format(&store)?;
         if foreign {
             return Err(StoreError::Corrupt("a key space that this version does not have".into()));
@@ -124,13 +138,81 @@ impl RocksStore {
         drop(db);
         kept::sync_folder(&path)?;
         fs::rename(&path, folder).map_err(|e| StoreError::Io(e.to_string()))?;
+        if planted!("renamed-and-not-synced") {
+            return Ok(());
+        }
         // Without this the name is what a power cut takes back, and with it a ledger that others rely on.
         folder.parent().map_or(Ok(()), kept::sync_folder)
     }
 
-    fn over(db: DB, folder: &Path, budget: &MemoryBudget) -> Self {
-        let (path, budget) = (folder.to_owned(), budget.clone());
-        Self { inner: Arc::new(Inner { db, path, budget, kept: Mutex::default(), failed: OnceLock::new() }) }
+    fn over(db: DB, folder: &Path, budget: &MemoryBudget, committed: Option<Committed>) -> Self {
+        let (path, budget, kept) = (folder.to_owned(), budget.clone(), Mutex::default());
+        let (failed, faults, warm) = (OnceLock::new(), OnceLock::new(), Warm::default());
+        let inner = Inner { db, path, budget, kept, failed, faults, committed, warm };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Copies a key space out of the folder of a store that is damaged, all of it or nothing; gives how many entries
+    /// there were.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read as it was written, or not be kept here.
+    pub fn copy_from(&self, damaged: &Path, space: Space) -> Result<u64, StoreError> {
+        let from = kept::read_only(damaged, &self.inner.budget, kept::OPEN_FILES)?;
+        let pages = |take: &mut dyn FnMut(Vec<Entry>) -> Result<(), StoreError>| {
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let page = from.scan(space, &[], after.as_deref(), COPIED_AT_A_TIME)?;
+                let Some((last, _)) = page.last() else { return Ok(()) };
+                after = Some(last.clone());
+                take(page)?;
+            }
+        };
+        let mut count = 0;
+        pages(&mut |page| {
+            count += page.len() as u64;
+            Ok(())
+        })?;
+        pages(&mut |page| {
+            let mut batch = Batch::new();
+            page.into_iter().for_each(|(key, value)| batch.put(space, key, value));
+            self.commit(batch)
+        })?;
+        Ok(count)
+    }
+
+    /// Tells of faults from now on, before whoever asked gets the error.
+    pub fn tell_faults(&self, faults: FaultSink) {
+        // Set once, by whoever opened it.
+        let _ = self.inner.faults.set(faults);
+    }
+
+    /// Looks whether something failed that the database does by itself, and tells of it: it would show only with the
+    /// next commit.
+    pub fn look_for_faults(&self) {
+        if let Ok(Some(1..)) = self.inner.db.property_int_value(properties::BACKGROUND_ERRORS) {
+            // Nothing is written, but what stopped the database is given as the reason.
+            let why = self.inner.db.write(WriteBatch::default()).map_err(|error| on_commit(&error));
+            let (kind, why) = match &why {
+                Err(error) => (FaultKind::from(error), error.to_string()),
+                Ok(()) => (FaultKind::Failed, "the file `LOG` there says why".to_owned()),
+            };
+            self.tell(kind, format_args!("a flush or compaction failed: {why}"));
+        }
+    }
+
+    /// Tells of an error after which nothing here can be relied upon.
+    fn met(&self, error: StoreError) -> StoreError {
+        if error.is_fatal() {
+            self.tell(FaultKind::from(&error), &error);
+        }
+        error
+    }
+
+    fn tell(&self, kind: FaultKind, reason: impl fmt::Display) {
+        if let Some(faults) = self.inner.faults.get() {
+            faults.tell(&StorageFault::new(kind, Place::Ledger(self.inner.path.clone()), reason));
+        }
     }
 
     fn family(&self, space: Space) -> Result<&ColumnFamily, StoreError> {
@@ -147,13 +229,20 @@ impl fmt::Debug for RocksStore {
 
 impl Reader for RocksStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.db.get_cf(self.family(space)?, key).map_err(|e| on_read(&e))
+        let missed = match self.inner.warm.get(space, key) {
+            Ok(value) => return Ok(value),
+            Err(missed) => missed,
+        };
+        let value = self.inner.db.get_cf(self.family(space)?, key).map_err(|e| self.met(on_read(&e)))?;
+        self.inner.warm.read(missed, space, key, &value);
+        Ok(value)
     }
 
     fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let start = scan_start(prefix, after);
         let mode = IteratorMode::From(&start, Direction::Forward);
-        page(self.inner.db.iterator_cf_opt(self.family(space)?, scan_options(prefix), mode), limit)
+        let entries = self.inner.db.iterator_cf_opt(self.family(space)?, scan_options(prefix), mode);
+        page(entries, limit).map_err(|error| self.met(error))
     }
 }
 
@@ -170,31 +259,49 @@ impl Store for RocksStore {
             return Err(error.clone());
         }
         let mut write = WriteBatch::default();
-        for change in batch.0 {
+        for change in &batch.0 {
             let family = self.family(change.space)?;
-            match change.value {
-                Some(value) => write.put_cf(family, change.key, value),
-                None => write.delete_cf(family, change.key),
+            match &change.value {
+                Some(value) => write.put_cf(family, &change.key, value),
+                None => write.delete_cf(family, &change.key),
             }
         }
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        self.inner.db.write_opt(write, &synced).map_err(|error| {
+        let writing = self.inner.warm.begin(&batch);
+        let written = self.inner.db.write_opt(write, &synced);
+        self.inner.warm.end(writing, written.is_ok());
+        written.map_err(|error| {
             let error = on_commit(&error);
-            self.inner.failed.get_or_init(|| error).clone()
-        })
+            let error = self.inner.failed.get_or_init(|| error).clone();
+            // Here a full disk is as bad: the store takes nothing more.
+            self.tell(FaultKind::from(&error), &error);
+            error
+        })?;
+        match &self.inner.committed {
+            Some(committed) => committed.note(self.inner.db.latest_sequence_number()).map_err(|error| self.met(error)),
+            None => Ok(()),
+        }
     }
 
     fn keep(&self, number: u64) -> Result<(), StoreError> {
-        kept::keep(&self.inner, number)
+        kept::keep(&self.inner, number).map_err(|error| self.met(error))
     }
 
     fn kept(&self, number: u64) -> Result<Option<RocksKept>, StoreError> {
         kept::open(&self.inner, number)
     }
 
+    fn prove(&self, number: u64, proof: &[u8]) -> Result<(), StoreError> {
+        kept::prove(&self.inner, number, proof)
+    }
+
+    fn proof(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        kept::proof(&kept::place(&self.inner.path, number))
+    }
+
     fn keep_only(&self, numbers: &[u64]) -> Result<(), StoreError> {
-        kept::keep_only(&self.inner, numbers)
+        kept::keep_only(&self.inner, numbers).map_err(|error| self.met(error))
     }
 }
 
@@ -215,13 +322,14 @@ impl fmt::Debug for RocksSnapshot<'_> {
 
 impl Reader for RocksSnapshot<'_> {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.snapshot.get_cf(self.store.family(space)?, key).map_err(|e| on_read(&e))
+        self.snapshot.get_cf(self.store.family(space)?, key).map_err(|e| self.store.met(on_read(&e)))
     }
 
     fn scan(&self, space: Space, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let start = scan_start(prefix, after);
         let mode = IteratorMode::From(&start, Direction::Forward);
-        page(self.snapshot.iterator_cf_opt(self.store.family(space)?, scan_options(prefix), mode), limit)
+        let entries = self.snapshot.iterator_cf_opt(self.store.family(space)?, scan_options(prefix), mode);
+        page(entries, limit).map_err(|error| self.store.met(error))
     }
 }
 
@@ -261,11 +369,18 @@ fn family_options(budget: &MemoryBudget) -> Options {
     // Otherwise indexes and filters would grow with the ledger, outside the budget.
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // Whole, that of a large file does not fit into a shard of the cache: it would be read again for each key.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_pin_top_level_index_and_filter(true);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(4 * MIB);
     options.set_max_write_buffer_number(3);
+    // For what is not in a table and not on the disk either.
+    options.set_memtable_prefix_bloom_ratio(0.05);
+    options.set_memtable_whole_key_filtering(true);
     options
 }
 

@@ -34,7 +34,6 @@ tables! {
     5 RequestRow, by TransactionId;
     6 GrantRow, by GrantId;
     7 DecryptionRow, by TransactionId;
-    8 Seen, by (Height, TransactionId);
     9 DealingKeyUsed, by (NodeId, [u8; 32]);
     10 HistoryRow, by (RecordId, BigEndian);
     11 Owned, by (PublicKey, RecordId);
@@ -85,6 +84,8 @@ pub struct PersonRow {
     pub person: Person,
     /// Whether they may act.
     pub status: PersonStatus,
+    /// The call by which an admin enrolled them; none for people of the genesis document or of a proposal.
+    pub enrolled_by: Option<TransactionId>,
 }
 
 /// Where a record is in its life.
@@ -234,10 +235,6 @@ pub struct DecryptionRow {
     /// Who told the ledger of its release, sorted, with the share epoch.
     pub releases: Vec<(NodeId, ShareEpoch)>,
 }
-
-/// A transaction that was executed and has not expired: it is not executed again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Seen;
 
 /// A one-time dealing key that a registration has used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]

@@ -69,6 +69,7 @@ struct Memory {
     kept: Option<u64>,
     mute: bool,
     ahead_ms: u64,
+    turns: Vec<NodeId>,
 }
 
 /// What survives a crash of the node; clones share it.
@@ -115,6 +116,28 @@ impl Toy {
     pub(crate) fn run_ahead_ms(&self, ms: u64) {
         self.0.lock().unwrap().ahead_ms = ms;
     }
+
+    /// Lets these take turns, view after view from the first block on; after them everybody does.
+    pub(crate) fn take_turns(&self, turns: Vec<NodeId>) {
+        self.0.lock().unwrap().turns = turns;
+    }
+
+    fn config(&self, epoch: Epoch) -> EpochConfig {
+        let begins = usize::try_from(epoch.get() * EPOCH_BLOCKS).unwrap();
+        match self.0.lock().unwrap().turns.get(begins..) {
+            Some(turns) if !turns.is_empty() => {
+                let mut config = EpochConfig { epoch, ..genesis().epoch_config(Epoch::new(0)) };
+                config.qualified.splice(0..0, turns.iter().copied());
+                config
+            }
+            _ => epoch_config(epoch),
+        }
+    }
+
+    /// What the node saw others do against the rules.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        self.0.lock().unwrap().faults.clone()
+    }
 }
 
 /// The ledger of a running node.
@@ -133,6 +156,7 @@ impl Ledger for ToyLedger {
     async fn propose(&mut self, turn: Turn, parent: EngineBlock) -> Option<EngineBlock> {
         self.runtime.sleep(Duration::from_millis(50)).await;
         let body = Body::default();
+        let ahead_ms = self.toy.0.lock().unwrap().ahead_ms;
         let header = dmdl_types::block::Header {
             height: turn.height,
             epoch: turn.epoch,
@@ -140,10 +164,10 @@ impl Ledger for ToyLedger {
             primary: turn.primary,
             parent_view: turn.parent_view,
             parent: turn.parent,
-            time: turn.time.plus_ms(self.toy.0.lock().unwrap().ahead_ms),
+            time: turn.time.plus_ms(ahead_ms),
             body: body.digest(),
-            config: epoch_config(turn.epoch).digest(),
-            next_config: epoch_config(turn.epoch.next()).digest(),
+            config: self.toy.config(turn.epoch).digest(),
+            next_config: self.toy.config(turn.epoch.next()).digest(),
             ..parent.header().clone()
         };
         EngineBlock::new(Block { header, body }).ok()
@@ -151,8 +175,8 @@ impl Ledger for ToyLedger {
 
     async fn verify(&mut self, block: EngineBlock, parent: EngineBlock) -> bool {
         let header = block.header();
-        header.config == epoch_config(header.epoch).digest()
-            && header.next_config == epoch_config(header.epoch.next()).digest()
+        header.config == self.toy.config(header.epoch).digest()
+            && header.next_config == self.toy.config(header.epoch.next()).digest()
             && header.height == parent.header().height.next()
     }
 
@@ -178,7 +202,12 @@ impl Ledger for ToyLedger {
 
     async fn epoch(&self, epoch: Epoch) -> Option<EpochConfig> {
         // Known as late as a real ledger may know it.
-        (epoch.get() <= (self.toy.height() + 1) / EPOCH_BLOCKS).then(|| epoch_config(epoch))
+        (epoch.get() <= (self.toy.height() + 1) / EPOCH_BLOCKS).then(|| self.toy.config(epoch))
+    }
+
+    async fn last_of(&self, epoch: Epoch) -> Option<BlockDigest> {
+        let last = (epoch.get() + 1) * EPOCH_BLOCKS - 1;
+        self.toy.digests(last).last().copied()
     }
 
     async fn may_vote(&self, _: Epoch) -> bool {

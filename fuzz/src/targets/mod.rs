@@ -2,6 +2,7 @@
 //!
 //! Compiled twice: for libFuzzer, and into the test that runs the seeds and the inputs that once failed.
 
+mod backup;
 mod block;
 mod bundle;
 mod certificate;
@@ -33,7 +34,8 @@ pub struct Target {
 }
 
 /// All targets.
-pub const ALL: [Target; 10] = [
+pub const ALL: [Target; 11] = [
+    Target { name: "backup", run: backup::run, seeds: backup::seeds },
     Target { name: "block", run: block::run, seeds: block::seeds },
     Target { name: "bundle", run: bundle::run, seeds: bundle::seeds },
     Target { name: "certificate", run: certificate::run, seeds: certificate::seeds },

@@ -1,12 +1,14 @@
 //! A look at a gateway by somebody who has no pin: what it calls its network, which proves nothing.
 
-use super::{expect, in_time, parsed, pinned, unreachable};
+use super::{
+    Answer,
+    connections::{Broken, Connections, Sent, Way},
+    expect, in_time, parsed, pinned, unreachable,
+};
 use crate::client::AskGatewayError;
-use bytes::Bytes;
 use dmdl_types::id::NetworkId;
-use http::Uri;
-use http_body_util::Empty;
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use http::{Request, header};
+use http_body_util::{Either, Full};
 use serde::Deserialize;
 use std::{
     sync::{Arc, OnceLock},
@@ -35,15 +37,18 @@ pub async fn look(url: &str, patience: Duration) -> Result<Shown, AskGatewayErro
     let base = pinned::address(url, true).map_err(failed)?;
     let seen = Arc::new(OnceLock::new());
     let tls = pinned::tls_to_anybody(Arc::clone(&seen)).map_err(|error| failed(error.into()))?;
-    let connector =
-        hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
-    let mut parts = base.clone().into_parts();
-    parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/v1/channels"));
-    let uri = Uri::from_parts(parts).map_err(|error| AskGatewayError::Nonsense(error.to_string()))?;
-    let answer = tokio::time::timeout(patience, client.get(uri)).await;
-    let answer = answer.map_err(|_| in_time(&base))?;
-    let answer = answer.map_err(|error| unreachable(&base, &error))?;
-    let Channels { network } = parsed(expect(answer).await?).await?;
+    let connections = Connections::new(Arc::new(Way::new(&base, tls).map_err(failed)?));
+    let host = base.authority().map(ToString::to_string).unwrap_or_default();
+    let request = Request::get("/v1/channels").header(header::HOST, host).body(Full::default());
+    let request = request.map_err(|error| AskGatewayError::Nonsense(error.to_string()))?;
+    let asked = async { connections.take().await?.send(request).await };
+    let answer: Result<Sent, Broken> = tokio::time::timeout(patience, asked).await.map_err(|_| in_time(&base))?;
+    let Sent::Answered(response, connection) = answer.map_err(|error| unreachable(&base, &*error))? else {
+        return Err(AskGatewayError::Unreachable(format!("{base}: it closed the connection")));
+    };
+    let answer = Answer { response: response.map(Either::Left), on: None };
+    let answered = parsed(expect(answer).await?).await;
+    drop(connection);
+    let Channels { network } = answered?;
     Ok(Shown { network, certificate_sha256: seen.get().copied() })
 }

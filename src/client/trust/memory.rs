@@ -71,7 +71,7 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> Unproved {
 }
 
 fn folder(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("."))
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A file, if there is one. What is beyond the most bytes is left out, so that it does not parse.
@@ -93,5 +93,5 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    File::open(folder(path))?.sync_all()
 }

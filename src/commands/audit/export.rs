@@ -2,19 +2,22 @@
 
 use super::{
     super::{
-        Report, failure, output,
-        session::{Globals, Session},
+        Report, backup, failure, output,
+        session::{self, Globals, Session},
         text,
     },
     filter::Filter,
 };
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    node,
+};
 use clap::Args as ClapArgs;
 use dmdl_types::{bundle, event::Event, index_proof::HeadKey, limits};
 use serde_json::json;
 use std::{
     io::{BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -28,6 +31,9 @@ pub(in super::super) struct Export {
     /// `bundle`, which others can verify; `csv` or `ndjson`, which they cannot.
     #[arg(long, value_name = "FORMAT", default_value = "bundle", value_parser = format)]
     format: Format,
+    /// Ask no gateway: take the trail as it is in this backup of a node.
+    #[arg(long, value_name = "FILE")]
+    backup: Option<PathBuf>,
     /// The new file; nothing is replaced.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -40,6 +46,24 @@ enum Format {
     Ndjson,
 }
 
+/// Where the trail is taken from.
+enum Source<'a> {
+    Gateway(Box<Session>),
+    Backup(&'a Path),
+}
+
+impl<'a> Source<'a> {
+    fn of(args: &'a Export, globals: &Globals) -> Result<Self, Failure> {
+        let Some(backup) = &args.backup else { return Ok(Self::Gateway(Box::new(globals.connect()?))) };
+        if args.format == Format::Bundle && args.filter.head().is_some() {
+            let detail =
+                "the bundle of a backup is of the whole channel; for a narrower choice use --format csv or ndjson";
+            return Err(Failure::new(Exit::Usage, "filter", detail));
+        }
+        Ok(Self::Backup(backup))
+    }
+}
+
 fn format(name: &str) -> Result<Format, &'static str> {
     match name {
         "bundle" => Ok(Format::Bundle),
@@ -50,16 +74,19 @@ fn format(name: &str) -> Result<Format, &'static str> {
 }
 
 pub(super) fn run(args: &Export, globals: &Globals) -> Result<Report, Failure> {
-    let Export { filter, format, out } = args;
+    let Export { filter, format, out, .. } = args;
     filter.check()?;
     if *format == Format::Bundle && !filter.is_head() {
         let detail = "a bundle is complete for the channel, or for one of --record, --actor, --subject; \
                       for a narrower choice use --format csv or ndjson";
         return Err(Failure::new(Exit::Usage, "filter", detail));
     }
-    let session = globals.connect()?;
+    let source = Source::of(args, globals)?;
     let mut file = BufWriter::new(output::NewFile::create(out)?);
-    let (bytes, proved) = proved(&session, filter.head())?;
+    let (bytes, proved) = match &source {
+        Source::Gateway(session) => proved(session, filter.head())?,
+        Source::Backup(backup) => backed_up(backup, globals)?,
+    };
     let wanted = || proved.events.iter().filter(|(_, event)| filter.takes(event));
     let written = match format {
         Format::Bundle => file.write_all(&bytes),
@@ -80,6 +107,20 @@ pub(super) fn run(args: &Export, globals: &Globals) -> Result<Report, Failure> {
         "file": out.to_string_lossy(), "events": events, "size": checkpoint.size, "root": root, "height": checkpoint.height,
     });
     Ok(Report { text, json, exit: Exit::Ok })
+}
+
+/// A verified bundle of the channel, as it is in the backup of a node.
+fn backed_up(path: &Path, globals: &Globals) -> Result<(Vec<u8>, bundle::Report), Failure> {
+    let genesis = globals.pin()?.genesis;
+    let (file, _) = backup::open(path)?;
+    let trail = node::trail(&genesis, globals.channel(), file).map_err(|error| backup::not_restored(path, &error))?;
+    let (founding, bundle) = trail.ok_or_else(|| {
+        let detail = format!("the backup has no events of a channel `{}`", session::short_echo(globals.channel()));
+        Failure::new(Exit::NotFound, "no_trail", detail)
+    })?;
+    let bytes = bundle.to_bytes();
+    let report = bundle::verify(&bytes, &founding).map_err(|error| backup::damaged(&error))?;
+    Ok((bytes, report))
 }
 
 /// A verified bundle of the channel, or of one record, actor or subject, that covers at least what this client

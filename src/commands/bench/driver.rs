@@ -16,6 +16,9 @@ use tokio::{
 
 /// The code of what was due before the end and found no worker free.
 pub(super) const NOT_SENT: &str = "not_sent";
+/// How long somebody whose work came to nothing does nothing, where nobody says when the next is due: a gateway that
+/// refuses is not asked again at once.
+const DISCOURAGED: Duration = Duration::from_millis(100);
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
@@ -55,11 +58,17 @@ pub(super) struct Driven {
 ///
 /// At a rate, a latency counts from when a piece of work was due, not from when a worker was free for it:
 /// a stall is seen by everything that waits behind it. What no worker had taken up at the end is an error.
-pub(super) async fn drive<W: Worker>(workers: Vec<W>, pace: Pace, tell: &(dyn Fn(Duration, u64) + Sync)) -> Driven {
+///
+/// The workers are there again afterwards, but for one that panicked.
+pub(super) async fn drive<W: Worker>(
+    workers: &mut Vec<W>,
+    pace: Pace,
+    tell: &(dyn Fn(Duration, u64) + Sync),
+) -> Driven {
     let begun = Instant::now();
     let shared = Arc::new(Shared { pace, begun, taken: AtomicU64::new(0), done: AtomicU64::new(0) });
-    let mut working: JoinSet<Recorder> = JoinSet::new();
-    for worker in workers {
+    let mut working: JoinSet<(W, Recorder)> = JoinSet::new();
+    for worker in workers.drain(..) {
         working.spawn(work(worker, Arc::clone(&shared)));
     }
     let mut seen = Recorder::default();
@@ -67,7 +76,10 @@ pub(super) async fn drive<W: Worker>(workers: Vec<W>, pace: Pace, tell: &(dyn Fn
         tokio::select! {
             biased;
             worker = working.join_next() => match worker {
-                Some(Ok(worker)) => seen.add(worker),
+                Some(Ok((worker, what))) => {
+                    workers.push(worker);
+                    seen.add(what);
+                }
                 Some(Err(_)) => seen.failed("worker", 1),
                 None => break,
             },
@@ -106,7 +118,7 @@ impl Shared {
     }
 }
 
-async fn work(mut worker: impl Worker, shared: Arc<Shared>) -> Recorder {
+async fn work<W: Worker>(mut worker: W, shared: Arc<Shared>) -> (W, Recorder) {
     let mut seen = Recorder::default();
     while let Some(due) = shared.next().await {
         match worker.step().await {
@@ -114,10 +126,15 @@ async fn work(mut worker: impl Worker, shared: Arc<Shared>) -> Recorder {
                 seen.done(due.elapsed());
                 shared.done.fetch_add(1, Ordering::Relaxed);
             }
-            Err(code) => seen.failed(&code, 1),
+            Err(code) => {
+                seen.failed(&code, 1);
+                if shared.pace.rate.is_none() {
+                    sleep(DISCOURAGED).await;
+                }
+            }
         }
     }
-    seen
+    (worker, seen)
 }
 
 #[cfg(test)]
@@ -135,9 +152,12 @@ mod tests {
         }
     }
 
-    fn run(workers: Vec<Sleeper>, lasts_ms: u64, rate: Option<u32>) -> Driven {
+    fn run(mut workers: Vec<Sleeper>, lasts_ms: u64, rate: Option<u32>) -> Driven {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(drive(workers, Pace { lasts: Duration::from_millis(lasts_ms), rate }, &|_, _| ()))
+        let (count, pace) = (workers.len(), Pace { lasts: Duration::from_millis(lasts_ms), rate });
+        let driven = runtime.block_on(drive(&mut workers, pace, &|_, _| ()));
+        assert_eq!(workers.len(), count, "the next run has the same workers");
+        driven
     }
 
     #[test]

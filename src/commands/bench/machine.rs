@@ -3,9 +3,6 @@
 use serde_json::{Value, json};
 use std::{fs, path::Path, thread};
 
-/// The processor time that this process has used is counted in hundredths of a second, on every Linux.
-const TICK_MS: f64 = 10.0;
-
 /// This machine, and how this program was built.
 pub(super) struct Machine {
     cpu: String,
@@ -65,30 +62,6 @@ fn file_system_in(mounts: &str, folder: &Path) -> Option<String> {
     under.max_by_key(|(point, _)| point.len()).map(|(_, kind)| kind.to_owned())
 }
 
-/// The processor time that this process has used so far, all threads together, in milliseconds.
-pub(super) fn cpu_ms() -> Option<f64> {
-    ticks(&read("/proc/self/stat")).map(|ticks| f64::from(ticks) * TICK_MS)
-}
-
-/// User and system time out of `/proc/self/stat`, whose second field may hold anything.
-fn ticks(stat: &str) -> Option<u32> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<u32>().ok();
-    Some(next()? + next()?)
-}
-
-/// The bytes of all files under a folder; what is removed meanwhile is not counted.
-pub(super) fn bytes_under(folder: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let bytes = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(found) if found.is_dir() => bytes_under(&entry.path()),
-        Ok(found) => found.len(),
-        Err(_) => 0,
-    };
-    entries.flatten().map(bytes).sum()
-}
-
 /// The value of the first line that begins with a name.
 fn value(text: &str, name: &str) -> Option<String> {
     let line = text.lines().find(|line| line.starts_with(name))?;
@@ -108,14 +81,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_time_is_found_behind_a_name_with_blanks_and_brackets() {
-        let stat = "71 (a) b (c) R 1 71 71 0 -1 4194304 9 0 0 0 250 40 0 0 20 0 5 0 1";
-        assert_eq!(ticks(stat), Some(290));
-        assert_eq!(ticks("71 (dmdl"), None);
-        assert!(cpu_ms().is_some());
-    }
-
-    #[test]
     fn a_folder_is_on_the_innermost_mount() {
         let mounts = "/dev/vda / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/vdb /tmpfiles xfs rw 0 0\nbroken";
         let on = |path| file_system_in(mounts, Path::new(path));
@@ -123,16 +88,6 @@ mod tests {
         assert_eq!(on("/tmpdir").as_deref(), Some("ext4"));
         assert_eq!(on("/tmpfiles").as_deref(), Some("xfs"));
         assert_eq!(file_system_in("", Path::new("/")), None);
-    }
-
-    #[test]
-    fn bytes_are_counted_in_all_folders_below() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("a/b")).unwrap();
-        fs::write(folder.path().join("one"), [0; 10]).unwrap();
-        fs::write(folder.path().join("a/b/two"), [0; 32]).unwrap();
-        assert_eq!(bytes_under(folder.path()), 42);
-        assert_eq!(bytes_under(&folder.path().join("none")), 0);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use dmdl_types::{
     id::{NoteCommitment, RecordId},
     invocation::{Invocation, Medical, Metadata},
 };
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 use std::{
     collections::VecDeque,
@@ -159,11 +160,17 @@ async fn invoke(person: &Person, call: Medical) -> Result<RecordId, String> {
     done.event.record.ok_or_else(no_record)
 }
 
-/// A question, as a request that the person signs.
+/// What is looked at of an answer; the rest of it is read, and not kept.
+#[derive(Deserialize)]
+struct Answer {
+    items: Option<Vec<IgnoredAny>>,
+}
+
+/// A question, as a request of the person.
 async fn ask(person: &Person, function: Function, args: &Value) -> Result<(), String> {
     let question = json!({ "contract": "medical", "function": function.name(), "args": args });
-    let answer = person.gateway().query(&question).await.map_err(|error| failure::gateway(&error).code.into_owned())?;
+    let answer: Answer =
+        person.gateway().query(&question).await.map_err(|error| failure::gateway(&error).code.into_owned())?;
     // An empty answer would be cheap, and none of what is asked here is empty.
-    let empty = answer.get("items").is_some_and(|items| items.as_array().is_none_or(Vec::is_empty));
-    if empty { Err("empty_answer".to_owned()) } else { Ok(()) }
+    if answer.items.is_some_and(|items| items.is_empty()) { Err("empty_answer".to_owned()) } else { Ok(()) }
 }

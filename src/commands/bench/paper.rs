@@ -7,10 +7,11 @@ use super::{
     super::text,
     driver::Pace,
     medical::{Clerk, Function, INVOKE, QUERY},
-    run::{Plan, Run, float, rounded, shown},
+    run::{Crew, Run, float, rounded, shown},
     stage::{Person, Stage},
 };
 use crate::exit::{Exit, Failure};
+use dmdl_types::id::Height;
 use futures::future;
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
@@ -38,11 +39,12 @@ struct Average {
     invoke: (f64, u32),
 }
 
-/// Measures everything; a run lasts as long as told.
+/// Measures everything, with these owners of each channel; a run lasts as long as told, and is made so many times.
 pub(super) async fn measure(
-    stage: &Stage,
-    owners: &[Arc<Person>],
+    stage: &mut Stage,
+    owners: &[Vec<Arc<Person>>],
     lasts: Duration,
+    times: usize,
     tell: &(dyn Fn(&str, Duration, u64) + Sync),
 ) -> Result<Measured, Failure> {
     let mut measured = Measured { runs: Vec::new(), averages: Averages::default() };
@@ -51,7 +53,11 @@ pub(super) async fn measure(
         let mut rates = [0.0; 2];
         for (functions, rate) in [QUERY, INVOKE].iter().zip(&mut rates) {
             for function in functions {
-                let run = one(stage, owners, *function, pace, tell).await?;
+                let mut runs = Vec::new();
+                for _ in 0..times {
+                    runs.push(one(stage, owners, *function, pace, tell).await?);
+                }
+                let run = Run::median(runs)?;
                 *rate += run.tps() / float(functions.len() as u64);
                 measured.runs.push(run);
             }
@@ -63,21 +69,23 @@ pub(super) async fn measure(
 }
 
 async fn one(
-    stage: &Stage,
-    owners: &[Arc<Person>],
+    stage: &mut Stage,
+    owners: &[Vec<Arc<Person>>],
     function: Function,
     pace: Pace,
     tell: &(dyn Fn(&str, Duration, u64) + Sync),
 ) -> Result<Run, Failure> {
-    let clerks = Clerk::all(owners, &[function]);
+    let clerks: Vec<Clerk> = owners.iter().flat_map(|owners| Clerk::all(owners, &[function])).collect();
     // As many as will be given away or deleted, and one for each clerk to begin with.
     let needed = if function.changes() { pace.due().unwrap_or_default() } else { 0 };
     let each = usize::try_from(needed).unwrap_or(usize::MAX).div_ceil(clerks.len().max(1)) + 1;
     if function != Function::InitialMedical {
         stock(&clerks, each).await?;
+        // What was entered at one gateway is asked for at another.
+        stage.settle(Height::new(0)).await?;
     }
-    let plan = Plan { of: function.name().to_owned(), pace, changes: function.changes() };
-    Run::of(stage, clerks, plan, &|at, done| tell(function.name(), at, done)).await
+    let mut crew = Crew::ready(function.name().to_owned(), function.changes(), clerks).await?;
+    crew.run(stage, pace, 1, &|at, done| tell(function.name(), at, done)).await
 }
 
 /// Has each clerk enter so many records.

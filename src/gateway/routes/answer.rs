@@ -17,7 +17,11 @@ use dmdl_audit_ledger::{
 use dmdl_types::id::{Height, RecordId};
 use http::{HeaderValue, request::Parts};
 use serde::Serialize;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
 /// Items of a page, unless another number is asked for.
@@ -26,8 +30,17 @@ pub(super) const LIMIT: usize = 50;
 pub(super) const LIMIT_MAX: usize = 500;
 /// Longest cursor, as text.
 const CURSOR_CHARS: usize = 128;
+/// Reads at a time for each core; the others wait for their turn, without a thread and its memory each. Consensus has to do
+/// with the same cores.
+const READS_PER_CORE: usize = 4;
 /// The longest that an answer is waited for.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Turns to read, for all gateways of a process. Who may wait for one is bounded by the requests in work.
+static TURNS: LazyLock<Semaphore> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    Semaphore::new(cores.saturating_mul(READS_PER_CORE))
+});
 
 /// The node on the channel that a path names; without one that the caller may know of, the request is refused.
 pub(super) struct OnChannel(pub(super) RealNode);
@@ -68,9 +81,13 @@ pub(super) async fn read<T: Send + 'static>(
                 && titled.title(id, row.owner).is_some_and(|title| title.text().to_lowercase().contains(text))
         };
         let reading = node.channel().reading()?.titled(&titles);
-        let body = look(&reading)?;
-        Ok(At { height: reading.tip().height, body })
+        let height = reading.tip().height;
+        // That something is not there is true at this height, too, and maybe not at the next one.
+        let body = look(&reading).map_err(|error| error.with_header(HEIGHT, height.get()))?;
+        Ok(At { height, body })
     };
+    // Never closed.
+    let _turn = TURNS.acquire().await.ok();
     blocking(reading).await?
 }
 

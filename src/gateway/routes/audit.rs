@@ -5,17 +5,25 @@ use super::{
     schema::{Duo, Hex, Outcome, Placed},
 };
 use crate::{
-    gateway::{RealNode, Shared, auth::Caller, error::ApiError, json::StrictQuery},
+    gateway::{
+        RealNode, Shared,
+        admission::{Holder, Places},
+        auth::Caller,
+        error::ApiError,
+        json::StrictQuery,
+    },
     http::HEIGHT,
+    node::{FULL, GatewayError},
     problem::Problem,
 };
 use axum::{
     Router,
     body::{Body, Bytes},
+    extract::State,
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use dmdl_audit_ledger::channel::EventFilter;
+use dmdl_audit_ledger::{audit::ExportError, channel::EventFilter};
 use dmdl_types::{
     access::DuoCode,
     checkpoint::CosignedCheckpoint,
@@ -31,7 +39,7 @@ use std::{
     sync::{Arc, LazyLock},
     time::Duration,
 };
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::runtime::Handle;
 use utoipa::{IntoParams, ToSchema};
 
 const NOTE: &str = "text/plain; charset=utf-8";
@@ -43,7 +51,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 const EXPORT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Places for bundles, for all gateways of a process: it is the process whose memory is bounded.
-static EXPORTS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(EXPORTS_MAX)));
+static EXPORTS: LazyLock<Places> = LazyLock::new(|| Places::new(EXPORTS_MAX));
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
@@ -226,10 +234,12 @@ pub(super) struct ExportQuery {
             body = super::schema::Octets, content_type = "application/octet-stream"),
         (status = 403, description = "`role`: this is not all for the caller."),
         (status = 404, description = "`future_height`: the log is not that long."),
-        (status = 503, description = "`not_final`: no final checkpoint covers it yet; `overloaded`.")))]
+        (status = 503, description = "`not_final`: no final checkpoint covers it yet; `storage_full`: none will here, \
+            before there is room on this node's disk; `overloaded`.")))]
 pub(super) async fn export(
     OnChannel(node): OnChannel,
     caller: Caller,
+    State(shared): State<Arc<Shared>>,
     StrictQuery(query): StrictQuery<ExportQuery>,
 ) -> Result<Response, ApiError> {
     let heads =
@@ -239,19 +249,27 @@ pub(super) async fn export(
     if more.is_some() {
         return Err(ApiError::new(400, "bad_query", "a bundle covers one record, actor or subject, or everything"));
     }
-    let filter = EventFilter::of(head);
+    let (filter, holder) = (EventFilter::of(head), Holder::of(&caller.person.person));
     if !read(&node, move |reading| Ok(reading.may_audit(&caller.person, &filter)?)).await?.body {
         return Err(not_all_yours());
     }
     let size = query.size.unwrap_or(0);
     check_size(&node, size)?;
-    // Whoever exports wants everything up to now, not only what is proved by chance already.
-    let size = size.max(node.log_size());
-    let Ok(Ok(place)) = tokio::time::timeout(EXPORT_PATIENCE, Arc::clone(&EXPORTS).acquire_owned()).await else {
+    let only_reads = shared.host.space().is_full();
+    // Whoever exports wants everything up to now, not only what is proved by chance already. But nothing more is ever
+    // proved to a node that hears nobody.
+    let (size, patience) =
+        if only_reads { (size, Duration::ZERO) } else { (size.max(node.log_size()), EXPORT_PATIENCE) };
+    let Ok(place) = tokio::time::timeout(EXPORT_PATIENCE, EXPORTS.wait(&holder, 1)).await else {
         return Err(ApiError::new(503, "overloaded", "other bundles are being made; try again"));
     };
-    let making = move || Handle::current().block_on(node.export(head, size, EXPORT_PATIENCE));
-    let bundle = blocking(making).await??;
+    let making = move || Handle::current().block_on(node.export(head, size, patience));
+    let bundle = match blocking(making).await? {
+        Err(GatewayError::Export(ExportError::NothingFinal)) if only_reads => {
+            return Err(ApiError::new(503, "storage_full", FULL));
+        }
+        made => made?,
+    };
     let (height, bytes) = (bundle.anchor.header.height, Bytes::from(bundle.to_bytes()));
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();

@@ -43,7 +43,7 @@ pub(super) struct CharterText {
         (status = 409, description = "`name_taken`: the node has another channel of this name."),
         (status = 422, description = "`bad_charter`: it breaks a rule, or an organisation has not approved it. \
             `policy_engine`: the node decides with another one. `too_long`."),
-        (status = 507, description = "`too_many_channels`: the node has as many as it can.")))]
+        (status = 507, description = "`too_many_channels`: the node has as many as it can; `storage_full`.")))]
 pub(super) async fn found(
     caller: Caller,
     State(shared): State<Arc<Shared>>,

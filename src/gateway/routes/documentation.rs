@@ -6,7 +6,7 @@ use super::{
     audit, charters, custodians, events, front, lineage, links, network, payloads, proposals, query, records, releases,
     remarks, reputation, requests, schema, transactions,
 };
-use crate::gateway::{health, metrics, session};
+use crate::gateway::{consistency, health, metrics, session};
 use utoipa::{
     Modify, Number, OpenApi,
     openapi::{
@@ -141,6 +141,7 @@ impl Modify for Everywhere {
         components.add_security_scheme(SIGNATURE, SecurityScheme::ApiKey(ApiKey::Header(scheme)));
         for (path, item) in &mut description.paths.paths {
             let of_channel = path.contains("{c}");
+            read_of_channel(path, item).into_iter().for_each(say_freshness);
             for operation in operations(item) {
                 complete(operation, of_channel);
                 links::add(operation);
@@ -157,6 +158,30 @@ impl Modify for Everywhere {
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     let PathItem { get, head, post, put, .. } = item;
     [get, head, post, put].into_iter().filter_map(Option::as_mut)
+}
+
+/// What reads the ledger of a channel at one height, for somebody.
+fn read_of_channel<'a>(path: &str, item: &'a mut PathItem) -> Option<&'a mut Operation> {
+    let read = match path.strip_prefix("/v1/channels/{c}/")? {
+        "events" => None,
+        "query" => item.post.as_mut(),
+        _ => item.get.as_mut(),
+    };
+    read.filter(|operation| operation.security.is_none())
+}
+
+/// Lets a caller say how fresh an answer has to be.
+fn say_freshness(operation: &mut Operation) {
+    let values = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(consistency::VALUES));
+    let text = "`local`, if nothing is said: the answer is true at `DMDL-Height`, which this gateway has come to. \
+        `linear`: it is true at a height that everything had come to that was acknowledged before the request.";
+    let parameter = ParameterBuilder::new()
+        .name(consistency::PARAMETER)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(text))
+        .schema(Some(values));
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter.build()));
 }
 
 fn complete(operation: &mut Operation, of_channel: bool) {
@@ -291,6 +316,19 @@ mod tests {
             }
         }
         assert_eq!(names.len(), 43);
+    }
+
+    #[test]
+    fn what_is_read_for_somebody_on_a_channel_may_be_asked_for_fresh_and_nothing_else_may() {
+        let fresh = |call: &Value| {
+            call["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == consistency::PARAMETER))
+        };
+        for (method, path, call) in calls(&description()) {
+            let is_public = call["security"] == serde_json::json!([{}]);
+            let reads = method == "get" || path.ends_with("/query");
+            let wanted = reads && !is_public && path.contains("{c}") && path != "/v1/channels/{c}/events";
+            assert_eq!(fresh(&call), wanted, "{method} {path}");
+        }
     }
 
     #[test]

@@ -7,7 +7,12 @@ use super::{
     answer::{OnChannel, read},
     schema::Placed,
 };
-use crate::gateway::{RealNode, Shared, auth::Caller, error::ApiError};
+use crate::gateway::{
+    RealNode, Shared,
+    admission::{Holder, Place, Places},
+    auth::Caller,
+    error::ApiError,
+};
 use axum::{
     Router,
     response::{
@@ -26,7 +31,6 @@ use std::{
     sync::{Arc, LazyLock},
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Events that are read at a time for one reader.
@@ -37,7 +41,7 @@ const READERS_MAX: usize = 64;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Places for readers, for all gateways of a process.
-static READERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(READERS_MAX)));
+static READERS: LazyLock<Places> = LazyLock::new(|| Places::new(READERS_MAX));
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new().route("/v1/channels/{c}/events", get(follow))
@@ -66,9 +70,7 @@ pub(super) async fn follow(
         Some(last) => last.saturating_add(1),
         None => node.log_size(),
     };
-    let Ok(place) = Arc::clone(&READERS).try_acquire_owned() else {
-        return Err(ApiError::new(503, "overloaded", "as many follow the trail as may; try again"));
-    };
+    let place = READERS.take(&Holder::of(&caller.person.person), 1)?;
     let following = Following { node, officer: caller.key, next, read: VecDeque::new(), _place: place };
     let events = stream::unfold(following, Following::next).map(Ok::<_, Infallible>);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
@@ -89,7 +91,7 @@ struct Following {
     officer: PublicKey,
     next: u64,
     read: VecDeque<(u64, Event)>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Following {

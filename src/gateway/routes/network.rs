@@ -229,7 +229,7 @@ pub(super) struct PersonShown {
 }
 
 impl From<PersonRow> for PersonShown {
-    fn from(PersonRow { person, status }: PersonRow) -> Self {
+    fn from(PersonRow { person, status, .. }: PersonRow) -> Self {
         let status = match status {
             PersonStatus::Active => MayAct::Active,
             PersonStatus::Suspended => MayAct::Suspended,

@@ -230,7 +230,7 @@ fn the_page_has_the_limits_of_the_code() {
     has(&format!("| JSON body | {} KiB |", JSON_BYTES_MAX >> 10));
     has(&format!("| part of a payload | {} MiB |", PART_BYTES_MAX >> 20));
     has(&format!("| connections | {}, and no more than half", thousands(connections)));
-    has(&format!("| requests in work | {in_flight} |"));
+    has(&format!("| other requests in work | {in_flight}, and "));
     has(&format!("| bodies in memory | {} MiB", body_bytes >> 20));
     has(&format!("| {} at once, then {} a second;", count(burst), count(per_second)));
     assert_eq!(handshake, head);

@@ -7,7 +7,13 @@ pub(crate) use uploads::Uploads;
 
 use super::schema::{Hex, Octets};
 use crate::{
-    gateway::{Shared, auth::Caller, error::ApiError, json::StrictPath},
+    gateway::{
+        Shared,
+        admission::{Holder, Place, Places},
+        auth::Caller,
+        error::ApiError,
+        json::StrictPath,
+    },
     problem::Problem,
 };
 use axum::{
@@ -27,7 +33,6 @@ use std::{
     sync::{Arc, LazyLock},
     time::Duration,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uploads::{Part, Progress, UPLOAD_OFFSET};
 use utoipa::IntoParams;
 
@@ -41,7 +46,7 @@ const DOWNLOADS_MAX: usize = 64;
 const PLACE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Places for downloads, for all gateways of a process: it is the process whose memory is bounded.
-static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(DOWNLOADS_MAX)));
+static PLACES: LazyLock<Places> = LazyLock::new(|| Places::new(DOWNLOADS_MAX));
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new().route("/v1/payloads/{digest}", get(download).head(look).put(upload))
@@ -103,7 +108,7 @@ pub(super) async fn look(
         (status = 409, description = "`upload_offset`: another part is the next one.",
             headers(("Upload-Offset" = u64, description = "Where the next part begins."))),
         (status = 422, description = "`digest_mismatch`: the whole is not what the digest names; it is thrown away."),
-        (status = 507, description = "`upload_quota`, `vault_unavailable`: there is no room.")))]
+        (status = 507, description = "`upload_quota`, `vault_unavailable`, `storage_full`: there is no room.")))]
 pub(super) async fn upload(
     caller: Caller,
     StrictPath(path): StrictPath<PayloadPath>,
@@ -167,7 +172,7 @@ fn check_owner(shared: &Shared, caller: &Caller) -> Result<(), ApiError> {
             headers(("Content-Range" = String, description = "How many bytes there are."))),
         (status = 502, description = "`blob_corrupt`: what is stored is damaged.")))]
 pub(super) async fn download(
-    _: Caller,
+    caller: Caller,
     StrictPath(path): StrictPath<PayloadPath>,
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -182,8 +187,8 @@ pub(super) async fn download(
             Err(_) => error,
         }
     })?;
-    let place = tokio::time::timeout(PLACE_PATIENCE, Arc::clone(&PLACES).acquire_owned()).await;
-    let Ok(Ok(place)) = place else {
+    let holder = Holder::of(&caller.person.person);
+    let Ok(place) = tokio::time::timeout(PLACE_PATIENCE, PLACES.wait(&holder, 1)).await else {
         return Err(ApiError::new(503, "overloaded", "too many downloads at a time; try again"));
     };
     let whole = asked.is_none();
@@ -221,12 +226,17 @@ struct Sending {
     rest: Range<u64>,
     hasher: Option<blake3::Hasher>,
     ahead: Option<Bytes>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Sending {
     async fn begin(mut self) -> Result<Self, GetError> {
         self.ahead = self.read().await?;
+        // Of nothing at all there is no last window that would show it.
+        let is_nothing = self.ahead.is_none() && self.hasher.is_some();
+        if is_nothing && blake3::hash(&[]) != *self.digest.as_bytes() {
+            return Err(GetError::Corrupt { digest: self.digest });
+        }
         Ok(self)
     }
 

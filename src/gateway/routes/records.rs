@@ -1,7 +1,7 @@
 //! The catalogue: records, their history, their custody and their policies.
 
 use super::{
-    answer::{At, Listing, OnChannel, Paging, base64, now, page_error, patience, read, unknown_record},
+    answer::{At, Listing, OnChannel, Paging, base64, page_error, patience, read, unknown_record},
     schema::{Base64, Duo, Hex, PermissionShown, ReceiptText},
 };
 use crate::gateway::{
@@ -415,8 +415,9 @@ pub(super) async fn custody(
     });
     let version = version.await?.body;
     let proof = node.custody(path.id, version, patience(query.wait)).await?.ok_or_else(unknown_record)?;
-    let state = node.channel().version(path.id, version)?.map(|row| row.state);
-    let custody = Custody {
+    let state = read(&node, move |reading| Ok(reading.row::<VersionRow>(&(path.id, version))?.map(|row| row.state)));
+    let At { height, body: state } = state.await?;
+    let body = Custody {
         version: version.get(),
         state: match state {
             Some(VersionState::Active) => CustodyState::Active,
@@ -427,7 +428,7 @@ pub(super) async fn custody(
         receipt: proof.receipt.to_text(),
         acknowledgements: proof.acknowledgements.iter().map(|receipt| receipt.to_text()).collect(),
     };
-    Ok(now(&node, custody))
+    Ok(At { height, body })
 }
 
 /// What decides about requests for a record.

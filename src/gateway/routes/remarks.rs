@@ -182,7 +182,8 @@ pub(super) struct RemarkGiven {
         (status = 409, description = "`remark_exists`: another one is kept. `remark_withdrawn`: it was taken back."),
         (status = 422, description = "`remark_invalid`: not signed, not well formed, or of another transaction. \
             `commitment_mismatch`: not the one that the request commits to. `too_long`."),
-        (status = 503, description = "`incomplete`: taken back here; some nodes may still have it.")))]
+        (status = 503, description = "`incomplete`: taken back here; some nodes may still have it."),
+        (status = 507, description = "`storage_full`: the node's disk is full; another gateway can take it.")))]
 pub(super) async fn keep_remark(
     OnChannel(node): OnChannel,
     caller: Caller,
@@ -242,7 +243,8 @@ pub(super) struct TitleGiven {
         (status = 409, description = "`record_erased`. `title_superseded`: a later title is kept, and shown from now on."),
         (status = 422, description = "`title_not_signed`, `bad_title`, `too_long`: no title of this record, or one \
             of a time more than a day ahead."),
-        (status = 503, description = "`incomplete`: taken back here; some nodes may still have it.")))]
+        (status = 503, description = "`incomplete`: taken back here; some nodes may still have it."),
+        (status = 507, description = "`storage_full`: the node's disk is full; another gateway can take it.")))]
 pub(super) async fn keep_title(
     OnChannel(node): OnChannel,
     caller: Caller,

@@ -1,7 +1,7 @@
 //! Requests for access, and what became of them.
 
 use super::{
-    answer::{At, Listing, OnChannel, Paging, now, page_error, patience, read},
+    answer::{At, Listing, OnChannel, Paging, page_error, patience, read},
     schema::{Hex, Outcome, ReceiptText, TermsShown},
     transactions::WaitQuery,
 };
@@ -200,7 +200,7 @@ pub(super) async fn request(
         let decision = reading.decision(&view)?;
         Ok((Request::of(reading, view)?, decision))
     });
-    let (mut request, decision) = found.await?.body;
+    let At { height, body: (mut request, decision) } = found.await?;
     if let Some((position, event)) = decision {
         let done = Final { transaction: event.transaction, position, event };
         request.decision = match node.receipt(&done, RECEIPT_PATIENCE).await {
@@ -209,5 +209,5 @@ pub(super) async fn request(
             Err(error) => return Err(error.into()),
         };
     }
-    Ok(now(&node, request))
+    Ok(At { height, body: request })
 }

@@ -7,16 +7,18 @@ use super::{
 use crate::{
     gateway::{
         RealNode, Shared,
+        admission::Holder,
         auth::Caller,
         error::ApiError,
         json::{StrictJson, StrictPath, StrictQuery},
     },
     http::HEIGHT,
-    node::{Final, GatewayError, Refused},
+    node::{Final, GatewayError},
     problem::Problem,
 };
 use axum::{
     Router,
+    extract::State,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -122,22 +124,34 @@ pub(super) struct Done {
         (status = 404, description = "`unknown_record` and the like: what it names is not there."),
         (status = 409, description = "`id_reuse`, `already_decided` and the like: it comes too late."),
         (status = 422, description = "The code of what is wrong with the call."),
-        (status = 504, description = "`not_final`: it is not final yet; the member `transaction` has its id.")))]
+        (status = 504, description = "`not_final`: it is not final yet; the member `transaction` has its id."),
+        (status = 507, description = "`storage_full`: the node's disk is full; another gateway can take it.")))]
 pub(super) async fn submit(
     OnChannel(node): OnChannel,
+    State(shared): State<Arc<Shared>>,
     StrictQuery(query): StrictQuery<SubmitQuery>,
     StrictJson(body): StrictJson<Submission>,
 ) -> Result<Response, ApiError> {
     let transaction = decode(&blob(&body.transaction, endorse::TRANSACTION_BYTES_MAX)?)?;
-    // Looked at here, so that nobody has other nodes work for a signature that anyone can see is none.
     let channel = node.channel();
-    let id = channel.checked().authored(&transaction, &channel.domain()).map_err(|error| match error {
-        TransactionError::WrongContext => ApiError::new(400, "wrong_context", error),
-        error => Problem::from(Refused::new("tx_invalid", error)).into(),
-    })?;
+    // Who is not known here yet shares with all others who are not: another node may know them already.
+    let author = transaction.body.authors.first();
+    let person = author.map(|author| channel.person(*author)).transpose()?.flatten();
+    let holder = person.map(|row| Holder::of(&row.person)).unwrap_or_default();
+    let admission = &shared.admission;
+    if let Some(author) = author {
+        admission.check(&node, &holder, *author)?;
+    }
+    // Looked at here, so that nobody has other nodes work for a signature that anyone can see is none.
+    let id = transaction.body.id();
+    if transaction.body.domain != channel.domain() {
+        return Err(ApiError::new(400, "wrong_context", TransactionError::WrongContext));
+    }
+    let transaction = node.authored(transaction).await?;
     let waits = query.wait.unwrap_or_default() == Until::Final;
     let patience = if waits { patience(Some(query.timeout.unwrap_or(FINAL_PATIENCE_MS))) } else { Duration::ZERO };
-    let done = match node.submit(transaction, patience).await {
+    let ticket = admission.transaction(&holder, &transaction)?;
+    let done = match admission.order(Arc::clone(&node), transaction, patience, ticket).await {
         Ok(done) if waits => done,
         Err(GatewayError::NotFinal(_)) if waits => return Err(not_final(id)),
         Ok(_) | Err(GatewayError::NotFinal(_)) => {

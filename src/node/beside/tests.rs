@@ -28,7 +28,7 @@ fn title(time: u64, text: &str) -> SignedTitle {
 
 fn places() -> (tempfile::TempDir, [Beside; 2]) {
     let dir = tempfile::tempdir().unwrap();
-    let beside = Beside::in_folder(dir.path(), &domain()).unwrap();
+    let beside = Beside::in_folder(dir.path(), &domain(), FaultSink::nobody()).unwrap();
     (dir, [beside, Beside::in_memory()])
 }
 
@@ -55,6 +55,22 @@ fn the_first_remark_stays_until_its_author_takes_it_back_for_ever() {
 }
 
 #[test]
+fn a_folder_from_before_keeps_that_remarks_were_taken_back_and_no_text() {
+    let (dir, [beside, in_memory]) = places();
+    let (text, gone) = (remark(5), SignedRemark::withdraw(&key(7), &domain(), TransactionId::new([6; 32])));
+    for beside in [&beside, &in_memory] {
+        beside.keep_remark(&text, &domain()).unwrap();
+        beside.keep_remark(&gone, &domain()).unwrap();
+        beside.forget_texts(&domain()).unwrap();
+    }
+    let again = Beside::in_folder(dir.path(), &domain(), FaultSink::nobody()).unwrap();
+    for beside in [&beside, &in_memory, &again] {
+        assert_eq!(beside.remark(text.transaction(), &domain()), Ok(None));
+        assert_eq!(beside.remark(gone.transaction(), &domain()), Ok(Some(gone.clone())));
+    }
+}
+
+#[test]
 fn the_last_title_counts_and_an_erased_one_leaves_no_byte() {
     let (dir, [beside, _]) = places();
     let (record, author) = (RecordId::new([3; 32]), key(7).public());
@@ -63,7 +79,7 @@ fn the_last_title_counts_and_an_erased_one_leaves_no_byte() {
     let shown = |beside: &Beside| beside.title(record, author).map(|title| title.text().to_owned());
     assert_eq!(shown(&beside).as_deref(), Some("CT of the chest"));
     assert!(beside.title(record, key(8).public()).is_none(), "of another owner");
-    let again = Beside::in_folder(dir.path(), &domain()).unwrap();
+    let again = Beside::in_folder(dir.path(), &domain(), FaultSink::nobody()).unwrap();
     assert_eq!(shown(&again).as_deref(), Some("CT of the chest"));
     again.keep_title(title(6, "")).unwrap();
     assert_eq!(shown(&again).as_deref(), Some(""), "taken back");
@@ -73,7 +89,7 @@ fn the_last_title_counts_and_an_erased_one_leaves_no_byte() {
     again.forget_title(record, |_| false);
     assert_eq!((shown(&again), again.titled()), (None, vec![]));
     assert_eq!(again.titles.all().unwrap(), Vec::<Vec<u8>>::new());
-    assert_eq!(Beside::in_folder(dir.path(), &domain()).unwrap().titled(), vec![]);
+    assert_eq!(Beside::in_folder(dir.path(), &domain(), FaultSink::nobody()).unwrap().titled(), vec![]);
 }
 
 #[test]
@@ -91,7 +107,7 @@ fn what_was_damaged_on_disk_is_like_what_is_not_there() {
     }
     // What a crash leaves of a file on its way.
     fs::write(folder.join("titles").join(".tmp123"), "half").unwrap();
-    let beside = Beside::in_folder(folder, &domain()).unwrap();
+    let beside = Beside::in_folder(folder, &domain(), FaultSink::nobody()).unwrap();
     assert_eq!(beside.remark(kept.transaction(), &domain()), Ok(None));
     assert_eq!(beside.titled(), vec![]);
     assert_eq!(beside.keep_remark(&kept, &domain()), Ok(()), "it is put anew");

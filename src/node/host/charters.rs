@@ -54,7 +54,8 @@ pub(super) fn folder(dir: &Path, channel: ChannelId) -> PathBuf {
     channels(dir).join(channel.to_string())
 }
 
-fn channels(dir: &Path) -> PathBuf {
+/// The folder of the channels' folders, in that of their node.
+pub(super) fn channels(dir: &Path) -> PathBuf {
     dir.join("channels")
 }
 

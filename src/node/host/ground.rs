@@ -1,16 +1,17 @@
 //! What a host starts channels on: its folder, its keys and its network.
 
-use super::{HostedNode, charters};
+use super::{HostedNode, aside, charters, repair::Repair};
 use crate::{
+    keyfile::KeyFileError,
     local::wall_clock,
-    node::{Backing, Beside, Node, NodeConfig, Posts, StartError, custody, join},
+    node::{Backing, Beside, Node, NodeConfig, OwnDisk, Posts, StartError, custody, join, place},
 };
 use commonware_runtime::Supervisor as _;
 use dmdl_audit_ledger::{
-    channel::Standing,
+    channel::{Standing, note_votes_lost},
     mdca::Engine,
     process::{self, Place, Steady, Wires},
-    store::{MemoryBudget, RocksStore, StoreError},
+    store::{MemoryBudget, RocksStore, Space, StoreError},
 };
 use dmdl_types::{
     checkpoint::CosigningKey,
@@ -35,6 +36,7 @@ pub(super) struct Ground {
     memory: MemoryBudget,
     standing: Standing,
     wires: Wires,
+    disk: OwnDisk,
 }
 
 impl Ground {
@@ -43,8 +45,12 @@ impl Ground {
         config: &NodeConfig,
         standing: Standing,
         wires: Wires,
+        disk: OwnDisk,
     ) -> Result<Self, StartError> {
         let unusable = |source| folder_error(&config.vault, source);
+        let dir = config.dir.clone();
+        // What was copied before lacks votes from then on, and is to be known for a copy wherever it is put.
+        context.disk().before_epochs(move || place::renew(&dir).map_err(of_system));
         Ok(Self {
             context,
             key: copy(&config.key),
@@ -54,6 +60,7 @@ impl Ground {
             memory: MemoryBudget::default(),
             standing,
             wires,
+            disk,
         })
     }
 
@@ -64,40 +71,97 @@ impl Ground {
         others: &[NodeId],
     ) -> Result<(HostedNode, Engine), StartError> {
         let channel = founding.domain.channel;
+        // Before anything is put aside.
         let voted = has_journals(&self.dir.join("engine"), channel);
         let folder = charters::folder(&self.dir, channel);
         let ledger = folder.join("ledger");
+        let unusable = |source| folder_error(&folder, source);
+        let repair = Repair::of(&self.dir, channel);
+        let (replaced, store) = open_ledger(&repair, &folder, &self.memory)?;
         // With only one of the two, this node could vote again where it has voted before.
-        if voted && !ledger.exists() {
+        if voted && !ledger.exists() && replaced.is_none() {
             return Err(StartError::Incomplete(folder.display().to_string()));
         }
         let context = self.context.child("channel").with_attribute("id", channel);
         let mut place = self.wires.seat(&context, channel).await?;
         // Others may be far ahead of who has lost everything, or comes later. Whoever founds has nobody to ask.
         let comes_later =
-            self.standing == Standing::Rejoins || founding.members.iter().all(|member| member.node != self.id());
-        if comes_later && !voted && !RocksStore::is_in(&ledger) {
+            self.standing != Standing::Votes || founding.members.iter().all(|member| member.node != self.id());
+        if store.is_none() && (replaced.is_some() || (comes_later && !voted)) {
             self.join(&context, founding, others, &ledger, &mut place).await?;
         }
+        let store = match store {
+            Some(store) => store,
+            None => RocksStore::open(&ledger, &self.memory)?,
+        };
+        if let Some(damaged) = replaced {
+            take_over(&store, &damaged, channel)?;
+            repair.ledger_is_replaced().map_err(unusable)?;
+        }
+        store.tell_faults(self.disk.faults.clone());
+        self.settle_votes(channel, &store)?;
         let beside = folder.join("beside");
+        let unusable = |source| folder_error(&beside, source);
         let backing = Backing {
             standing: self.standing,
-            store: RocksStore::open(&ledger, &self.memory)?,
+            store,
             secrets: custody::open_secrets(&folder.join("custodian"))?,
             payloads: self.payloads.clone(),
-            beside: Beside::in_folder(&beside, &founding.domain).map_err(|source| folder_error(&beside, source))?,
+            beside: Beside::in_folder(&beside, &founding.domain, self.disk.faults.clone()).map_err(unusable)?,
+            disk: self.disk.clone(),
         };
         let cosigning = CosigningKey::from_seed(self.cosigning.seed().expose(|seed| Secret32::new(*seed)));
         let posts = Posts { gossip: place.gossip, requests: place.requests };
         let keys = (copy(&self.key), cosigning);
         let node = Node::assemble(context.child("dmdl"), wall_clock(), founding, keys, backing, posts)?;
         let begun_at = node.channel().joined_at().unwrap_or(Height::new(0));
-        if !voted && node.channel().tip().height > begun_at {
+        // Unless that is known.
+        if !voted && !node.channel().follows() && node.channel().tip().height > begun_at {
             return Err(StartError::Incomplete(folder.display().to_string()));
         }
-        let engine = process::start(&context, &self.key, founding, node.channel().clone(), place.wires).await?;
+        if repair.needs_archive() {
+            self.renew_archive(&repair, &node)?;
+        }
+        let faults = self.disk.faults.clone();
+        let engine = process::start(&context, &self.key, founding, node.channel().clone(), place.wires, faults).await?;
         node.drive(engine.chain().clone());
         Ok((node, engine))
+    }
+
+    /// Puts an archive aside that is damaged, to be filled again from others.
+    fn renew_archive(&self, repair: &Repair, node: &HostedNode) -> Result<(), StartError> {
+        let engine = self.dir.join("engine");
+        let unusable = |source| folder_error(&engine, source);
+        if node.channel().prunes_blocks()? {
+            // Others may not have them any more: then only a snapshot leads to where they are.
+            repair.note_ledger().map_err(unusable)?;
+            repair.put_archive_aside().map_err(unusable)?;
+            return Err(StartError::Again);
+        }
+        tracing::error!("blocks are damaged: all of them are fetched again, and this node is behind until then");
+        repair.put_archive_aside().map_err(unusable)
+    }
+
+    /// Looks for votes that are not there any more. Where one is missing, the node follows from now on, as if it had
+    /// lost its folder: the engine would go on without it.
+    fn settle_votes(&self, channel: ChannelId, store: &RocksStore) -> Result<(), StartError> {
+        let engine = self.dir.join("engine");
+        let unusable = |source| folder_error(&engine, source);
+        let watch = self.context.disk();
+        for (partition, reason) in watch.hurt_votes(&engine).map_err(unusable)? {
+            if !partition.starts_with(&process::partitions_of(channel)) {
+                continue;
+            }
+            tracing::error!(
+                %channel, %partition, reason,
+                "votes of this node are damaged or missing: it follows, and votes again once others show that it is safe",
+            );
+            // In this order: a crash in between finds them damaged once more.
+            note_votes_lost(store)?;
+            aside::put(&self.dir, &engine.join(&partition)).map_err(unusable)?;
+            watch.forget_votes(&partition).map_err(unusable)?;
+        }
+        Ok(())
     }
 
     fn id(&self) -> NodeId {
@@ -130,6 +194,42 @@ impl Ground {
     }
 }
 
+/// Opens the ledger in a channel's folder, if there is one; gives before it where the ledger lies that it replaces, or that
+/// has to be replaced.
+fn open_ledger(
+    repair: &Repair,
+    folder: &Path,
+    memory: &MemoryBudget,
+) -> Result<(Option<PathBuf>, Option<RocksStore>), StartError> {
+    let (ledger, unusable) = (folder.join("ledger"), |source| folder_error(folder, source));
+    let replaced = repair.put_ledger_aside().map_err(unusable)?;
+    if !RocksStore::is_in(&ledger) {
+        return Ok((replaced, None));
+    }
+    match RocksStore::open(&ledger, memory) {
+        // Also one that was to replace another: the first one stays the one to be replaced.
+        Err(StoreError::Corrupt(reason)) => {
+            let folder = folder.display();
+            tracing::error!(%folder, reason, "the ledger is damaged: it is put aside, and had anew");
+            repair.note_ledger().map_err(unusable)?;
+            Ok((repair.put_ledger_aside().map_err(unusable)?, None))
+        }
+        opened => Ok((replaced, Some(opened?))),
+    }
+}
+
+/// Takes over what only this node has from a ledger that is replaced, and notes that how far it has voted was in there.
+fn take_over(store: &RocksStore, damaged: &Path, channel: ChannelId) -> Result<(), StoreError> {
+    match store.copy_from(damaged, Space::Custody) {
+        Ok(rows) => tracing::warn!(%channel, rows, "the custodian's rows were taken over from the damaged ledger"),
+        Err(error) => {
+            let damaged = damaged.display();
+            tracing::error!(%channel, %error, %damaged, "this node has lost its shares: they are damaged, too");
+        }
+    }
+    note_votes_lost(store)
+}
+
 /// Whether the engine has written anything of a channel; its partitions begin with the channel's id.
 pub(super) fn has_journals(engine: &Path, channel: ChannelId) -> bool {
     let prefix = process::partitions_of(channel);
@@ -143,6 +243,58 @@ pub(super) fn folder_error(path: &Path, source: io::Error) -> StartError {
     StartError::Folder { path: path.display().to_string(), source }
 }
 
+/// What the system said of a file that only this user may reach.
+fn of_system(error: KeyFileError) -> io::Error {
+    match &error {
+        KeyFileError::Read { source, .. } | KeyFileError::Write { source, .. } => {
+            io::Error::new(source.kind(), error.to_string())
+        }
+        _ => io::Error::other(error),
+    }
+}
+
 pub(super) fn copy(key: &SigningKey) -> SigningKey {
     SigningKey::from_seed(key.seed().expose(|seed| Secret32::new(*seed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes a store in a folder, and flips what it begins with.
+    fn damaged(ledger: &Path) {
+        drop(RocksStore::open(ledger, &MemoryBudget::default()).unwrap());
+        fs::write(ledger.join("CURRENT"), "damaged").unwrap();
+    }
+
+    #[test]
+    fn a_ledger_that_was_to_replace_a_damaged_one_is_replaced_when_it_is_damaged_itself() {
+        let (dir, channel) = (tempfile::tempdir().unwrap(), ChannelId::new([7; 32]));
+        let (repair, folder) = (Repair::of(dir.path(), channel), charters::folder(dir.path(), channel));
+        let ledger = folder.join("ledger");
+        fs::create_dir_all(&folder).unwrap();
+        let open = || open_ledger(&repair, &folder, &MemoryBudget::default()).unwrap();
+        damaged(&ledger);
+        let (first, none) = open();
+        assert!(none.is_none() && first.as_ref().is_some_and(|first| first.join("CURRENT").exists()));
+        for _ in 0..2 {
+            // A crash comes before it is noted that this one has replaced the first.
+            damaged(&ledger);
+            let (replaced, none) = open();
+            assert!(none.is_none());
+            assert_eq!(replaced, first, "only the first has the custodian's rows");
+            assert!(ledger.read_dir().unwrap().next().is_none(), "there is room for another one");
+        }
+        drop(RocksStore::open(&ledger, &MemoryBudget::default()).unwrap());
+        let (replaced, store) = open();
+        assert!(store.is_some() && replaced == first);
+    }
+
+    #[test]
+    fn a_disk_without_room_is_told_from_one_that_fails() {
+        let written = |kind: io::ErrorKind| KeyFileError::Write { path: "place".into(), source: kind.into() };
+        let error = of_system(written(io::ErrorKind::StorageFull));
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(error.to_string().contains("`place`"), "{error}");
+    }
 }

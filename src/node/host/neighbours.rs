@@ -129,7 +129,7 @@ impl Neighbours {
         let (channel, mut roll) = (node.channel(), Roll::default());
         let members = |epoch: Epoch| -> Result<Vec<NodeId>, StoreError> {
             let config = channel.epoch_config(epoch)?;
-            Ok(config.into_iter().flat_map(|config| config.members).map(|member| member.node).collect())
+            Ok(config.iter().flat_map(|config| &config.members).map(|member| member.node).collect())
         };
         let current = channel.current_epoch();
         roll.present.extend(members(current)?);

@@ -9,11 +9,16 @@ use super::{
 };
 use crate::{
     local::wall_clock,
-    node::{NodeConfig, StartError, message::Answer},
+    node::{
+        NodeConfig, OwnDisk, StartError,
+        message::Answer,
+        space::{Watch, Watching},
+    },
 };
 use commonware_runtime::{Clock as _, Supervisor as _};
 use dmdl_audit_ledger::{
     channel::Standing,
+    fault::{FaultKind, FaultSink, StorageFault},
     mdca::{Engine, NetworkConfig, Post},
     process::{self, Connections, Steady},
 };
@@ -27,15 +32,18 @@ use dmdl_types::{
 };
 use futures::future::{FutureExt as _, LocalBoxFuture, select_all};
 use std::{
+    collections::BTreeSet,
     future::pending,
     num::NonZeroUsize,
     path::PathBuf,
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 
+/// Messages that are heard of what another host says within a moment, each once: it has more to say again and again.
+const HEARD_MAX: usize = 64;
 /// How long a node that broke the protocol stays disconnected: about an epoch of a busy channel.
 const BLOCK_DURATION: Duration = Duration::from_secs(60);
 /// How long after its start a host asks for charters, when others had time to connect, and how often from then on.
@@ -59,7 +67,7 @@ enum Next {
     Follow,
     Found(Box<Order>),
     Started(Box<Started>),
-    Hear(NodeId, Vec<u8>),
+    Hear(NodeId, Vec<Vec<u8>>),
     Ask,
 }
 
@@ -98,10 +106,18 @@ pub(super) struct Running {
     hosts: Post,
     orders: mpsc::Receiver<Order>,
     dir: PathBuf,
+    faults: FaultSink,
+    /// Before the host goes: whoever starts it again needs its files.
+    _watching: Watching,
 }
 
 impl Running {
-    pub(super) async fn start(context: Steady, config: NodeConfig, standing: Standing) -> Result<Self, StartError> {
+    pub(super) async fn start(
+        context: Steady,
+        config: NodeConfig,
+        standing: Standing,
+        disk: OwnDisk,
+    ) -> Result<Self, StartError> {
         tracing::info!(?standing, "the node starts");
         let network = NetworkConfig {
             network: config.genesis.id(),
@@ -110,7 +126,18 @@ impl Running {
             block_duration: BLOCK_DURATION,
         };
         let Connections { hosts, peers, wires } = process::connect(&context, wall_clock(), &config.key, &network);
-        let mut ground = Ground::new(context.child("host"), &config, standing, wires)?;
+        let silence = wires.silence();
+        let mut watch = Watch {
+            dir: config.dir.clone(),
+            kept_free_bytes: config.kept_free_bytes,
+            faults: disk.faults.clone(),
+            host: Weak::new(),
+            looked: Host::look_for_faults,
+            changed: Box::new(move |is_full| silence.set(is_full)),
+        };
+        // Before there is an engine that could speak.
+        watch.look(&disk.space);
+        let mut ground = Ground::new(context.child("host"), &config, standing, wires, disk.clone())?;
         let NodeConfig { genesis, key, dir, peers: told, .. } = config;
         let me = NodeId::of_key(key.public());
         // Everybody dials everybody: a gateway of one hospital asks the endorser and the custodian of another, although
@@ -121,7 +148,11 @@ impl Running {
         let (first, engine) = ground.start(&genesis.founding(), &others).await?;
         neighbours.follow(std::slice::from_ref(&first));
         let (sender, orders) = mpsc::channel(ORDERS);
-        let host = Arc::new(Host { genesis, first, chartered: Mutex::default(), orders: sender });
+        let OwnDisk { space, faults } = disk;
+        let host = Host { genesis, first, chartered: Mutex::default(), orders: sender, space: space.clone() };
+        let host = Arc::new(host);
+        watch.host = Arc::downgrade(&host);
+        let watching = watch.begin(space);
         let mut engines = vec![engine];
         let kept = charters::kept(&dir).map_err(|source| ground::folder_error(&dir, source))?;
         for charter in kept {
@@ -132,7 +163,21 @@ impl Running {
         }
         let (invitations, ground) = (Invitations::new(me), Some(ground));
         let (starting, asker) = (None, None);
-        Ok(Self { context, host, neighbours, invitations, ground, starting, asker, engines, hosts, orders, dir })
+        Ok(Self {
+            context,
+            host,
+            neighbours,
+            invitations,
+            ground,
+            starting,
+            asker,
+            engines,
+            hosts,
+            orders,
+            dir,
+            faults,
+            _watching: watching,
+        })
     }
 
     /// The host, for whoever started it.
@@ -140,7 +185,8 @@ impl Running {
         &self.host
     }
 
-    pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+    /// Runs until it is stopped, or told of a fault of the disk.
+    pub(super) async fn run(mut self, mut stopped: oneshot::Receiver<()>, mut told: mpsc::Receiver<StorageFault>) {
         let clock = self.context.child("clock");
         let mut ask = pin!(clock.sleep(ASK_FIRST));
         loop {
@@ -153,13 +199,18 @@ impl Running {
             let next = tokio::select! {
                 biased;
                 _ = &mut stopped => Next::Stop,
+                Some(fault) = told.recv() => {
+                    tracing::error!(%fault, "the node stops");
+                    Next::Stop
+                }
                 (halt, ..) = select_all(self.engines.iter_mut().map(|engine| Box::pin(engine.stopped()))) => {
+                    self.faults.tell(&StorageFault::of(FaultKind::Halted, "engine", &halt));
                     tracing::error!(%halt, "the node stops");
                     Next::Stop
                 }
                 started = started(&mut self.starting) => Next::Started(Box::new(started)),
                 Some(order) = self.orders.recv(), if self.ground.is_some() => Next::Found(Box::new(order)),
-                Some((from, bytes)) = self.hosts.incoming.recv() => Next::Hear(from, bytes),
+                Some((from, packet)) = self.hosts.incoming.recv() => Next::Hear(from, packet),
                 () = &mut ask => Next::Ask,
                 _ = executed => Next::Follow,
             };
@@ -168,7 +219,12 @@ impl Running {
                 Next::Follow => {}
                 Next::Found(order) => self.found(*order),
                 Next::Started(started) => self.add(*started),
-                Next::Hear(from, bytes) => self.hear(from, &bytes).await,
+                Next::Hear(from, packet) => {
+                    let mut said = BTreeSet::new();
+                    for bytes in packet.iter().filter(|bytes| said.insert(*bytes)).take(HEARD_MAX) {
+                        self.hear(from, bytes).await;
+                    }
+                }
                 Next::Ask => {
                     self.tell(self.neighbours.nodes(), &Message::WhichNameMe);
                     ask.set(clock.sleep(ASK_EVERY));

@@ -76,7 +76,7 @@ fn tries(manners: [Manner; 3]) -> (usize, Duration) {
                     if let Some(part) = says(manner).filter(|_| nodes.contains(&other)) {
                         let answer = Message::Answer(number, Box::new(Answer::Snapshot(Box::new(part))));
                         // Who has heard enough does not listen any more.
-                        let _ = answers.send((other, answer.encode())).await;
+                        let _ = answers.send((other, vec![answer.encode()])).await;
                     }
                 }
             }

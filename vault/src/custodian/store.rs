@@ -19,7 +19,7 @@ use dmdl_types::{
     invocation::SystemItem,
     limits, planted,
 };
-use std::{collections::BTreeMap, error::Error, io};
+use std::{collections::BTreeMap, error::Error, io, path::PathBuf};
 
 /// Why what a custodian keeps cannot be read or written. Always fatal: the node stops.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,14 @@ pub enum StoreError {
     Corrupt {
         /// What is wrong.
         what: &'static str,
+    },
+    /// A file of the key store is not as it was written. Nobody else has what is in it.
+    #[error("`{path}` is damaged, and {loses} with it: to go on without, move it away")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is lost.
+        loses: &'static str,
     },
     /// An earlier error closed it.
     #[error("the custodian's store is closed after an earlier failure")]

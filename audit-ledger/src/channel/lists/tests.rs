@@ -358,7 +358,7 @@ fn what_hides_a_record_is_looked_up_in_bounded_steps() {
     assert!((80..300).contains(&looked.get()), "{}", looked.get());
     let few = Cell::new(0);
     assert!(!reading.has_asked(researcher(4).public(), hidden, &few).unwrap());
-    assert_eq!(few.get(), 1, "who did nothing is told at once");
+    assert!(few.get() <= 1, "who did nothing is told at once");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{EventFilter, Reading, RequestView, walk::CHUNK};
 use crate::{
     contract::{decides, may_read},
-    log,
+    log::{self, List},
     store::{Store, StoreError},
     world::{OpenedBy, PersonRow, RecordRow, RequestRow, RequestState},
 };
@@ -80,8 +80,7 @@ impl<S: Store> Reading<'_, S> {
     /// # Errors
     /// [`StoreError`] when it cannot be read.
     pub fn event_of(&self, id: TransactionId) -> Result<Option<(u64, Event)>, StoreError> {
-        let Some(position) = log::position(&self.rows, id, 0)? else { return Ok(None) };
-        Ok(log::event(&self.rows, position)?.map(|event| (position, event)))
+        log::find(&self.rows, id, 0)
     }
 
     /// The event that decided a request, with its position: the request's own when a policy decided, else
@@ -129,10 +128,13 @@ impl<S: Store> Reading<'_, S> {
         if self.row::<OpenedBy>(&(who, record))?.is_some() {
             return Ok(true);
         }
-        let (did, done) = (HeadKey::Actor(who), HeadKey::Record(record));
-        let next = |key: &HeadKey, after: Option<u64>| {
+        let list = |key| List::of(&self.rows, &key);
+        let (Some(did), Some(done)) = (list(HeadKey::Actor(who))?, list(HeadKey::Record(record))?) else {
+            return Ok(false);
+        };
+        let next = |list: &List, after: Option<u64>| {
             looked.set(looked.get() + 1);
-            Ok::<_, StoreError>(log::positions(&self.rows, key, after, 1)?.first().copied())
+            Ok::<_, StoreError>(list.positions(&self.rows, after, 1)?.first().copied())
         };
         let mut after = None;
         for _ in 0..STEPS_MAX {

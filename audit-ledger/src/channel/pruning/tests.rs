@@ -62,7 +62,6 @@ fn a_channel_that_keeps_its_blocks_keeps_nothing_twice() {
     assert!(!all.is_empty() && all.iter().all(|(_, is_kept)| !is_kept));
     let channel = channel_over(ledger.store.clone(), ledger.executor.founding().clone());
     assert_eq!(channel.pruned_below().unwrap(), None);
-    assert!(!channel.may_lack_block(Height::new(0)).unwrap());
 }
 
 #[test]

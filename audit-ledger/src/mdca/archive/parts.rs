@@ -5,6 +5,7 @@
 //! the first one held before stays.
 
 use super::super::block::EngineBlock;
+use crate::fault::{FaultKind, FaultSink, Place, StorageFault};
 use commonware_codec::Codec;
 use commonware_consensus::{
     marshal::store,
@@ -17,7 +18,7 @@ use commonware_storage::{
     archive::{Archive as _, Error, Identifier, immutable, prunable},
     translator::FourCap,
 };
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 /// First and last height of what is there without a gap.
 type Range = (u64, u64);
@@ -30,6 +31,25 @@ where
 {
     whole: immutable::Archive<E, Digest, V>,
     recent: Option<prunable::Archive<FourCap, E, Digest, V>>,
+    guard: Guard,
+}
+
+/// Tells when an archive is damaged: what does not come back as it was written is a fault of the disk, since all that
+/// fails there is told already where it is met.
+#[derive(Clone)]
+pub(super) struct Guard {
+    /// What the names of its partitions begin with.
+    pub(super) partitions: String,
+    pub(super) faults: FaultSink,
+}
+
+impl Guard {
+    pub(super) fn checked<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &result {
+            self.faults.tell(&StorageFault::new(FaultKind::Damaged, Place::Archive(self.partitions.clone()), error));
+        }
+        result
+    }
 }
 
 impl<E, V> Archive<E, V>
@@ -41,13 +61,14 @@ where
         runtime: &E,
         whole: immutable::Config<V::Cfg>,
         recent: Option<prunable::Config<FourCap, V::Cfg>>,
+        guard: Guard,
     ) -> Result<Self, Error> {
-        let whole = immutable::Archive::init(runtime.child("whole"), whole).await?;
+        let whole = guard.checked(immutable::Archive::init(runtime.child("whole"), whole).await)?;
         let recent = match recent {
-            Some(recent) => Some(prunable::Archive::init(runtime.child("recent"), recent).await?),
+            Some(recent) => Some(guard.checked(prunable::Archive::init(runtime.child("recent"), recent).await)?),
             None => None,
         };
-        Ok(Self { whole, recent })
+        Ok(Self { whole, recent, guard })
     }
 
     /// What is there at a height.
@@ -55,7 +76,17 @@ where
         self.find(Identifier::Index(height)).await
     }
 
+    /// Tells that something is not here that belongs here; others have it.
+    pub(in super::super) fn tell_missing(&self, what: impl Display) {
+        let place = Place::Archive(self.guard.partitions.clone());
+        self.guard.faults.tell(&StorageFault::new(FaultKind::Damaged, place, what));
+    }
+
     async fn find(&self, id: Identifier<'_, Digest>) -> Result<Option<V>, Error> {
+        self.guard.checked(self.look_up(id).await)
+    }
+
+    async fn look_up(&self, id: Identifier<'_, Digest>) -> Result<Option<V>, Error> {
         if let Some(recent) = &self.recent {
             let found = match &id {
                 Identifier::Index(height) => recent.get(Identifier::Index(*height)).await?,
@@ -65,51 +96,79 @@ where
                 return Ok(found);
             }
         }
-        self.whole.get(id).await
+        let index = match &id {
+            Identifier::Index(height) => Some(*height),
+            Identifier::Key(_) => None,
+        };
+        let found = self.whole.get(id).await?;
+        // The list of what is there has it, and it is not there: whoever believes the list would wait for ever.
+        if let (None, Some(height)) = (&found, index)
+            && self.whole.has(Identifier::Index(height)).await?
+        {
+            return Err(Error::RecordCorrupted);
+        }
+        Ok(found)
     }
 
-    async fn add(self, height: u64, digest: Digest, value: &V) -> Result<Self, Error> {
-        let Self { whole, recent } = self;
-        Ok(match recent {
-            Some(recent) if whole.has(Identifier::Index(height)).await? => Self { whole, recent: Some(recent) },
-            Some(recent) => Self { whole, recent: Some(recent.put(height, digest, value).await?) },
-            None => Self { whole: whole.put(height, digest, value).await?, recent: None },
-        })
+    pub(in super::super) async fn add(self, height: u64, digest: Digest, value: &V) -> Result<Self, Error> {
+        let Self { whole, recent, guard } = self;
+        let is_there = match &recent {
+            Some(_) => guard.checked(whole.has(Identifier::Index(height)).await)?,
+            None => false,
+        };
+        match recent {
+            Some(recent) if is_there => Ok(Self { whole, recent: Some(recent), guard }),
+            Some(recent) => {
+                let recent = guard.checked(recent.put(height, digest, value).await)?;
+                Ok(Self { whole, recent: Some(recent), guard })
+            }
+            None => {
+                let whole = guard.checked(whole.put(height, digest, value).await)?;
+                Ok(Self { whole, recent: None, guard })
+            }
+        }
     }
 
     /// Makes what was added durable; the part that is not added to has nothing that is not.
-    async fn settle(self) -> Result<Self, Error> {
-        let Self { whole, recent } = self;
-        Ok(match recent {
-            Some(recent) => Self { whole, recent: Some(recent.sync().await?) },
-            None => Self { whole: whole.sync().await?, recent: None },
-        })
+    pub(in super::super) async fn settle(self) -> Result<Self, Error> {
+        let Self { whole, recent, guard } = self;
+        match recent {
+            Some(recent) => {
+                let recent = guard.checked(recent.sync().await)?;
+                Ok(Self { whole, recent: Some(recent), guard })
+            }
+            None => {
+                let whole = guard.checked(whole.sync().await)?;
+                Ok(Self { whole, recent: None, guard })
+            }
+        }
     }
 
     async fn start_to_settle(self) -> Result<(Self, Handle<()>), Error> {
-        let Self { whole, recent } = self;
-        Ok(match recent {
+        let Self { whole, recent, guard } = self;
+        match recent {
             Some(recent) => {
-                let (recent, done) = recent.start_sync().await?;
-                (Self { whole, recent: Some(recent) }, done)
+                let (recent, done) = guard.checked(recent.start_sync().await)?;
+                Ok((Self { whole, recent: Some(recent), guard }, done))
             }
             None => {
-                let (whole, done) = whole.start_sync().await?;
-                (Self { whole, recent: None }, done)
+                let (whole, done) = guard.checked(whole.start_sync().await)?;
+                Ok((Self { whole, recent: None, guard }, done))
             }
-        })
+        }
     }
 
     async fn let_go_below(self, height: u64) -> Result<Self, Error> {
-        let Self { whole, recent } = self;
+        let Self { whole, recent, guard } = self;
         let recent = match recent {
-            Some(recent) => Some(recent.prune(height).await?),
+            Some(recent) => Some(guard.checked(recent.prune(height).await)?),
             None => None,
         };
-        Ok(Self { whole, recent })
+        Ok(Self { whole, recent, guard })
     }
 
-    fn last(&self) -> Option<u64> {
+    /// The last height of what is there.
+    pub(in super::super) fn last(&self) -> Option<u64> {
         self.whole.last_index().max(self.recent.as_ref().and_then(|recent| recent.last_index()))
     }
 

@@ -72,6 +72,7 @@ fn a_full_pool_says_so_and_takes_again_when_it_has_room() {
     for n in 0..20_000 {
         assert_eq!(pool.insert(name(n), transaction.clone()), Ok(true), "{n}");
     }
+    assert!(pool.is_full());
     assert_eq!(pool.insert(name(20_000), transaction.clone()), Err(Busy { retry_after_ms: 500 }));
     assert_eq!(pool.insert(name(7), transaction.clone()), Ok(false), "what is there is no overload");
     // Bytes are bounded as well.

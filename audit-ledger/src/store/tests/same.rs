@@ -16,7 +16,7 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn space() -> impl Strategy<Value = Space> {
-    prop::sample::select(vec![Space::State, Space::Index, Space::Custody])
+    prop::sample::select(vec![Space::State, Space::Events, Space::Index, Space::Custody])
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -146,7 +146,7 @@ proptest! {
             let mut block = Overlay::new(&store);
             write(&mut block, ops);
             for space in Space::ALL {
-                history.record(height, space, &block).unwrap();
+                history.record(height, block.undo(space).unwrap());
             }
             store.commit(block.into_changes().into()).unwrap();
             past.push((height, store.snapshot()));
@@ -169,7 +169,7 @@ fn a_history_that_does_not_reach_says_so() {
     let store = MemoryStore::new();
     let mut history = History::new();
     for height in [5, 6, 7] {
-        history.record(Height::new(height), Space::State, &Overlay::new(&store)).unwrap();
+        history.record(Height::new(height), Overlay::new(&store).undo(Space::State).unwrap());
     }
     let tip = Height::new(7);
     assert!(history.view(Height::new(4), tip, &store).is_some());

@@ -33,6 +33,9 @@ use zeroize::Zeroizing;
 const BUCKETS: usize = 256;
 /// A name and its secret.
 const ENTRY_LEN: usize = KeyName::LEN + 32;
+/// What is lost with a file.
+const ALL: &str = "all shares of this node";
+const ONE_BUCKET: &str = "some shares of this node";
 /// `generation u64 ‖ key[32]`: a root key file, and one line of the table.
 const LINE_LEN: usize = 40;
 
@@ -43,6 +46,7 @@ pub struct FileKeys {
     root: PathBuf,
     generation: u64,
     table: BTreeMap<u8, Bucket>,
+    lost: Vec<PathBuf>,
     closed: bool,
 }
 
@@ -55,11 +59,11 @@ struct Bucket {
 
 impl FileKeys {
     /// Opens the store in `folder` with its root key at the path `root`; both are made where they are
-    /// missing together.
+    /// missing together. The secrets of a bucket whose file is missing are lost: see [`Self::lost`].
     ///
     /// # Errors
-    /// [`StoreError`] when a file does not decrypt, one is missing, or anybody but this user may read
-    /// or replace one.
+    /// [`StoreError`] when a file does not decrypt, the table or the root key is missing, or anybody but this user
+    /// may read or replace one.
     pub fn open(folder: &Path, root: &Path) -> Result<Self, StoreError> {
         match DirBuilder::new().mode(0o700).create(folder) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -72,6 +76,7 @@ impl FileKeys {
             root: root.to_owned(),
             generation: 0,
             table: BTreeMap::new(),
+            lost: Vec::new(),
             closed: false,
         };
         match fs::symlink_metadata(root) {
@@ -92,21 +97,54 @@ impl FileKeys {
         Ok(store)
     }
 
+    /// The files of buckets that are missing, and whose secrets are lost.
+    #[must_use]
+    pub fn lost(&self) -> &[PathBuf] {
+        &self.lost
+    }
+
     fn load(&mut self) -> Result<(), StoreError> {
         let root = Zeroizing::new(fs::read(&self.root)?);
-        let (generation, key) = line(&root).ok_or(StoreError::Corrupt { what: "the root key's length" })?;
+        let (generation, key) = line(&root).ok_or_else(|| damaged(&self.root, ALL))?;
         self.generation = generation;
         if generation == 0 {
             return Ok(());
         }
-        let table = decrypt(&key, &generation.to_le_bytes(), &fs::read(self.folder.join(table_name(generation)))?)?;
+        let path = self.folder.join(table_name(generation));
+        let sealed = match fs::read(&path) {
+            // The generation that the root key names may be what is damaged.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(damaged(&self.root, ALL)),
+            sealed => sealed?,
+        };
+        let table = decrypt(&key, &generation.to_le_bytes(), &sealed).map_err(|_| damaged(&path, ALL))?;
         if table.len() != BUCKETS * LINE_LEN {
-            return Err(StoreError::Corrupt { what: "the key table's length" });
+            return Err(damaged(&path, ALL));
         }
         for (bucket, bytes) in (0..=u8::MAX).zip(table.chunks_exact(LINE_LEN)) {
             if let Some((generation, key)) = line(bytes).filter(|(generation, _)| *generation != 0) {
                 self.table.insert(bucket, Bucket { generation, key });
             }
+        }
+        self.check_buckets()
+    }
+
+    /// Reads every bucket once: one that is damaged is told of before anybody asks for what is in it.
+    fn check_buckets(&mut self) -> Result<(), StoreError> {
+        let mut missing = Vec::new();
+        for (bucket, found) in &self.table {
+            let path = self.folder.join(bucket_name(*bucket, found.generation));
+            match fs::read(&path) {
+                Ok(sealed) => {
+                    let entries = decrypt(&found.key, &bucket_aad(*bucket, found.generation), &sealed);
+                    entries.map_err(|_| damaged(&path, ONE_BUCKET))?;
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => missing.push((*bucket, path)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for (bucket, path) in missing {
+            self.table.remove(&bucket);
+            self.lost.push(path);
         }
         Ok(())
     }
@@ -313,6 +351,10 @@ fn decrypt(key: &Secret32, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8
         .decrypt(&Nonce::default(), Payload { msg: sealed, aad })
         .map(Zeroizing::new)
         .map_err(|_| StoreError::Corrupt { what: "a file of the key store does not decrypt" })
+}
+
+fn damaged(path: &Path, loses: &'static str) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), loses }
 }
 
 fn cipher(key: &Secret32) -> ChaCha20Poly1305 {

@@ -1,0 +1,165 @@
+//! Four processes that are killed at any moment while people work: one at a time, and all at once. Whatever anybody was
+//! told is on every node's ledger afterwards, and the network goes on by itself.
+//!
+//! A few kills are made at each change; `DMDL_KILLS_ONE` and `DMDL_KILLS_ALL` make more, and `DMDL_KILLS_BASE` chooses other
+//! moments.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "cli/harness.rs"]
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod harness;
+
+#[path = "processes/network.rs"]
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod network;
+
+#[path = "cli/worker.rs"]
+mod worker;
+
+use dmdl::network_file::NetworkFile;
+use dmdl_types::bundle;
+use harness::eventually;
+use network::{ALL, Network, Places, in_time};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
+use worker::{Desk, Told, work};
+
+/// People who work at the same time, each at another gateway first.
+const WORKERS: usize = 3;
+/// How long the killed are left alone, and the longest that nobody is killed.
+const DOWN_MS: u64 = 1_500;
+const LIVES_MS: u64 = 2_500;
+/// As many blocks show that the network goes on.
+const GOES_ON: u64 = 2;
+
+/// A desk that turns to another gateway each time.
+struct Tour {
+    places: Places,
+    folder: PathBuf,
+    turn: AtomicUsize,
+}
+
+impl Desk for Tour {
+    fn command(&self, who: &str, args: &[&str]) -> Command {
+        let at = self.turn.fetch_add(1, Ordering::Relaxed) % self.places.count();
+        self.places.command(at, who, &self.folder, args)
+    }
+
+    fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// What a campaign asks for; something else than a number there is an error, not a default.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|number| number.parse().expect("a number"))
+}
+
+/// Moments of a campaign.
+struct Moments(u64);
+
+impl Moments {
+    fn begin() -> Self {
+        Self(0x9e37_79b9_u64.wrapping_add(number("DMDL_KILLS_BASE").unwrap_or(0)))
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    fn sleep(&mut self, bound_ms: u64) {
+        thread::sleep(Duration::from_millis(self.below(bound_ms)));
+    }
+}
+
+/// Kills as it is told while people work, and holds the network to what it told them.
+fn killed(what: &str, kills: u64, kill: impl Fn(&mut Network, &mut Moments)) {
+    let seats = [("a", "org-1", ALL), ("b", "org-2", ALL), ("c", "org-3", ALL), ("d", "org-4", ALL)];
+    let mut network = Network::generate(&seats);
+    network.start_all();
+    let folders = tempfile::tempdir().unwrap();
+    let tours: Vec<Tour> = (0..WORKERS)
+        .map(|turn| {
+            let folder = folders.path().join(turn.to_string());
+            fs::create_dir(&folder).unwrap();
+            Tour { places: network.places(), folder, turn: AtomicUsize::new(turn) }
+        })
+        .collect();
+    let (stop, mut moments) = (AtomicBool::new(false), Moments::begin());
+    let mut told: Vec<Told> = thread::scope(|scope| {
+        let (until, stop) = (Until(&stop), &stop);
+        let workers: Vec<_> = tours.iter().map(|tour| scope.spawn(move || work(tour, stop))).collect();
+        for _ in 0..kills {
+            moments.sleep(LIVES_MS);
+            assert!(!workers.iter().any(thread::ScopedJoinHandle::is_finished), "people cannot work any more");
+            kill(&mut network, &mut moments);
+        }
+        drop(until);
+        workers.into_iter().map(|worker| worker.join().expect("people can work")).collect()
+    });
+    let pin = NetworkFile::read(&network.folder().join("network.toml")).unwrap();
+    for at in 0..seats.len() {
+        network.wait_caught_up(at, (at + 1) % seats.len());
+        let trail = fs::read(network.assert_trail_verifies(at)).unwrap();
+        let trail = bundle::verify(&trail, &pin.genesis.founding()).unwrap();
+        told.iter().for_each(|told| told.assert_all_in(&trail));
+    }
+    for (told, tour) in told.iter_mut().zip(&tours) {
+        told.assert_kept(tour);
+        eprintln!("  {}", told.summary());
+    }
+    eprintln!("{kills} kills of {what}: 0 lost");
+}
+
+/// Says that it is enough, also when a test fails meanwhile.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn one_of_four_is_killed_at_any_moment_and_nothing_acknowledged_is_lost() {
+    let kills = number("DMDL_KILLS_ONE").unwrap_or(3);
+    killed("one node", kills, |network, moments| {
+        let victim = usize::try_from(moments.below(4)).unwrap();
+        network.kill(victim);
+        moments.sleep(DOWN_MS);
+        network.start(victim);
+        // Whoever comes next is one of four again.
+        network.wait_caught_up(victim, (victim + 1) % 4);
+    });
+}
+
+#[test]
+fn all_four_are_killed_at_once_and_the_network_goes_on_by_itself() {
+    let kills = number("DMDL_KILLS_ALL").unwrap_or(1);
+    killed("all nodes", kills, |network, moments| {
+        let before = network.height(0);
+        network.kill_all();
+        moments.sleep(DOWN_MS);
+        (0..4).for_each(|position| {
+            network.start(position);
+        });
+        in_time("blocks are made again", || (network.height(0) >= before + GOES_ON).then_some(()));
+        (1..4).for_each(|position| {
+            eventually("all are there again", || (network.height(position) > before).then_some(()));
+        });
+    });
+}
