@@ -15,7 +15,7 @@ mod engine_sim {
 }
 
 use commonware_runtime::{Clock as _, Runner as _, deterministic};
-use dmdl_audit_ledger::mdca::{EngineBlock, Floor};
+use dmdl_audit_ledger::mdca::{CLOCK_BOUND_MS, EngineBlock, Floor, Ledger as _};
 use dmdl_types::{
     certificate::{CertificateError, FinalityCertificate},
     id::{BlockDigest, Height},
@@ -350,6 +350,25 @@ fn a_block_from_the_future_waits_and_is_not_refused() {
         cluster.all_reach(15).await;
         let early = cluster.node(1);
         assert!(cluster.toy(0).blocks(15).iter().any(|b| b.header().primary == early), "its blocks are final");
+    });
+}
+
+#[test]
+fn more_clocks_that_are_an_hour_ahead_than_nodes_may_be_faulty_bind_nobody_to_a_block_of_the_future() {
+    runner(8).start(|runtime| async move {
+        let mut cluster = Cluster::prepare(&runtime).await;
+        for ahead in [1, 2] {
+            cluster.toy(ahead).run_ahead_ms(3_600_000);
+        }
+        for node in 0..NODES {
+            cluster.restart(node).await;
+        }
+        cluster.all_reach(15).await;
+        let latest = cluster.toy(0).now().plus_ms(CLOCK_BOUND_MS);
+        assert!(
+            cluster.toy(0).blocks(15).iter().all(|block| block.header().time <= latest),
+            "it is final before its time"
+        );
     });
 }
 

@@ -58,9 +58,7 @@ impl Beside {
         titles.sweep()?;
         let mut known = BTreeMap::new();
         for bytes in titles.all()? {
-            let title =
-                codec::decode::<Title>(&bytes, TITLE_BYTES_MAX).ok().and_then(|title| title.verify(domain).ok());
-            match title {
+            match title_in(&bytes, domain) {
                 Some(title) => drop(known.insert(title.record(), title)),
                 None => tracing::warn!("a title beside the ledger is damaged"),
             }
@@ -80,8 +78,7 @@ impl Beside {
         let Some(bytes) = self.remarks.get(id.as_bytes()).map_err(|error| self.failed(&error))? else {
             return Ok(None);
         };
-        let remark = codec::decode::<Remark>(&bytes, REMARK_BYTES_MAX).ok();
-        let remark = remark.and_then(|remark| remark.verify(domain).ok()).filter(|remark| remark.transaction() == id);
+        let remark = remark_in(&bytes, domain).filter(|remark| remark.transaction() == id);
         if remark.is_none() {
             tracing::warn!(transaction = %id, "a remark beside the ledger is damaged");
         }
@@ -108,10 +105,7 @@ impl Beside {
     /// Forgets all remarks but that some were taken back: of a folder from before, nobody knows which were taken back since.
     pub(super) fn forget_texts(&self, domain: &Domain) -> io::Result<()> {
         let _turn = lock(&self.turn);
-        self.remarks.retain(|bytes| {
-            let remark = codec::decode::<Remark>(bytes, REMARK_BYTES_MAX).ok();
-            remark.and_then(|remark| remark.verify(domain).ok()).is_some_and(|remark| remark.is_withdrawn())
-        })
+        self.remarks.retain(|bytes| remark_in(bytes, domain).is_some_and(|remark| remark.is_withdrawn()))
     }
 
     /// The title that somebody gave to a record last, or that they took it back.
@@ -168,6 +162,16 @@ impl Beside {
         self.faults.tell(&StorageFault::of(FaultKind::Failed, "remarks and titles", error));
         Refused::new("unavailable", "the node cannot keep or read it at the moment; try again")
     }
+}
+
+/// The remark in a file, unless that is damaged.
+fn remark_in(bytes: &[u8], domain: &Domain) -> Option<SignedRemark> {
+    codec::decode::<Remark>(bytes, REMARK_BYTES_MAX).ok()?.verify(domain).ok()
+}
+
+/// The title in a file, unless that is damaged.
+fn title_in(bytes: &[u8], domain: &Domain) -> Option<SignedTitle> {
+    codec::decode::<Title>(bytes, TITLE_BYTES_MAX).ok()?.verify(domain).ok()
 }
 
 /// Small files by 32-byte names.

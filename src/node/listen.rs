@@ -24,7 +24,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             for bytes in packet {
                 let taken = match Message::decode(&bytes) {
                     Ok(Message::Transaction(endorsed)) => {
-                        self.verifier.heard(*endorsed).await.map_err(|_| "the node stops".to_owned())
+                        self.verifier.heard(from, *endorsed).await.map_err(|_| "the node stops".to_owned())
                     }
                     Ok(Message::System(system)) => {
                         self.channel.submit_system(*system).map(drop).map_err(|e| e.to_string())

@@ -201,9 +201,9 @@ where
         let task = Arc::clone(&node);
         runtime.child("verify").spawn(|_| async move {
             let channel = &task.channel;
-            let take = |endorsed| {
+            let take = |from, endorsed| {
                 if let Err(error) = channel.submit(endorsed) {
-                    tracing::debug!(%error, "a transaction was not taken");
+                    tracing::debug!(%from, %error, "a transaction was not taken");
                 }
             };
             to_verify.work(&task.runtime, channel.checked(), &channel.domain(), take).await;

@@ -6,7 +6,7 @@
 use commonware_runtime::Clock;
 use dmdl_audit_ledger::order::Checked;
 use dmdl_types::{
-    id::TransactionId,
+    id::{NodeId, TransactionId},
     sign::Domain,
     transaction::{EndorsedTransaction, Transaction, TransactionError},
 };
@@ -28,14 +28,20 @@ type Verdict = Result<TransactionId, TransactionError>;
 enum Work {
     Authored(Box<Transaction>, oneshot::Sender<(Transaction, Verdict)>),
     Endorsed(Box<EndorsedTransaction>, oneshot::Sender<(EndorsedTransaction, Verdict)>),
-    Heard(Box<EndorsedTransaction>),
+    Heard(NodeId, Box<EndorsedTransaction>),
+}
+
+/// Where an endorsed transaction comes from.
+enum Origin {
+    Asker(oneshot::Sender<(EndorsedTransaction, Verdict)>),
+    Peer(NodeId),
 }
 
 impl Work {
     fn signatures(&self) -> usize {
         match self {
             Self::Authored(transaction, _) => transaction.signatures.len(),
-            Self::Endorsed(endorsed, _) | Self::Heard(endorsed) => {
+            Self::Endorsed(endorsed, _) | Self::Heard(_, endorsed) => {
                 endorsed.transaction.signatures.len() + endorsed.endorsements.len()
             }
         }
@@ -78,8 +84,8 @@ impl Verifier {
     }
 
     /// Verifies what another node has told of, and has it taken in.
-    pub(super) async fn heard(&self, endorsed: EndorsedTransaction) -> Result<(), Closed> {
-        self.0.send(Work::Heard(Box::new(endorsed))).await.map_err(|_| Closed)
+    pub(super) async fn heard(&self, from: NodeId, endorsed: EndorsedTransaction) -> Result<(), Closed> {
+        self.0.send(Work::Heard(from, Box::new(endorsed))).await.map_err(|_| Closed)
     }
 }
 
@@ -90,7 +96,7 @@ impl Waiting {
         clock: &impl Clock,
         checked: &Checked,
         domain: &Domain,
-        take: impl Fn(EndorsedTransaction),
+        take: impl Fn(NodeId, EndorsedTransaction),
     ) {
         while let Some(first) = self.0.recv().await {
             // Others that are ready to run may have something, too.
@@ -114,13 +120,13 @@ fn gathering(signatures: usize) -> Duration {
     GATHERING_EACH.saturating_mul(u32::try_from(signatures).unwrap_or(u32::MAX)).min(GATHERING_MAX)
 }
 
-fn verify(batch: Vec<Work>, checked: &Checked, domain: &Domain, take: &impl Fn(EndorsedTransaction)) {
+fn verify(batch: Vec<Work>, checked: &Checked, domain: &Domain, take: &impl Fn(NodeId, EndorsedTransaction)) {
     let (mut authored, mut endorsed) = (Vec::new(), Vec::new());
     for work in batch {
         match work {
             Work::Authored(transaction, asker) => authored.push((*transaction, asker)),
-            Work::Endorsed(transaction, asker) => endorsed.push((*transaction, Some(asker))),
-            Work::Heard(transaction) => endorsed.push((*transaction, None)),
+            Work::Endorsed(transaction, asker) => endorsed.push((*transaction, Origin::Asker(asker))),
+            Work::Heard(from, transaction) => endorsed.push((*transaction, Origin::Peer(from))),
         }
     }
     let transactions: Vec<&Transaction> = authored.iter().map(|(transaction, _)| transaction).collect();
@@ -129,12 +135,12 @@ fn verify(batch: Vec<Work>, checked: &Checked, domain: &Domain, take: &impl Fn(E
         // Who stopped waiting does not need it.
         let _ = asker.send((transaction, verdict));
     }
-    let (transactions, askers): (Vec<_>, Vec<_>) = endorsed.into_iter().unzip();
+    let (transactions, origins): (Vec<_>, Vec<_>) = endorsed.into_iter().unzip();
     let verdicts = checked.transactions(&transactions, domain);
-    for ((transaction, verdict), asker) in transactions.into_iter().zip(verdicts).zip(askers) {
-        match asker {
-            Some(asker) => drop(asker.send((transaction, verdict))),
-            None => take(transaction),
+    for ((transaction, verdict), origin) in transactions.into_iter().zip(verdicts).zip(origins) {
+        match origin {
+            Origin::Asker(asker) => drop(asker.send((transaction, verdict))),
+            Origin::Peer(from) => take(from, transaction),
         }
     }
 }

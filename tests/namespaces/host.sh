@@ -34,6 +34,14 @@ scp() { cp -a "$2" "$HOSTS/${3%:}/home/"; }
 
 journalctl() { cat "$HOST/journal"; }
 
+# Waits until a process has ended. It is somebody else's child, and has let go of its ports and locks only when its last
+# thread is a zombie: what it runs is gone from /proc before that.
+await_end() {
+    while [ -n "$({ cat "/proc/$1/task/"*/stat 2>/dev/null || true; } | sed 's/.*) //' | sed -n '/^[^ZX]/p')" ]; do
+        sleep 0.1
+    done
+}
+
 # systemctl [enable --now|start|stop] NAME@INSTANCE, as the unit has it.
 systemctl() {
     local name=${!#}
@@ -51,8 +59,7 @@ systemctl() {
         ;;
     stop\ *)
         kill "$(cat "$process")"
-        # Somebody else's child: that it has ended is seen by what it runs.
-        while readlink "/proc/$(cat "$process")/exe" >/dev/null; do sleep 0.1; done
+        await_end "$(cat "$process")"
         ;;
     esac
 }

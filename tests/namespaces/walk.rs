@@ -123,7 +123,9 @@ impl Hosts {
             .env("VAULT", self.dir.path().join("vault"));
         let output = self.lan.on(name, &shell).stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "on {name}:\n{commands}\n{said}{}", String::from_utf8_lossy(&output.stderr));
+        let journal = || fs::read_to_string(self.disks(name).join("journal")).unwrap_or_default();
+        let erred = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "on {name}:\n{commands}\n{said}{erred}\njournal of {name}:\n{}", journal());
         said
     }
 
@@ -146,7 +148,7 @@ impl Hosts {
 
     /// The host's node is gone at once, and what it had on disk.
     fn lose(&self, name: &str) {
-        self.give(name, "kill -KILL \"$(cat \"$HOST/process\")\"");
+        self.give(name, "kill -KILL \"$(cat \"$HOST/process\")\"; await_end \"$(cat \"$HOST/process\")\"");
         fs::remove_dir_all(self.disks(name).join("var/lib/dmdl")).unwrap();
     }
 

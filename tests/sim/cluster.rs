@@ -4,6 +4,7 @@
 //! custodian's secrets, what the engine has synced, and some of what it has not. Everything else goes with the node's tasks.
 
 use super::{
+    clock::millis,
     disk::Left,
     on_disk::OnDisk,
     plan::{HEALED, Plan},
@@ -292,6 +293,32 @@ impl Cluster {
     pub(crate) fn epoch(&self) -> u64 {
         let nodes = self.seats.iter().filter_map(|seat| seat.up.get());
         nodes.map(|node| node.channel().config().unwrap().epoch.get()).max().unwrap_or_default()
+    }
+
+    /// Where each node is, for a run that stands still.
+    pub(crate) async fn stands(&self) -> String {
+        let mut said = Vec::new();
+        for (position, seat) in self.seats.iter().enumerate() {
+            let Some(node) = seat.up.get() else {
+                said.push(format!("node {position} is down"));
+                continue;
+            };
+            let (channel, clock) = (node.channel(), millis(seat.clock.now()));
+            let (tip, epoch) = (channel.tip(), channel.config().unwrap().epoch);
+            let known = match node.chain() {
+                Some(chain) => chain.tip().await.map(|(height, _)| height),
+                None => None,
+            };
+            let follows = if channel.follows() { " and follows" } else { "" };
+            let ahead = i128::from(tip.time.get()) - i128::from(clock.get());
+            said.push(format!(
+                "node {position} has executed {} of {known:?} in epoch {epoch}{follows}, {ahead} ms before its clock, and \
+                 {} transactions wait",
+                tip.height,
+                channel.waiting_transactions()
+            ));
+        }
+        said.join("; ")
     }
 
     /// Takes all faults off the network.

@@ -78,7 +78,7 @@ impl Person<'_> {
             }
             runtime.sleep(Duration::from_millis(150)).await;
         }
-        panic!("nobody could {what}: {last}")
+        panic!("nobody could {what}: {last}; {}", self.cluster.stands().await)
     }
 
     /// Tries once at one node; none when it is down or crashes meanwhile.

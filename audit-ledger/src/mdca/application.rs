@@ -1,20 +1,16 @@
-//! Answers the engine's questions about blocks out of the ledger, and adds the rules of time.
+//! Answers the engine's questions about blocks out of the ledger. Whether a block's time has come is asked elsewhere, before
+//! the first vote ([`Timely`](super::timely::Timely)): what this answers is the same at every node.
 
 use super::{
     block::{Context, EngineBlock},
     ledger::{Ledger, Turn},
-    timing::CLOCK_BOUND_MS,
 };
 use commonware_consensus::{
     Application as EngineApplication, marshal::ancestry::Ancestry, simplex::scheme::ed25519::Scheme,
 };
 use commonware_cryptography::{Digested, Digestible as _};
 use commonware_runtime::{Clock, Metrics, Spawner};
-use dmdl_types::id::UnixMillis;
-use std::{future::poll_fn, pin::Pin, time::Duration};
-
-/// The longest that a too early block sleeps before the clock is read again.
-const CLOCK_RECHECK: Duration = Duration::from_secs(1);
+use std::{future::poll_fn, pin::Pin};
 
 #[derive(Clone)]
 pub(super) struct Application<L> {
@@ -24,19 +20,6 @@ pub(super) struct Application<L> {
 impl<L> Application<L> {
     pub(super) const fn new(ledger: L) -> Self {
         Self { ledger }
-    }
-}
-
-impl<L: Ledger> Application<L> {
-    /// A clock never makes a block invalid: a validator whose clock is behind waits until it is not.
-    async fn wait_for_clock(&self, runtime: &impl Clock, time: UnixMillis) {
-        loop {
-            let ahead = time.since_ms(self.ledger.now().plus_ms(CLOCK_BOUND_MS));
-            if ahead == 0 {
-                return;
-            }
-            runtime.sleep(Duration::from_millis(ahead).min(CLOCK_RECHECK)).await;
-        }
     }
 }
 
@@ -68,7 +51,7 @@ where
         Some(Digested::precomputed(block, digest))
     }
 
-    async fn verify(&mut self, (runtime, _): (E, Context), mut ancestry: impl Ancestry<EngineBlock>) -> bool {
+    async fn verify(&mut self, _: (E, Context), mut ancestry: impl Ancestry<EngineBlock>) -> bool {
         let (Some(block), Some(parent)) = (next(&mut ancestry).await, next(&mut ancestry).await) else {
             // No parent means that the engine gave up this question; an answer would bind.
             return std::future::pending().await;
@@ -76,7 +59,6 @@ where
         if block.header().time <= parent.header().time || block.header().domain != parent.header().domain {
             return false;
         }
-        self.wait_for_clock(&runtime, block.header().time).await;
         self.ledger.verify(block, parent).await
     }
 }

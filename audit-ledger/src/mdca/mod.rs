@@ -21,6 +21,7 @@ mod network;
 mod orchestrator;
 mod post;
 mod schemes;
+mod timely;
 mod timing;
 mod votes;
 mod wire;

@@ -16,6 +16,7 @@ use super::{
     ledger::{Halt, Ledger},
     members::{FencedReceiver, FencedSender, Members},
     schemes::Schemes,
+    timely::Timely,
     timing::Timing,
     votes::VoteReporter,
 };
@@ -241,13 +242,19 @@ where
         let committee = config.orderers().iter().map(NodeId::key).collect();
         let votes_seen = VoteReporter::new(self.parts.ledger.clone(), self.parts.domain, committee);
         let timing = self.parts.timing;
+        let votes_in_time = Timely::new(
+            self.runtime.child("timely").with_attribute("epoch", epoch),
+            self.parts.automaton.clone(),
+            self.parts.ledger.clone(),
+            self.chain.clone(),
+        );
         let engine = simplex::Engine::new(
             self.runtime.child("votes").with_attribute("epoch", epoch),
             simplex::Config {
                 scheme,
                 elector: ScheduleElector::new(config.qualified),
                 blocker: self.parts.blocker.clone(),
-                automaton: self.parts.automaton.clone(),
+                automaton: votes_in_time,
                 relay: self.parts.automaton.clone(),
                 reporter: Reporters::from((self.parts.automaton.clone(), votes_seen)),
                 track_historical_votes: true,

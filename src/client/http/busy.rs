@@ -3,7 +3,7 @@
 //! # Source
 //! RFC 9110, 10.2.3; docs/api.md
 
-use super::{Answer, number, whole};
+use super::answer::{Answer, number, whole};
 use http::{Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use serde::Deserialize;

@@ -1,9 +1,10 @@
 //! A look at a gateway by somebody who has no pin: what it calls its network, which proves nothing.
 
 use super::{
-    Answer,
+    answer::{Answer, expect, parsed},
+    ask::{in_time, unreachable},
     connections::{Broken, Connections, Sent, Way},
-    expect, in_time, parsed, pinned, unreachable,
+    pinned,
 };
 use crate::client::AskGatewayError;
 use dmdl_types::id::NetworkId;

@@ -1,6 +1,6 @@
 //! What a gateway shows of remarks and of those whom they are for, as JSON.
 
-use super::{blob, receipt};
+use super::answer::{blob, receipt};
 use crate::{
     client::{AskGatewayError, gateway::decode},
     node::{Deed, Parties, Party, RemarkShown},
