@@ -46,6 +46,9 @@ use std::{
 };
 
 const NODES: usize = 4;
+/// How many people work, all of one organisation: few enough that a gateway which has just lost one of four nodes has a place
+/// for each.
+const CLIENTS: &str = "32";
 /// Some seconds under load, so that epochs end and snapshots are kept.
 const EPOCH_BLOCKS: u64 = 100;
 /// Rounds before there is a snapshot that a wiped node can join by, for sure.
@@ -112,7 +115,7 @@ impl Drop for Until<'_> {
 /// One run of the load generator at the first node's gateway.
 fn bench(network: &Network, seconds: u64, more: &[&str]) -> Value {
     let seconds = seconds.to_string();
-    let args = [&["bench", "--workload", "invoke", "--clients", "64", "--seconds", &seconds], more].concat();
+    let args = [&["bench", "--workload", "invoke", "--clients", CLIENTS, "--seconds", &seconds], more].concat();
     let output = network.run(0, "admin-1", &args);
     assert_eq!(code(&output), 0, "{} {}", text(&output.stdout), text(&output.stderr));
     json(&output)["runs"][0].clone()
@@ -126,7 +129,7 @@ fn what_processes_use_stays_what_it_is_while_people_work_and_nodes_fail() {
     network.start_all();
     let rate = plan.rate.unwrap_or_else(|| {
         let closed = bench(&network, 10, &[])["tps"].as_f64().unwrap();
-        eprintln!("64 at a time    {closed:.0}/s");
+        eprintln!("{CLIENTS} at a time    {closed:.0}/s");
         format!("{:.0}", (closed * 0.3).max(1.0)).parse().unwrap()
     });
     let temporary = tempfile::tempdir().unwrap();
@@ -154,7 +157,7 @@ fn what_processes_use_stays_what_it_is_while_people_work_and_nodes_fail() {
                 0,
                 "admin-1",
                 &[
-                    &["bench", "--workload", "invoke", "--clients", "64"][..],
+                    &["bench", "--workload", "invoke", "--clients", CLIENTS][..],
                     &["--rate", &rate.to_string(), "--seconds", &plan.works.as_secs().to_string()],
                 ]
                 .concat(),

@@ -15,7 +15,7 @@ mod engine_sim {
 }
 
 use commonware_runtime::{Clock as _, Runner as _, deterministic};
-use dmdl_audit_ledger::mdca::{CLOCK_BOUND_MS, EngineBlock, Floor, Ledger as _};
+use dmdl_audit_ledger::mdca::{CLOCK_BOUND_MS, EngineBlock, Floor};
 use dmdl_types::{
     certificate::{CertificateError, FinalityCertificate},
     id::{BlockDigest, Height},
@@ -24,7 +24,7 @@ use engine_sim::{
     cluster::Cluster,
     node::NODES,
     scenario::Scenario,
-    toy::{EPOCH_BLOCKS, epoch_config, genesis},
+    toy::{EPOCH_BLOCKS, epoch_config, genesis, right_time},
     twins::Twins,
 };
 use std::{
@@ -364,7 +364,7 @@ fn more_clocks_that_are_an_hour_ahead_than_nodes_may_be_faulty_bind_nobody_to_a_
             cluster.restart(node).await;
         }
         cluster.all_reach(15).await;
-        let latest = cluster.toy(0).now().plus_ms(CLOCK_BOUND_MS);
+        let latest = right_time(&runtime).plus_ms(CLOCK_BOUND_MS);
         assert!(
             cluster.toy(0).blocks(15).iter().all(|block| block.header().time <= latest),
             "it is final before its time"

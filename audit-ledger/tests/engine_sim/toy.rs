@@ -140,6 +140,12 @@ impl Toy {
     }
 }
 
+/// The time of day, which not every node's clock shows.
+pub(crate) fn right_time(runtime: &deterministic::Context) -> UnixMillis {
+    let since = runtime.current().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    UnixMillis::new(u64::try_from(since.as_millis()).unwrap())
+}
+
 /// The ledger of a running node.
 #[derive(Clone)]
 pub(crate) struct ToyLedger {
@@ -149,14 +155,13 @@ pub(crate) struct ToyLedger {
 
 impl Ledger for ToyLedger {
     fn now(&self) -> UnixMillis {
-        let since = self.runtime.current().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        UnixMillis::new(u64::try_from(since.as_millis()).unwrap())
+        let ahead_ms = self.toy.0.lock().unwrap().ahead_ms;
+        right_time(&*self.runtime).plus_ms(ahead_ms)
     }
 
     async fn propose(&mut self, turn: Turn, parent: EngineBlock) -> Option<EngineBlock> {
         self.runtime.sleep(Duration::from_millis(50)).await;
         let body = Body::default();
-        let ahead_ms = self.toy.0.lock().unwrap().ahead_ms;
         let header = dmdl_types::block::Header {
             height: turn.height,
             epoch: turn.epoch,
@@ -164,7 +169,7 @@ impl Ledger for ToyLedger {
             primary: turn.primary,
             parent_view: turn.parent_view,
             parent: turn.parent,
-            time: turn.time.plus_ms(ahead_ms),
+            time: turn.time,
             body: body.digest(),
             config: self.toy.config(turn.epoch).digest(),
             next_config: self.toy.config(turn.epoch.next()).digest(),
