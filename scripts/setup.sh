@@ -2,8 +2,8 @@
 # Installs what a machine with rustup, git, make, gcc and a package manager still lacks.
 #
 #   scripts/setup.sh build     what compiling needs: a C++ compiler, libclang with its headers, the wasm target
-#   scripts/setup.sh test      what tests of hosts on their own and of disks that fail need: `ip`, `strace`, `mkfs.ext4`;
-#                              without them these tests are skipped
+#   scripts/setup.sh test      what tests of hosts on their own, of disks that fail and of copied folders need: `ip`, `strace`,
+#                              `mkfs.ext4`, `rsync`; without them these tests are skipped
 #   scripts/setup.sh python    what samples and vectors need: Python in an environment of its own, under $CACHE
 #   scripts/setup.sh fuzz      what fuzzing the gateway's interface needs: the same, with schemathesis
 #
@@ -143,6 +143,10 @@ setup_test() {
     if ! have mkfs.ext4; then
         apt_update
         apt_install 'the command mkfs.ext4, by which tests cut the power of disks,' e2fsprogs
+    fi
+    if ! have rsync; then
+        apt_update
+        apt_install 'the command rsync, by which tests copy folders of nodes,' rsync
     fi
 }
 
