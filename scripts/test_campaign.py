@@ -3,7 +3,9 @@
 
 import contextlib
 import io
+import itertools
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -29,6 +31,22 @@ NEW = {}
 
 def after(said, code=0, before=NEW, row=ROW):
     return campaign.added(row, before, code, said, 30.0, "abc1234")
+
+
+class Table(unittest.TestCase):
+    def test_a_campaign_runs_a_test_that_there_is(self):
+        for row in campaign.table():
+            program = re.search(r"--test (\S+) .*--exact (?:(\S+)::)?(\w+)$", row.get("cargo", ""))
+            if not program:
+                continue
+            name, modules, test = program.groups()
+            places = [f"{folder}tests/{name}{file}" for folder in ("", "*/") for file in (".rs", "/main.rs")]
+            (source,) = itertools.chain.from_iterable(campaign.HERE.glob(place) for place in places)
+            files = [source, *campaign.HERE.glob(f"**/tests/{name}/**/*.rs")]
+            self.assertTrue(any(f"fn {test}(" in file.read_text() for file in files), row["name"])
+            outermost = (modules or "").split("::")[0]
+            declared = re.search(rf"^(pub(\(crate\))? )?mod {outermost}\b", source.read_text(), re.MULTILINE)
+            self.assertTrue(not modules or declared, f"{row['name']}: `{outermost}` is no module of {source.name}")
 
 
 class Counting(unittest.TestCase):

@@ -156,7 +156,7 @@ pub(crate) struct ToyLedger {
 impl Ledger for ToyLedger {
     fn now(&self) -> UnixMillis {
         let ahead_ms = self.toy.0.lock().unwrap().ahead_ms;
-        right_time(&*self.runtime).plus_ms(ahead_ms)
+        right_time(&self.runtime).plus_ms(ahead_ms)
     }
 
     async fn propose(&mut self, turn: Turn, parent: EngineBlock) -> Option<EngineBlock> {
