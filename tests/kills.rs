@@ -61,6 +61,10 @@ impl Desk for Tour {
     fn folder(&self) -> &Path {
         &self.folder
     }
+
+    fn turns_to_others(&self) -> bool {
+        true
+    }
 }
 
 /// What a campaign asks for; something else than a number there is an error, not a default.
