@@ -299,6 +299,12 @@ impl<'a> Worker<'a> {
                     Ok(registered) => break registered,
                     // Nothing was asked of the ledger: on a busy machine custodians may be late.
                     Err(RegisterError::TooFewCustodians { .. }) => sleep(REST).await,
+                    // Nor is anything measured yet: where the network is slow to begin, another record does as well.
+                    Err(RegisterError::Call(CallError::Gateway(AskGatewayError::Problem(problem))))
+                        if problem.status == 503 =>
+                    {
+                        sleep(REST).await;
+                    }
                     Err(error) => panic!("a record is registered: {error}"),
                 }
             }
