@@ -1,7 +1,7 @@
 //! Too much, and too slowly.
 
 use super::{
-    wire::{JSON, SUBMIT, Wire, ask, raw, socket, text},
+    wire::{Answer, JSON, SUBMIT, Wire, ask, raw, socket, text},
     world::{PROMPT, World, eventually, gauge, request},
 };
 use dmdl::{
@@ -146,24 +146,30 @@ fn thousands_of_idle_connections_keep_nobody_out() {
     world.assert_serves(at);
 }
 
+/// Has the owner ask for something that takes long, again and again, until a read on another connection is refused; gives the
+/// connections that wait, that one, and its refusal.
+fn take_all_places(world: &World, at: SocketAddr, waits_ms: u32, every: Duration) -> (Vec<Wire>, Wire, Answer) {
+    let (mut busy, mut another) = (Vec::new(), Wire::plain(at));
+    loop {
+        let answer = world.read_as(&world.owner, at, &mut another);
+        if answer.status != 200 {
+            return (busy, another, answer);
+        }
+        assert!(busy.len() < 100, "there is always a place");
+        let mut wire = Wire::plain(at);
+        wire.send(&world.signed(&world.owner, "GET", &waiting(waits_ms), at, &[], b""));
+        busy.push(wire);
+        thread::sleep(every);
+    }
+}
+
 #[test]
 fn work_that_is_begun_is_not_given_up_for_more_work() {
     let world = World::shared();
     let own = world.gateway_with("full", Limits { in_flight: 2, ..Limits::default() });
     let at = own.address();
-    let (mut busy, mut another) = (Vec::new(), Wire::plain(at));
     // What asks whether there is a place takes one, so more than two try to fill both.
-    let refused = loop {
-        let answer = world.read_as(&world.owner, at, &mut another);
-        if answer.status != 200 {
-            break answer;
-        }
-        assert!(busy.len() < 100, "there is always a place");
-        let mut wire = Wire::plain(at);
-        wire.send(&world.signed(&world.owner, "GET", &waiting(3000), at, &[], b""));
-        busy.push(wire);
-        thread::sleep(Duration::from_millis(50));
-    };
+    let (mut busy, mut another, refused) = take_all_places(&world, at, 3000, Duration::from_millis(50));
     refused.expect(503, "overloaded");
     assert_eq!(refused.header("retry-after"), Some("1"));
     // There is a place for the connection, and that the gateway lives is still told.
@@ -182,18 +188,7 @@ fn a_key_that_asks_for_all_places_leaves_some_to_others() {
     let world = World::shared();
     let own = world.gateway_with("shares", Limits { in_flight: 9, ..Limits::default() });
     let at = own.address();
-    let (mut busy, mut another) = (Vec::new(), Wire::plain(at));
-    let refused = loop {
-        let answer = world.read_as(&world.owner, at, &mut another);
-        if answer.status != 200 {
-            break answer;
-        }
-        assert!(busy.len() < 100, "there is always a place");
-        let mut wire = Wire::plain(at);
-        wire.send(&world.signed(&world.owner, "GET", &waiting(8000), at, &[], b""));
-        busy.push(wire);
-        thread::sleep(Duration::from_millis(20));
-    };
+    let (mut busy, mut another, refused) = take_all_places(&world, at, 8000, Duration::from_millis(20));
     refused.expect(429, "busy");
     assert_eq!(refused.header("retry-after"), Some("1"));
     // Somebody of another organisation, and somebody whom nobody knows.

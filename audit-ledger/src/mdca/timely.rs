@@ -6,7 +6,7 @@
 //! clocks than nodes may be faulty nobody could vote any more, in this view or the next, until the block's time has come.
 //!
 //! # Source
-//! docs/spec/block.md, "Validity"
+//! docs/spec/block.md, "Rules"; docs/adr/0019-time-before-the-vote.md
 
 use super::{
     block::{Context, EngineBlock},
