@@ -12,6 +12,8 @@ use std::{borrow::Cow, fmt};
 
 /// Longest text of a problem: an error must not echo what somebody sent.
 const DETAIL_CHARS: usize = 600;
+/// The codes of too much at a time. What is refused so was not begun: asking again does no harm.
+pub const TOO_MUCH: [&str; 4] = ["overloaded", "rate_limited", "busy", "quota"];
 
 /// A problem, as machines and people read it.
 #[derive(Clone, Debug, PartialEq, Eq)]

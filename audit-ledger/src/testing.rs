@@ -3,6 +3,9 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "tests count to small numbers")]
 
+mod calls;
+mod votes;
+
 use crate::{
     channel::{Channel, Pace, Standing},
     clock::WallClock,
@@ -14,8 +17,6 @@ use crate::{
     store::{Entry, MemoryStore, Reader, Space, Store},
     world::{RecordRow, Row, TurnCounters, VersionRow, VoiceRow},
 };
-use commonware_codec::{Copying, DecodeExt as _, Encode as _};
-use commonware_cryptography::{Signer as _, ed25519};
 use dmdl_policies::templates::Template;
 use dmdl_types::{
     access::{DuoCode, Permission, PolicyDocument, Purpose, ReasonCode, Terms},
@@ -35,6 +36,9 @@ use dmdl_types::{
     sign::{Domain, SigningKey},
     transaction::{EndorsedTransaction, Endorsement, SystemBody, SystemTransaction, TransactionBody},
 };
+
+pub(crate) use calls::calls_of;
+pub(crate) use votes::{certificate, certificate_by, equivocation, notarize_vote};
 
 /// Block time of height 0.
 pub(crate) const BEGIN: UnixMillis = UnixMillis::new(1_800_000_000_000);
@@ -507,108 +511,4 @@ pub(crate) fn everyone(config: &EpochConfig) -> Vec<u8> {
 /// What became of a call, and the first reason.
 pub(crate) fn told(event: &Event) -> (Verdict, Option<ReasonCode>) {
     (event.outcome.verdict, event.outcome.reasons.first().map(|reason| reason.code))
-}
-
-/// A finality certificate of a header, signed by organisations 1 to 3 as the engine signs.
-pub(crate) fn certificate(header: &Header) -> Vec<u8> {
-    certificate_by(header, &[1, 2, 3], header.epoch)
-}
-
-/// What orderers vote on, as the engine encodes it.
-fn proposal(header: &Header, epoch: Epoch) -> Vec<u8> {
-    let mut proposal = Vec::new();
-    for number in [epoch.get(), header.view.get(), header.parent_view.get()] {
-        let mut rest = number;
-        while rest >= 0x80 {
-            proposal.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        proposal.push(rest as u8);
-    }
-    proposal.extend(header.digest().as_bytes());
-    proposal
-}
-
-/// The signature of organisation `org`'s node under a vote of a kind.
-fn vote_signature(header: &Header, kind: &str, proposal: &[u8], org: u8) -> Vec<u8> {
-    let namespace = [&dmdl_types::certificate::vote_namespace(&header.domain), kind.as_bytes()].concat();
-    let key = ed25519::PrivateKey::decode(Copying(&[org; 32])).unwrap();
-    key.sign(&namespace, proposal).encode().to_vec()
-}
-
-/// The vote of organisation `org`'s node for a block, as one of this committee.
-pub(crate) fn notarize_vote(header: &Header, org: u8, config: &EpochConfig) -> Vec<u8> {
-    let position = config.orderers().iter().position(|orderer| *orderer == node_id(org)).unwrap();
-    let proposal = proposal(header, header.epoch);
-    let signature = vote_signature(header, "_NOTARIZE", &proposal, org);
-    [proposal, vec![position as u8], signature].concat()
-}
-
-/// Proof that organisation `org`'s node voted for two blocks in the view of this header.
-pub(crate) fn equivocation(header: &Header, org: u8, config: &EpochConfig) -> Vec<u8> {
-    let other = Header { time: header.time.plus_ms(1), ..header.clone() };
-    [vec![7], notarize_vote(header, org, config), notarize_vote(&other, org, config)].concat()
-}
-
-/// A certificate by the nodes of these organisations, for a header as if it were of this epoch.
-pub(crate) fn certificate_by(header: &Header, orgs: &[u8], epoch: Epoch) -> Vec<u8> {
-    let proposal = proposal(header, epoch);
-    let mut signatures = std::collections::BTreeMap::new();
-    for org in orgs {
-        let position = config().orderers().iter().position(|orderer| *orderer == node_id(*org)).unwrap();
-        signatures.insert(position, vote_signature(header, "_FINALIZE", &proposal, *org));
-    }
-    let bitmap = signatures.keys().fold(0u8, |bits, position| bits | 1 << position);
-    let mut out = proposal;
-    out.extend(4u64.to_be_bytes());
-    out.extend([bitmap, signatures.len() as u8]);
-    for signature in signatures.values() {
-        out.extend_from_slice(signature);
-    }
-    out
-}
-
-/// The system calls of these kinds that another test makes in a process of its own, one after the other, with the names
-/// of their files; nothing where nobody can follow them.
-///
-/// Without `strace` the test that asks says so and does without; in CI it fails.
-pub(crate) fn calls_of(test: &str, kinds: &str) -> Option<Vec<String>> {
-    let (program, trace) = (std::env::current_exe().unwrap(), std::env::temp_dir());
-    let trace = trace.join(format!("dmdl-calls-{}-{}", std::process::id(), test.replace(':', "_")));
-    let followed = std::process::Command::new("strace")
-        .args(["-f", "-y", "-qq", "-s", "256", "-e", &format!("trace={kinds}"), "-o"])
-        .arg(&trace)
-        .arg(program)
-        .args([test, "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-        .output();
-    let Ok(followed) = followed else {
-        assert!(std::env::var_os("CI").is_none(), "`strace` is missing: `scripts/setup.sh test` installs it");
-        eprintln!("\n*** SKIPPED: `strace` is missing; the order of writing and telling is NOT tested ***\n");
-        return None;
-    };
-    assert!(followed.status.success(), "{}", String::from_utf8_lossy(&followed.stderr));
-    let calls = std::fs::read_to_string(&trace).unwrap();
-    std::fs::remove_file(&trace).unwrap();
-    assert!(calls.contains('('), "the calls of `{test}` were followed");
-    Some(whole(&calls))
-}
-
-/// Calls in the order in which they ended: one that others came in between is written down in two pieces.
-fn whole(trace: &str) -> Vec<String> {
-    let mut begun = std::collections::BTreeMap::new();
-    let mut calls = Vec::new();
-    for line in trace.lines() {
-        // The numbers of threads are padded.
-        let (thread, call) = line.split_once(' ').unwrap_or((line, ""));
-        let call = call.trim_start();
-        if let Some(head) = call.strip_suffix(" <unfinished ...>") {
-            begun.insert(thread, head);
-        } else if let Some(tail) = call.strip_prefix("<... ") {
-            let rest = tail.split_once('>').map_or("", |(_, rest)| rest);
-            calls.push(format!("{}{rest}", begun.remove(thread).unwrap_or_default()));
-        } else {
-            calls.push(call.to_owned());
-        }
-    }
-    calls
 }

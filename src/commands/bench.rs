@@ -11,6 +11,7 @@ mod args;
 mod decrypt;
 mod driver;
 mod files;
+mod insist;
 mod machine;
 mod medical;
 mod meter;

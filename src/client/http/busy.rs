@@ -4,13 +4,12 @@
 //! RFC 9110, 10.2.3; docs/api.md
 
 use super::answer::{Answer, number, whole};
+use crate::problem::TOO_MUCH;
 use http::{Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The codes of too much at a time. What is refused so was not begun: asking again does no harm.
-const CODES: [&str; 4] = ["overloaded", "rate_limited", "busy", "quota"];
 /// Longest problem.
 const PROBLEM_BYTES: usize = 8 * 1024;
 
@@ -28,7 +27,7 @@ pub(super) async fn looked_at(answer: Answer) -> (Answer, Option<Duration>) {
     let (parts, body) = response.into_parts();
     // One that breaks off tells nothing.
     let body = whole(Answer { response: Response::new(body), on }, PROBLEM_BYTES).await.unwrap_or_default();
-    let is_busy = serde_json::from_slice(&body).is_ok_and(|problem: Problem| CODES.contains(&problem.code.as_str()));
+    let is_busy = serde_json::from_slice(&body).is_ok_and(|problem: Problem| TOO_MUCH.contains(&problem.code.as_str()));
     let response = Response::from_parts(parts, Either::Right(Full::new(body)));
     (Answer { response, on: None }, is_busy.then(|| Duration::from_secs(after)))
 }

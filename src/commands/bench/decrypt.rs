@@ -3,6 +3,7 @@
 use super::{
     super::failure,
     driver::Worker,
+    insist::insist,
     stage::{PATIENCE, Person, proved},
 };
 use crate::{
@@ -58,7 +59,8 @@ impl Reader {
             project: None,
             ethics: None,
         };
-        let asked = proved(person.request(record.record, terms, "bench").await)?;
+        let ask = async || proved(person.request(record.record, terms.clone(), "bench").await);
+        let asked = insist(PATIENCE, ask).await?;
         let none = || Failure::new(Exit::Denied, "no_grant", "the policy gave no grant");
         let grant = asked.event.outcome.grant.ok_or_else(none)?;
         Ok(Self { person, record, grant })
@@ -66,12 +68,13 @@ impl Reader {
 }
 
 impl Worker for Reader {
-    async fn step(&mut self) -> Result<(), String> {
-        let failed = |error| failure::open(&error).code.into_owned();
+    async fn step(&mut self) -> Result<(), Failure> {
+        let failed = |error| failure::open(&error);
         let authority = Authority::Grant(self.grant);
         let opening = self.person.decrypt(self.record.record, self.record.version, authority).await.map_err(failed)?;
         let mut plaintext = Vec::with_capacity(PLAINTEXT.len());
         self.person.open(&opening, &mut plaintext).await.map_err(failed)?;
-        if plaintext == PLAINTEXT { Ok(()) } else { Err("other_plaintext".to_owned()) }
+        let other = || Failure::new(Exit::Integrity, "other_plaintext", "what was opened is not what was sealed");
+        (plaintext == PLAINTEXT).then_some(()).ok_or_else(other)
     }
 }

@@ -1,6 +1,7 @@
 //! Drives workers: as fast as each of them goes, or at a rate that does not wait for them.
 
 use super::recorder::{Recorder, Summary};
+use crate::exit::Failure;
 use std::{
     future::Future,
     sync::{
@@ -24,8 +25,11 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 
 /// Somebody who does one piece of work after another.
 pub(super) trait Worker: Send + 'static {
-    /// Does one piece of work; the code of the error when it comes to nothing.
-    fn step(&mut self) -> impl Future<Output = Result<(), String>> + Send;
+    /// Does one piece of work.
+    ///
+    /// # Errors
+    /// [`Failure`] when it comes to nothing.
+    fn step(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// How long work goes on, and how fast.
@@ -126,8 +130,8 @@ async fn work<W: Worker>(mut worker: W, shared: Arc<Shared>) -> (W, Recorder) {
                 seen.done(due.elapsed());
                 shared.done.fetch_add(1, Ordering::Relaxed);
             }
-            Err(code) => {
-                seen.failed(&code, 1);
+            Err(failure) => {
+                seen.failed(&failure.code, 1);
                 if shared.pace.rate.is_none() {
                     sleep(DISCOURAGED).await;
                 }
@@ -140,14 +144,16 @@ async fn work<W: Worker>(mut worker: W, shared: Arc<Shared>) -> (W, Recorder) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     /// Takes as long as its list says, fails where it says nothing, and takes no time after its end.
     struct Sleeper(Vec<Option<u64>>);
 
     impl Worker for Sleeper {
-        async fn step(&mut self) -> Result<(), String> {
+        async fn step(&mut self) -> Result<(), Failure> {
             let next = if self.0.is_empty() { Some(1) } else { self.0.remove(0) };
-            sleep(Duration::from_millis(next.ok_or("broken")?)).await;
+            let broken = || Failure::new(Exit::Unavailable, "broken", "it was to fail");
+            sleep(Duration::from_millis(next.ok_or_else(broken)?)).await;
             Ok(())
         }
     }

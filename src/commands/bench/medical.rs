@@ -3,8 +3,10 @@
 use super::{
     super::{failure, record::applied},
     driver::Worker,
-    stage::Person,
+    insist::insist,
+    stage::{PATIENCE, Person},
 };
+use crate::exit::{Exit, Failure};
 use dmdl_types::{
     id::{NoteCommitment, RecordId},
     invocation::{Invocation, Medical, Metadata},
@@ -84,14 +86,14 @@ impl Clerk {
     }
 
     /// Enters so many records, for functions that need some.
-    pub(super) async fn stock(&self, count: usize) -> Result<(), String> {
+    pub(super) async fn stock(&self, count: usize) -> Result<(), Failure> {
         for _ in 0..count {
-            self.call(Function::InitialMedical).await?;
+            insist(PATIENCE, async || self.call(Function::InitialMedical).await).await?;
         }
         Ok(())
     }
 
-    async fn call(&self, function: Function) -> Result<(), String> {
+    async fn call(&self, function: Function) -> Result<(), Failure> {
         match function {
             Function::InitialMedical => {
                 let metadata = Metadata { media_type: "application/dicom".to_owned(), subject: None, listed: true };
@@ -140,7 +142,7 @@ impl Shelf {
 }
 
 impl Worker for Clerk {
-    async fn step(&mut self) -> Result<(), String> {
+    async fn step(&mut self) -> Result<(), Failure> {
         let Some(function) = self.turns.get(self.next).copied() else { return Ok(()) };
         let called = self.call(function).await;
         // What follows from a call that failed would fail too: the round begins anew.
@@ -149,14 +151,14 @@ impl Worker for Clerk {
     }
 }
 
-fn no_record() -> String {
-    "no_record".to_owned()
+fn no_record() -> Failure {
+    Failure::new(Exit::Unavailable, "no_record", "there is no record that this could be done to")
 }
 
 /// A call, its outcome believed by its receipt alone.
-async fn invoke(person: &Person, call: Medical) -> Result<RecordId, String> {
-    let done = person.call(Invocation::Medical(call)).await.map_err(|error| failure::call(&error).code.into_owned())?;
-    applied(&done).map_err(|failure| failure.code.into_owned())?;
+async fn invoke(person: &Person, call: Medical) -> Result<RecordId, Failure> {
+    let done = person.call(Invocation::Medical(call)).await.map_err(|error| failure::call(&error))?;
+    applied(&done)?;
     done.event.record.ok_or_else(no_record)
 }
 
@@ -167,10 +169,10 @@ struct Answer {
 }
 
 /// A question, as a request of the person.
-async fn ask(person: &Person, function: Function, args: &Value) -> Result<(), String> {
+async fn ask(person: &Person, function: Function, args: &Value) -> Result<(), Failure> {
     let question = json!({ "contract": "medical", "function": function.name(), "args": args });
-    let answer: Answer =
-        person.gateway().query(&question).await.map_err(|error| failure::gateway(&error).code.into_owned())?;
+    let answer: Answer = person.gateway().query(&question).await.map_err(|error| failure::gateway(&error))?;
     // An empty answer would be cheap, and none of what is asked here is empty.
-    if answer.items.is_some_and(|items| items.is_empty()) { Err("empty_answer".to_owned()) } else { Ok(()) }
+    let empty = || Failure::new(Exit::Unavailable, "empty_answer", "the gateway knows of nothing that was asked for");
+    if answer.items.is_some_and(|items| items.is_empty()) { Err(empty()) } else { Ok(()) }
 }

@@ -10,7 +10,7 @@ use super::{
     run::{Crew, Run, float, rounded, shown},
     stage::{Person, Stage},
 };
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use dmdl_types::id::Height;
 use futures::future;
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ async fn one(
 /// Has each clerk enter so many records.
 pub(super) async fn stock(clerks: &[Clerk], each: usize) -> Result<(), Failure> {
     let stocked = future::try_join_all(clerks.iter().map(|clerk| clerk.stock(each))).await;
-    let failed = |code: String| Failure::new(Exit::Unavailable, code.clone(), format!("records to begin with: {code}"));
+    let failed = |failure: Failure| Failure { detail: format!("records to begin with: {}", failure.detail), ..failure };
     stocked.map(drop).map_err(failed)
 }
 

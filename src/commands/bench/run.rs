@@ -3,11 +3,12 @@
 use super::{
     super::text,
     driver::{self, Driven, Pace, Worker},
+    insist::insist,
     meter::Usage,
-    stage::{Extent, Stage},
+    stage::{Extent, PATIENCE, Stage},
 };
 use crate::exit::{Exit, Failure};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::future;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -68,10 +69,11 @@ impl<W: Worker> Crew<W> {
     /// Who is ready: each has done one piece of work, so that no connection is made while it is measured.
     ///
     /// # Errors
-    /// [`Failure`] when somebody's came to nothing.
+    /// [`Failure`] when somebody's came to nothing, however often it was tried.
     pub(super) async fn ready(of: String, changes: bool, mut workers: Vec<W>) -> Result<Self, Failure> {
-        let first = stream::iter(&mut workers).map(Worker::step).buffer_unordered(usize::MAX);
-        first.try_collect::<()>().await.map_err(|code| nothing_done(&code))?;
+        let first = workers.iter_mut().map(|worker| insist(PATIENCE, async || worker.step().await));
+        let failed = |failure: Failure| Failure { detail: format!("nothing was done: {}", failure.detail), ..failure };
+        future::try_join_all(first).await.map_err(failed)?;
         Ok(Self { of, changes, workers })
     }
 
