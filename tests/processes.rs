@@ -169,6 +169,18 @@ fn a_network_that_lets_blocks_go_is_started_again_and_joined_like_any_other() {
     network.start(lost);
     network.wait_caught_up(lost, 0);
     network.assert_trail_verifies(0);
+
+    // Its ledger is damaged, too, and whoever could give it another one comes late: there is no first block to begin with.
+    network.kill_all();
+    let mut channels = fs::read_dir(network.node(lost).join("data").join("channels")).unwrap();
+    fs::write(channels.next().unwrap().unwrap().path().join("ledger.damaged"), "").unwrap();
+    network.start(lost);
+    (0..lost).for_each(|node| drop(network.start(node)));
+    assert_eq!(in_time("it ends", || network.ended(lost)), 74);
+    network.start(lost);
+    network.wait_caught_up(lost, 0);
+    assert_eq!(network.open(lost, &before), b"from before");
+    network.assert_trail_verifies(lost);
 }
 
 #[test]

@@ -45,6 +45,12 @@ pub fn channel_of(partition: &str) -> Option<&str> {
     partition.strip_prefix(PARTITIONS)?.split('-').next()
 }
 
+/// The epoch whose votes are in a partition of the engine; none of one without votes.
+#[must_use]
+pub fn epoch_of(partition: &str) -> Option<Epoch> {
+    mdca::epoch_of_votes(partition).map(|(_, epoch)| Epoch::new(epoch))
+}
+
 /// Whether a partition of the engine can be had from others again: all but votes, and what a node heard that follows.
 #[must_use]
 pub fn is_archive(partition: &str) -> bool {

@@ -96,6 +96,17 @@ pub enum KeyFileError {
     },
 }
 
+impl KeyFileError {
+    /// What the system said, of its kind: a disk without room is told from one that fails.
+    #[must_use]
+    pub fn into_io(self) -> io::Error {
+        match &self {
+            Self::Read { source, .. } | Self::Write { source, .. } => io::Error::new(source.kind(), self.to_string()),
+            _ => io::Error::other(self),
+        }
+    }
+}
+
 /// A person's key file, read but not unlocked.
 #[derive(Debug)]
 pub struct Locked {

@@ -382,3 +382,11 @@ fn what_is_not_one_line_of_64_digits_is_no_nodes_secret() {
         assert!(matches!(read_secret(&path), Err(KeyFileError::Malformed { .. })), "{other:?}");
     }
 }
+
+#[test]
+fn a_disk_without_room_is_told_from_one_that_fails() {
+    let written = |kind: std::io::ErrorKind| KeyFileError::Write { path: "place".into(), source: kind.into() };
+    let error = written(std::io::ErrorKind::StorageFull).into_io();
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    assert!(error.to_string().contains("`place`"), "{error}");
+}

@@ -67,6 +67,13 @@ impl KeyStore for Secrets {
         }
     }
 
+    fn names(&self) -> Result<Vec<KeyName>, StoreError> {
+        match self {
+            Self::Files(keys) => keys.names(),
+            Self::Memory(keys) => lock(keys).names(),
+        }
+    }
+
     fn change(
         &mut self,
         rng: &mut impl CryptoRng,

@@ -18,6 +18,7 @@ mod invitations;
 mod neighbours;
 mod repair;
 mod running;
+mod voted;
 
 pub use backup::{BackUpError, Contained, Extent, RestoreError, Restored, back_up, check_backup, restore, trail};
 pub use handle::Handle;

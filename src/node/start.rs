@@ -14,7 +14,7 @@ use dmdl_audit_ledger::{
     clock::WallClock,
     endorse::Quota,
     execute::ExecuteError,
-    fault::{FaultSink, StorageFault},
+    fault::{FaultKind, FaultSink, StorageFault},
     mdca::{Chain, Peer, Post},
     process::ProcessError,
     store::{Store, StoreError},
@@ -29,6 +29,7 @@ use dmdl_types::{
 use dmdl_vault::store::PayloadStore;
 use rand_core::CryptoRng;
 use std::{
+    io,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
@@ -72,7 +73,7 @@ pub enum StartError {
         /// Which.
         path: String,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A channel has lost a part of what the node keeps, and with it what this node knows of its own votes.
     #[error(
@@ -106,6 +107,30 @@ pub enum StartError {
     /// The node ended before it was ready.
     #[error("the node ended before it was ready")]
     Ended,
+}
+
+impl StartError {
+    /// The fault of the disk that it is, of a channel that is begun while others run: their votes are on the same disk, and
+    /// after a sync that failed nobody knows what is. A disk without room has lost nothing.
+    pub(super) fn fault(&self) -> Option<StorageFault> {
+        match self {
+            Self::Folder { path, source } => fault_of(path, source),
+            Self::Store(error) | Self::Execute(ExecuteError::Store(error)) if error.is_fatal() => {
+                Some(StorageFault::of(FaultKind::from(error), "the ledger of a channel that begins", error))
+            }
+            Self::Custodian(reason) => {
+                Some(StorageFault::of(FaultKind::Failed, "the custodian of a channel that begins", reason))
+            }
+            Self::Disk(fault) => Some(fault.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The fault of the disk that an error at a place is, if it is one after which nothing there can be relied upon.
+pub(super) fn fault_of(place: impl Into<String>, error: &io::Error) -> Option<StorageFault> {
+    let is_full = error.kind() == io::ErrorKind::StorageFull;
+    (!is_full).then(|| StorageFault::of(FaultKind::Failed, place, error))
 }
 
 /// Two directions of messages each for gossip and for questions.

@@ -35,6 +35,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn start() -> Self {
+        Self::start_in(Shape::default())
+    }
+
+    fn start_in(shape: Shape) -> Self {
         let person = |org: usize, name: &str, role| Identity::new(ORGS[org], name, role).unwrap();
         let owner = person(0, "owner", Role::Owner);
         let researcher = person(2, "researcher", Role::Researcher);
@@ -42,7 +46,7 @@ impl World {
         let admins: Vec<Identity> = (0..ORGS.len()).map(|org| person(org, "admin", Role::Admin)).collect();
         let people: Vec<&Identity> = [&owner, &researcher, &stranger].into_iter().chain(&admins).collect();
         let dir = tempfile::tempdir().unwrap();
-        let mut nodes = LocalNetwork::create(dir.path(), &ORGS, &people, Shape::default()).unwrap();
+        let mut nodes = LocalNetwork::create(dir.path(), &ORGS, &people, shape).unwrap();
         nodes.start_all().unwrap();
         nodes.wait_ready(PATIENCE).unwrap();
         Self { nodes, owner, researcher, stranger, admins, dir, runtime: start::runtime(1) }
@@ -57,6 +61,20 @@ impl World {
         let admins: Vec<_> = self.admins.iter().take(approved).map(Identity::key).collect();
         let people = [&self.owner.person, &self.researcher.person];
         charter(self.nodes.genesis(), &people, &admins, wall_clock().now())
+    }
+
+    /// Has a node lose all but its keys, and start again.
+    fn lose_folder(&mut self, position: usize) {
+        self.nodes.stop(position);
+        for entry in fs::read_dir(self.dir.path().join(ORGS[position])).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                fs::remove_dir_all(path).unwrap();
+            } else if path.extension().is_none_or(|kind| kind != "key") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        self.nodes.start(position).unwrap();
     }
 
     /// Whether a node is on the second channel and has executed something of it.
@@ -240,4 +258,24 @@ fn a_node_that_a_channel_lets_in_hears_of_it_follows_and_votes() {
     world.nodes.start(OUTSIDER).unwrap();
     let goal = world.height(0);
     start::eventually("it is on the channel again", || world.height(OUTSIDER) >= goal);
+}
+
+#[test]
+fn a_channel_begins_among_members_that_have_lost_their_folders_before() {
+    let mut world = World::start_in(Shape { epoch_blocks: 4, ..Shape::default() });
+    let follows = |world: &World, node: usize| world.nodes.node(node).unwrap().node().channel().follows();
+    for lost in [2, 3] {
+        world.lose_folder(lost);
+        assert!(follows(&world, lost), "it does not know what it has voted for");
+        start::eventually("it votes again", || !follows(&world, lost));
+    }
+    // Of four members, two have never voted before the channel was founded, and know it: three are needed.
+    world.found();
+    assert!([2, 3].iter().all(|node| !world.on_second(*node).channel().follows()));
+
+    // Who loses its folder after that may have voted there.
+    world.lose_folder(3);
+    start::eventually("it votes again", || !follows(&world, 3));
+    start::eventually("it is on the channel again", || world.is_on(3));
+    assert!(world.on_second(3).channel().follows());
 }

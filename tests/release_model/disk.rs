@@ -66,6 +66,10 @@ impl KeyStore for Disk {
         self.secrets.borrow().get(name)
     }
 
+    fn names(&self) -> Result<Vec<KeyName>, StoreError> {
+        self.secrets.borrow().names()
+    }
+
     fn change(
         &mut self,
         rng: &mut impl CryptoRng,

@@ -1,6 +1,6 @@
 //! What the engine asks of the channel.
 
-use super::{Channel, Notice, OF_NOW_MS, rejoin};
+use super::{Channel, Notice, OF_NOW_MS, note_caught_up, rejoin};
 use crate::{
     execute::Executed,
     finalized::Finalized,
@@ -84,15 +84,15 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
         let epoch = block.header().epoch;
         let is_inner = certificate.is_some() && !self.ends_epoch(block.header().height);
         // Before the epoch is over: a step that a crash took would be missing for good.
-        self.keep_step(block.header(), certificate).map_err(|error| Halt { reason: error.to_string() })?;
-        self.keep_signed(block.block()).map_err(|error| Halt { reason: error.to_string() })?;
+        self.keep_step(block.header(), certificate).map_err(Halt::new)?;
+        self.keep_signed(block.block()).map_err(Halt::new)?;
         let executed = {
             let mut executor = self.executor();
             let done = executor.execute(&Finalized::delivered(block.block().clone()));
-            done.map_err(|error| Halt { reason: error.to_string() })?
+            done.map_err(Halt::new)?
         };
         self.keep_snapshot(&executed, is_inner);
-        let config = self.config_after(executed.tip.height).map_err(|error| Halt { reason: error.to_string() })?;
+        let config = self.config_after(executed.tip.height).map_err(Halt::new)?;
         {
             let mut waiting = self.waiting();
             waiting.pool.settle(block.block());
@@ -112,7 +112,8 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
             turns.count_lost(block.header().parent_view, block.header().view);
             self.shared.tip.set(executed.tip);
         }
-        if self.wall_time().since_ms(executed.tip.time) <= OF_NOW_MS {
+        if !self.is_current() && self.wall_time().since_ms(executed.tip.time) <= OF_NOW_MS {
+            note_caught_up(self.store()).map_err(Halt::new)?;
             self.shared.current.store(true, Ordering::Relaxed);
         }
         if let Some(begins) = config.filter(|config| config.epoch != epoch) {
@@ -132,7 +133,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
     }
 
     async fn prunable_below(&self) -> Result<Option<Height>, Halt> {
-        self.pruned_below().map_err(|error| Halt { reason: error.to_string() })
+        self.pruned_below().map_err(Halt::new)
     }
 
     async fn epoch(&self, epoch: Epoch) -> Option<EpochConfig> {
@@ -152,7 +153,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
             Some(rejoin) => rejoin.place,
         };
         // Before the first vote: what follows is in this folder.
-        match rejoin::note_rejoined(self.store(), place) {
+        match rejoin::note_rejoined(self.store(), place, self.tip().time) {
             Ok(()) => *rejoin = None,
             Err(error) => tracing::error!(%error, "it cannot be noted that this node votes again, so it does not"),
         }
@@ -165,7 +166,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
         if let Some(rejoin) = rejoin.as_mut()
             && let Ok(config) = self.config()
         {
-            rejoin.hear(self.shared.me, voter, epoch, &config);
+            rejoin.hear(self.shared.me, voter, epoch, &config, self.is_of_now());
         }
     }
 
@@ -236,6 +237,12 @@ impl<E: Clock, S: Store> Channel<E, S> {
     #[must_use]
     pub fn wall_time(&self) -> UnixMillis {
         self.shared.wall.now()
+    }
+
+    /// Whether the last executed block is of this moment, as far as this node's clock can tell.
+    fn is_of_now(&self) -> bool {
+        let (tip, now) = (self.tip().time, self.wall_time());
+        now.since_ms(tip).max(tip.since_ms(now)) <= OF_NOW_MS
     }
 
     fn configurations(&self, epoch: Epoch) -> Option<(Arc<EpochConfig>, Arc<EpochConfig>)> {

@@ -20,7 +20,7 @@ pub use lists::{
     EventFilter, Page, PersonFilter, ProposalFilter, Reading, RecordFilter, RequestFilter, RequestView, Titles,
 };
 pub(crate) use pruning::{keep_signed, signed_after};
-pub use rejoin::note_votes_lost;
+pub use rejoin::{note_first_votes, note_votes_lost};
 pub use turns::Moment;
 pub use view::{RecordView, ViewError};
 
@@ -33,14 +33,14 @@ use crate::{
     mdca::Floor,
     order::{Checked, CosignPool, Cosigned, Pool, VotesSeen},
     snapshot::{self, Shelf},
-    store::{HistoryView, Store, StoreError},
+    store::{Batch, HistoryView, Reader, Space, Store, StoreError},
 };
 use dmdl_types::{
     checkpoint::{Checkpoint, Cosignature, CosignedCheckpoint},
     codec,
     evidence::Evidence,
     genesis::{EpochConfig, Founding},
-    id::{Epoch, Height, NodeId, TransactionId},
+    id::{Epoch, Height, NodeId, TransactionId, UnixMillis},
     limits,
     lineage::cosigning_epoch,
     sign::Domain,
@@ -65,6 +65,29 @@ const NOTICES: usize = 64;
 const CONFIGS_KEPT: usize = 8;
 /// A block that is no older than this is one of now: longer than a network that is well takes for one.
 const OF_NOW_MS: u64 = 30_000;
+
+/// There once a ledger that began with a snapshot has executed a block of its own time.
+const CAUGHT_UP_KEY: &[u8] = b"caught-up";
+
+fn has_caught_up(reader: &impl Reader) -> Result<bool, StoreError> {
+    Ok(reader.get(Space::Meta, CAUGHT_UP_KEY)?.is_some())
+}
+
+/// The epoch that the next block of the ledger in a store is of; the first, where there is no ledger yet.
+///
+/// # Errors
+/// [`StoreError`] when that cannot be read.
+pub fn epoch_reached(reader: &impl Reader, founding: &Founding) -> Result<Epoch, StoreError> {
+    let tip = Tip::load(reader)?;
+    Ok(tip.map_or(Epoch::new(0), |tip| cosigning_epoch(tip.height, founding.channel.epoch_blocks)))
+}
+
+/// Notes, durably, that the ledger has come to its own time.
+fn note_caught_up(store: &impl Store) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.put(Space::Meta, CAUGHT_UP_KEY, []);
+    store.commit(batch)
+}
 
 /// Names the folder that a node keeps its votes in. A copy of the folder, or another one, is another place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,8 +260,8 @@ impl<E, S: Store> Channel<E, S> {
             Standing::Votes if rejoin::has_lost(&store)? => Some(Rejoin::new(None)),
             _ => None,
         };
-        // What was loaded, and not executed here, is of some time or other.
-        let is_loaded = floor.as_ref().is_some_and(|floor| floor.height == executor.tip().height);
+        // What was loaded, and not executed here, is of some time or other, and so is what was executed on it for a while.
+        let is_current = rejoin.is_none() && (floor.is_none() || has_caught_up(&store)?);
         let (notices, inbox) = mpsc::channel(NOTICES);
         let tip = Latest::new(*executor.tip());
         let shared = Shared {
@@ -260,7 +283,7 @@ impl<E, S: Store> Channel<E, S> {
             tip,
             turns: Mutex::default(),
             me,
-            current: AtomicBool::new(rejoin.is_none() && !is_loaded),
+            current: AtomicBool::new(is_current),
             rejoin: Mutex::new(rejoin),
             ahead: Mutex::default(),
             floor,
@@ -304,6 +327,15 @@ impl<E, S: Store> Channel<E, S> {
     #[must_use]
     pub fn follows(&self) -> bool {
         self.rejoin().is_some()
+    }
+
+    /// The ledger's time when this node began to vote again in the folder at this place; none if it did not, or had its votes
+    /// all along.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that cannot be read.
+    pub fn rejoined_at(&self, place: Place) -> Result<Option<UnixMillis>, StoreError> {
+        rejoin::rejoined_at(self.store(), place)
     }
 
     /// What signatures this node has verified.

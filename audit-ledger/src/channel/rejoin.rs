@@ -6,18 +6,23 @@
 //! honest and among that quorum, as long as this node is counted with the f that are faulty, and whatever it votes
 //! in now is M - 1 or later. So once so many others are heard to vote in no later epoch than this node has reached
 //! by executing, the one after the next is safe.
+//!
+//! The others that count are the orderers of today: a node that begins with a backup also executes through epochs of
+//! long ago, whose orderers may have left, and whose keys may be anybody's by now. So nothing is concluded before the last
+//! executed block is of this moment.
 
 use super::Place;
 use crate::store::{Batch, Reader, Space, Store, StoreError};
 use dmdl_types::{
-    genesis::{EpochConfig, quorum},
-    id::{Epoch, NodeId},
+    genesis::{EpochConfig, Founding, quorum},
+    id::{Epoch, NodeId, UnixMillis},
     planted,
 };
 use std::collections::BTreeMap;
 
-/// The place of the node's folder when the node rejoined: from then on its votes are there.
+/// The place of the node's folder when the node rejoined, and the ledger's time then: from then on its votes are there.
 const REJOINED_KEY: &[u8] = b"rejoined";
+const PLACE_LEN: usize = 32;
 /// There while votes that were in its folder are lost.
 const LOST_KEY: &[u8] = b"votes-lost";
 
@@ -37,15 +42,16 @@ impl Rejoin {
         Self { place, heard: BTreeMap::new(), from: None }
     }
 
-    /// Takes notice of a vote; `config` is the epoch that this node has reached, and `me` is not listened to.
-    pub(super) fn hear(&mut self, me: NodeId, voter: NodeId, epoch: Epoch, config: &EpochConfig) {
+    /// Takes notice of a vote; `config` is the epoch that this node has reached, and `me` is not listened to. Unless what it
+    /// has reached is of now, nothing follows from that yet.
+    pub(super) fn hear(&mut self, me: NodeId, voter: NodeId, epoch: Epoch, config: &EpochConfig, is_of_now: bool) {
         let orderers = config.orderers();
         if voter == me || !orderers.contains(&voter) || self.from.is_some() {
             return;
         }
         self.heard.insert(voter, epoch);
         let reached = self.heard.iter().filter(|(node, epoch)| **epoch <= config.epoch && orderers.contains(node));
-        if reached.count() >= quorum(orderers.len()).saturating_sub(1) {
+        if is_of_now && reached.count() >= quorum(orderers.len()).saturating_sub(1) {
             self.from = Some(config.epoch.next().next());
         }
     }
@@ -58,17 +64,34 @@ impl Rejoin {
 
 /// Whether the channel's votes are in the folder at this place although the node once began without them.
 pub(super) fn has_rejoined(reader: &impl Reader, place: Place) -> Result<bool, StoreError> {
-    Ok(reader.get(Space::Meta, REJOINED_KEY)?.as_deref() == Some(place.0.as_slice()))
+    Ok(reader.get(Space::Meta, REJOINED_KEY)?.is_some_and(|noted| noted.starts_with(&place.0)))
 }
 
-/// Notes, durably, that from now on the channel's votes are in the folder, and at which place if it has another one.
-pub(super) fn note_rejoined(store: &impl Store, place: Option<Place>) -> Result<(), StoreError> {
+/// The ledger's time when the node rejoined at this place; none if it did not, or a program of before noted it.
+pub(super) fn rejoined_at(reader: &impl Reader, place: Place) -> Result<Option<UnixMillis>, StoreError> {
+    let noted = reader.get(Space::Meta, REJOINED_KEY)?.filter(|noted| noted.starts_with(&place.0));
+    let time = noted.as_deref().and_then(|noted| noted.get(PLACE_LEN..)?.first_chunk::<8>().copied());
+    Ok(time.map(u64::from_be_bytes).map(UnixMillis::new))
+}
+
+/// Notes, durably, that from now on the channel's votes are in the folder, and at which place and time if it has another
+/// one.
+pub(super) fn note_rejoined(store: &impl Store, place: Option<Place>, time: UnixMillis) -> Result<(), StoreError> {
     let mut batch = Batch::new();
     if let Some(place) = place {
-        batch.put(Space::Meta, REJOINED_KEY, place.0);
+        batch.put(Space::Meta, REJOINED_KEY, [place.0.as_slice(), &time.get().to_be_bytes()].concat());
     }
     batch.delete(Space::Meta, LOST_KEY);
     store.commit(batch)
+}
+
+/// Notes, durably, that all votes on a channel that begins are in the folder at this place, since none was ever cast: the
+/// channel is younger than what the node has kept there since it rejoined on another one.
+///
+/// # Errors
+/// [`StoreError`] when that cannot be noted; then the node follows there.
+pub fn note_first_votes(store: &impl Store, place: Place, founding: &Founding) -> Result<(), StoreError> {
+    note_rejoined(store, Some(place), founding.time)
 }
 
 /// Whether votes that were in this folder are lost.
@@ -99,7 +122,7 @@ mod tests {
     fn heard(epochs: &[(u8, u64)], at: u64) -> Rejoin {
         let mut rejoin = Rejoin::new(Some(Place::new([1; 32])));
         for (org, epoch) in epochs {
-            rejoin.hear(node_id(1), node_id(*org), Epoch::new(*epoch), &reached(at));
+            rejoin.hear(node_id(1), node_id(*org), Epoch::new(*epoch), &reached(at), true);
         }
         rejoin
     }
@@ -107,11 +130,12 @@ mod tests {
     #[test]
     fn that_a_node_has_rejoined_is_true_of_the_place_where_it_did() {
         let (store, here, elsewhere) = (MemoryStore::new(), Place::new([1; 32]), Place::new([2; 32]));
-        assert_eq!(has_rejoined(&store, here), Ok(false));
-        note_rejoined(&store, Some(here)).unwrap();
-        assert_eq!((has_rejoined(&store, here), has_rejoined(&store, elsewhere)), (Ok(true), Ok(false)));
-        note_rejoined(&store, Some(elsewhere)).unwrap();
-        assert_eq!((has_rejoined(&store, here), has_rejoined(&store, elsewhere)), (Ok(false), Ok(true)));
+        let looked = |place| (has_rejoined(&store, place).unwrap(), rejoined_at(&store, place).unwrap());
+        assert_eq!(looked(here), (false, None));
+        note_rejoined(&store, Some(here), BEGIN).unwrap();
+        assert_eq!((looked(here), looked(elsewhere)), ((true, Some(BEGIN)), (false, None)));
+        note_rejoined(&store, Some(elsewhere), BEGIN.plus_ms(1)).unwrap();
+        assert_eq!((looked(here), looked(elsewhere)), ((false, None), (true, Some(BEGIN.plus_ms(1)))));
     }
 
     #[test]
@@ -125,8 +149,26 @@ mod tests {
         assert_eq!(heard(&[(2, 6), (3, 6), (4, 6)], 5).from, None);
         // Reached since: what was heard before counts with the next vote.
         let mut rejoin = heard(&[(2, 6), (3, 6)], 5);
-        rejoin.hear(node_id(1), node_id(3), Epoch::new(6), &reached(6));
+        rejoin.hear(node_id(1), node_id(3), Epoch::new(6), &reached(6), true);
         assert_eq!(rejoin.from, Some(Epoch::new(8)));
+    }
+
+    #[test]
+    fn orderers_of_long_ago_let_nobody_vote() {
+        let mut rejoin = Rejoin::new(Some(Place::new([1; 32])));
+        let mut hear = |org, config: &EpochConfig, is_of_now| {
+            rejoin.hear(node_id(1), node_id(org), config.epoch, config, is_of_now);
+            rejoin.from
+        };
+        let past = reached(5);
+        for org in [2, 3, 4] {
+            assert_eq!(hear(org, &past, false), None, "the committee may be gone, and its keys anybody's");
+        }
+        // Two of the four have left since, and two have come.
+        let mut today = EpochConfig { members: genesis_of(8).members, ..reached(90) };
+        today.members.retain(|member| [1, 2, 7, 8].map(node_id).contains(&member.node));
+        assert_eq!(hear(2, &today, true), None, "nobody who has left counts");
+        assert_eq!(hear(7, &today, true), Some(Epoch::new(92)));
     }
 
     #[test]

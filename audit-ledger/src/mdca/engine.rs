@@ -175,7 +175,7 @@ impl Engine {
         if let Some(end) = unproved_end(ledger.executed().await, epoch_length, &certificates, &blocks).await? {
             certificates
                 .tell_missing(format_args!("the certificate of block {end}, the last of its epoch, is missing"));
-            return Err(halt("the archive lacks the certificate of the last block of an epoch").into());
+            return Err(Halt::new("the archive lacks the certificate of the last block of an epoch").into());
         }
         let executed = replay(&mut ledger, epoch_length, &certificates, &blocks).await?;
         let epoch = Epoch::new(executed.next().get() / epoch_length.get());
@@ -206,7 +206,7 @@ impl Engine {
         {
             schemes.insert(&config);
         }
-        let first = ledger.epoch(epoch).await.ok_or_else(|| halt("the ledger does not know its own epoch"))?;
+        let first = ledger.epoch(epoch).await.ok_or_else(|| Halt::new("the ledger does not know its own epoch"))?;
         schemes.insert(&first);
         members.track(&first, ledger.epoch(epoch.next()).await.as_ref());
 
@@ -301,8 +301,8 @@ impl Engine {
     pub async fn stopped(&mut self) -> Halt {
         match (&mut self.orchestrator).await {
             Ok(Err(halt)) => halt,
-            Ok(Ok(())) => halt("the runtime is shutting down"),
-            Err(error) => Halt { reason: format!("the engine ended: {error}") },
+            Ok(Ok(())) => Halt::new("the runtime is shutting down"),
+            Err(error) => Halt::new(format!("the engine ended: {error}")),
         }
     }
 
@@ -444,7 +444,7 @@ async fn last_block<E: Runtime>(
     }
     // Below the floor there are no blocks, and only the epoch of the floor begins there.
     let below = joined.filter(|floor| last < floor.height.get());
-    let missing = || halt("the archive lacks the last block of an epoch that is executed");
+    let missing = || Halt::new("the archive lacks the last block of an epoch that is executed");
     Ok(engine_digest(below.ok_or_else(missing)?.epoch_parent))
 }
 
@@ -452,9 +452,5 @@ async fn last_block<E: Runtime>(
 fn finalization(certificate: &[u8]) -> Result<Finalization<Scheme, Digest>, Halt> {
     let limits = Scheme::certificate_codec_config_unbounded();
     let read = Finalization::decode_cfg(Copying(certificate), &limits);
-    read.map_err(|_| halt("a certificate that the ledger begins or ends an epoch with is none"))
-}
-
-pub(super) fn halt(reason: &str) -> Halt {
-    Halt { reason: reason.to_owned() }
+    read.map_err(|_| Halt::new("a certificate that the ledger begins or ends an epoch with is none"))
 }

@@ -11,7 +11,7 @@ use super::{
     block::EngineBlock,
     delivery::Delivery,
     elector::ScheduleElector,
-    engine::{MAILBOX, Runtime, VIEWS_KEPT, halt},
+    engine::{MAILBOX, Runtime, VIEWS_KEPT},
     keys::{engine_digest, engine_key, ledger_key},
     ledger::{Halt, Ledger},
     members::{FencedReceiver, FencedSender, Members},
@@ -143,7 +143,7 @@ where
             select! {
                 _ = &mut shutdown => return Ok(()),
                 delivery = inbox.recv() => {
-                    let (block, acknowledgement) = delivery.ok_or_else(|| halt("the archive stopped"))?;
+                    let (block, acknowledgement) = delivery.ok_or_else(|| Halt::new("the archive stopped"))?;
                     self.execute(&block).await?;
                     if self.ends_epoch(&block) && block.header().epoch >= running.epoch {
                         running.task.abort();
@@ -155,14 +155,14 @@ where
                     acknowledgement.acknowledge();
                 },
                 stray = strays.recv() => {
-                    let (epoch, (sender, _)) = stray.ok_or_else(|| halt("the network stopped"))?;
+                    let (epoch, (sender, _)) = stray.ok_or_else(|| Halt::new("the network stopped"))?;
                     self.parts.ledger.heard(NodeId::of_key(ledger_key(&sender)), Epoch::new(epoch));
                     if epoch > running.epoch.get() {
                         self.ask_for_last_block(running.epoch, sender).await;
                     }
                 },
                 ended = &mut running.task => {
-                    return Err(Halt { reason: format!("the votes of epoch {} ended: {ended:?}", running.epoch) });
+                    return Err(Halt::new(format!("the votes of epoch {} ended: {ended:?}", running.epoch)));
                 },
             }
         }
@@ -175,7 +175,8 @@ where
             return Ok(());
         }
         if height != self.executed.next() {
-            return Err(Halt { reason: format!("block {height} follows block {}", self.executed) });
+            let reason = format!("block {height} follows block {}", self.executed);
+            return Err(Halt { reason, lacks_blocks: true });
         }
         let certificate = self.certificate_of(block).await?;
         self.parts.ledger.finalized(block.clone(), certificate).await?;
@@ -276,7 +277,7 @@ where
                 forward: ForwardPolicy::SilentLeader,
             },
         );
-        let closed = |_| halt("the network stopped");
+        let closed = |_| Halt::new("the network stopped");
         let votes = channels.votes.register(epoch.get()).await.map_err(closed)?;
         let certificates = channels.certificates.register(epoch.get()).await.map_err(closed)?;
         let resolver = channels.resolver.register(epoch.get()).await.map_err(closed)?;
@@ -289,8 +290,8 @@ where
     async fn config_of(&self, epoch: Epoch) -> Result<EpochConfig, Halt> {
         match self.parts.ledger.epoch(epoch).await {
             Some(config) if config.epoch == epoch && !config.orderers().is_empty() => Ok(config),
-            Some(_) => Err(Halt { reason: format!("the configuration of epoch {epoch} is unusable") }),
-            None => Err(Halt { reason: format!("the ledger does not know epoch {epoch}") }),
+            Some(_) => Err(Halt::new(format!("the configuration of epoch {epoch} is unusable"))),
+            None => Err(Halt::new(format!("the ledger does not know epoch {epoch}"))),
         }
     }
 

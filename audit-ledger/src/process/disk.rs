@@ -38,7 +38,7 @@ struct Watch {
 }
 
 /// What is done before the first vote of an epoch leaves.
-type BeforeEpochs = dyn Fn() -> io::Result<()> + Send + Sync;
+type BeforeEpochs = dyn Fn(&str) -> io::Result<()> + Send + Sync;
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,8 +57,8 @@ impl Disk {
     }
 
     /// Has something done in each epoch before the first vote in it leaves, but for an epoch in which a process before this
-    /// one has voted.
-    pub fn before_epochs(&self, act: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
+    /// one has voted; it is told the name of the partition that the votes will be in.
+    pub fn before_epochs(&self, act: impl Fn(&str) -> io::Result<()> + Send + Sync + 'static) {
         // Set once, by whoever starts the node.
         let _ = self.0.before_epochs.set(Box::new(act));
     }
@@ -125,9 +125,9 @@ impl Disk {
     }
 
     /// Does what is to be done before the first vote of an epoch.
-    async fn begin_epoch(&self) -> Result<(), Error> {
+    async fn begin_epoch(&self, partition: &str) -> Result<(), Error> {
         let Some(act) = self.0.before_epochs.get() else { return Ok(()) };
-        let done = act().map_err(Error::from);
+        let done = act(partition).map_err(Error::from);
         self.checked(done, || Place::Other("what the folder says of itself".to_owned())).await
     }
 
@@ -235,7 +235,7 @@ impl Watched {
         let Some(upto) = upto.filter(|upto| upto.len > 0) else { return Ok(()) };
         let noted = self.disk.marks().note(&self.partition, &self.name, upto.len);
         let is_first = self.disk.checked(noted.map_err(Error::from), marks).await?;
-        if is_first { self.disk.begin_epoch().await } else { Ok(()) }
+        if is_first { self.disk.begin_epoch(&self.partition).await } else { Ok(()) }
     }
 
     /// What a sync that begins now makes durable.

@@ -26,7 +26,7 @@ pub use error::StoreError;
 pub use history::{History, HistoryView};
 pub use memory::{Fault, MemoryStore};
 pub use overlay::{Changes, Overlay};
-pub use rocks::{MemoryBudget, RocksKept, RocksStore};
+pub use rocks::{Copied, CopyError, MemoryBudget, RocksKept, RocksStore};
 
 /// Version of the layout that this build reads and writes.
 pub const FORMAT_VERSION: u32 = 3;

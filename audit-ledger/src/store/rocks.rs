@@ -152,25 +152,27 @@ impl RocksStore {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Copies a key space out of the folder of a store that is damaged, all of it or nothing; gives how many entries
-    /// there were.
+    /// Copies a key space out of the folder of a store that is damaged, all of it or nothing; what the database there has
+    /// lost of its newest commits shows nowhere else.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be read as it was written, or not be kept here.
-    pub fn copy_from(&self, damaged: &Path, space: Space) -> Result<u64, StoreError> {
-        let from = kept::read_only(damaged, &self.inner.budget, kept::OPEN_FILES)?;
+    /// [`CopyError`] when it cannot be read as it was written, or not be kept here.
+    pub fn copy_from(&self, damaged: &Path, space: Space) -> Result<Copied, CopyError> {
+        let from = kept::read_only(damaged, &self.inner.budget, kept::OPEN_FILES).map_err(CopyError::Damaged)?;
+        let lacks_newest = Committed::missed(damaged, from.inner.db.latest_sequence_number());
+        let lacks_newest = lacks_newest.map_err(CopyError::Damaged)?.is_some();
         let pages = |take: &mut dyn FnMut(Vec<Entry>) -> Result<(), StoreError>| {
             let mut after: Option<Vec<u8>> = None;
             loop {
-                let page = from.scan(space, &[], after.as_deref(), COPIED_AT_A_TIME)?;
+                let page = from.scan(space, &[], after.as_deref(), COPIED_AT_A_TIME).map_err(CopyError::Damaged)?;
                 let Some((last, _)) = page.last() else { return Ok(()) };
                 after = Some(last.clone());
-                take(page)?;
+                take(page).map_err(CopyError::Here)?;
             }
         };
-        let mut count = 0;
+        let mut rows = 0;
         pages(&mut |page| {
-            count += page.len() as u64;
+            rows += page.len() as u64;
             Ok(())
         })?;
         pages(&mut |page| {
@@ -178,7 +180,7 @@ impl RocksStore {
             page.into_iter().for_each(|(key, value)| batch.put(space, key, value));
             self.commit(batch)
         })?;
-        Ok(count)
+        Ok(Copied { rows, lacks_newest })
     }
 
     /// Tells of faults from now on, before whoever asked gets the error.
@@ -293,7 +295,7 @@ impl Store for RocksStore {
     }
 
     fn prove(&self, number: u64, proof: &[u8]) -> Result<(), StoreError> {
-        kept::prove(&self.inner, number, proof)
+        kept::prove(&self.inner, number, proof).map_err(|error| self.met(error))
     }
 
     fn proof(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
@@ -303,6 +305,26 @@ impl Store for RocksStore {
     fn keep_only(&self, numbers: &[u64]) -> Result<(), StoreError> {
         kept::keep_only(&self.inner, numbers).map_err(|error| self.met(error))
     }
+}
+
+/// Why nothing was copied out of a damaged store.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// It cannot be read as it was written.
+    #[error(transparent)]
+    Damaged(StoreError),
+    /// It cannot be kept here.
+    #[error(transparent)]
+    Here(StoreError),
+}
+
+/// What was copied out of a damaged store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// How many entries there were.
+    pub rows: u64,
+    /// Whether commits were lost there that had been durable: what they put is not among the entries.
+    pub lacks_newest: bool,
 }
 
 /// A [`RocksStore`] at one moment.

@@ -76,7 +76,7 @@ pub(super) fn keep(dir: &Path, charter: &SignedCharter) -> io::Result<()> {
     match disk::write_new(&folder.join(FILE), &codec::encode(charter)) {
         // The folder is named by the charter: it is this one, approved.
         Ok(()) | Err(KeyFileError::Exists { .. }) => Ok(()),
-        Err(error) => Err(io::Error::other(error)),
+        Err(error) => Err(error.into_io()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a host starts channels on: its folder, its keys and its network.
 
-use super::{HostedNode, aside, charters, repair::Repair};
+use super::{HostedNode, aside, charters, repair::Repair, voted};
 use crate::{
     keyfile::KeyFileError,
     local::wall_clock,
@@ -8,15 +8,15 @@ use crate::{
 };
 use commonware_runtime::Supervisor as _;
 use dmdl_audit_ledger::{
-    channel::{Standing, note_votes_lost},
+    channel::{Standing, epoch_reached, note_first_votes, note_votes_lost},
     mdca::Engine,
     process::{self, Place, Steady, Wires},
-    store::{MemoryBudget, RocksStore, Space, StoreError},
+    store::{Copied, CopyError, MemoryBudget, RocksStore, Space, StoreError},
 };
 use dmdl_types::{
     checkpoint::CosigningKey,
     genesis::Founding,
-    id::{ChannelId, Height, NodeId},
+    id::{ChannelId, Height, NodeId, UnixMillis},
     secret::Secret32,
     sign::SigningKey,
 };
@@ -25,6 +25,9 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+
+/// How far a charter's time may be ahead of this node's clock for one that is not of the future: as much as a block's.
+const AHEAD_MS: u64 = 2_000;
 
 /// What channels share.
 pub(super) struct Ground {
@@ -49,8 +52,11 @@ impl Ground {
     ) -> Result<Self, StartError> {
         let unusable = |source| folder_error(&config.vault, source);
         let dir = config.dir.clone();
-        // What was copied before lacks votes from then on, and is to be known for a copy wherever it is put.
-        context.disk().before_epochs(move || place::renew(&dir).map_err(of_system));
+        context.disk().before_epochs(move |partition| {
+            // What was copied before lacks votes from then on, and is to be known for a copy wherever it is put.
+            place::renew(&dir).map_err(KeyFileError::into_io)?;
+            voted::note(&dir, partition)
+        });
         Ok(Self {
             context,
             key: copy(&config.key),
@@ -64,11 +70,21 @@ impl Ground {
         })
     }
 
-    /// Starts a channel in its folder, or begins it there, with what one of the `others` gives who may be ahead.
+    /// Since when a node that lost its folder has its votes in this one, by the ledger of a channel that it has rejoined.
+    pub(super) fn votes_since(&self, first: &HostedNode) -> Result<Option<UnixMillis>, StoreError> {
+        match self.standing {
+            Standing::Votes => Ok(None),
+            Standing::Rejoins(place) => first.channel().rejoined_at(place),
+        }
+    }
+
+    /// Starts a channel in its folder, or begins it there, with what one of the `others` gives who may be ahead. On one that
+    /// is begun and younger than `votes_since` a node that lost its folder has never voted, so it need not follow there.
     pub(super) async fn start(
         &mut self,
         founding: &Founding,
         others: &[NodeId],
+        votes_since: Option<UnixMillis>,
     ) -> Result<(HostedNode, Engine), StartError> {
         let channel = founding.domain.channel;
         // Before anything is put aside.
@@ -90,16 +106,32 @@ impl Ground {
         if store.is_none() && (replaced.is_some() || (comes_later && !voted)) {
             self.join(&context, founding, others, &ledger, &mut place).await?;
         }
+        let is_begun = store.is_none() && replaced.is_none() && !voted;
         let store = match store {
             Some(store) => store,
             None => RocksStore::open(&ledger, &self.memory)?,
         };
+        if let Standing::Rejoins(place) = self.standing
+            && is_begun
+            && votes_since.is_some_and(|since| is_younger(founding, since))
+        {
+            note_first_votes(&store, place, founding)?;
+        }
         if let Some(damaged) = replaced {
             take_over(&store, &damaged, channel)?;
             repair.ledger_is_replaced().map_err(unusable)?;
         }
         store.tell_faults(self.disk.faults.clone());
         self.settle_votes(channel, &store)?;
+        // Without any journal there is another word to be said, below.
+        if voted && voted::lacks(&self.dir, channel, epoch_reached(&store, founding)?).map_err(unusable)? {
+            tracing::error!(
+                %channel,
+                "votes of this node in the epoch that goes on are gone, or older ones were put in their place: it follows, and \
+                 votes again once others show that it is safe",
+            );
+            note_votes_lost(&store)?;
+        }
         let beside = folder.join("beside");
         let unusable = |source| folder_error(&beside, source);
         let backing = Backing {
@@ -194,6 +226,12 @@ impl Ground {
     }
 }
 
+/// Whether a channel is founded later than a moment, and not in the future: before a channel's time, nodes may vote to skip
+/// its first views.
+fn is_younger(founding: &Founding, since: UnixMillis) -> bool {
+    founding.time > since && founding.time <= wall_clock().now().plus_ms(AHEAD_MS)
+}
+
 /// Opens the ledger in a channel's folder, if there is one; gives before it where the ledger lies that it replaces, or that
 /// has to be replaced.
 fn open_ledger(
@@ -221,8 +259,16 @@ fn open_ledger(
 /// Takes over what only this node has from a ledger that is replaced, and notes that how far it has voted was in there.
 fn take_over(store: &RocksStore, damaged: &Path, channel: ChannelId) -> Result<(), StoreError> {
     match store.copy_from(damaged, Space::Custody) {
-        Ok(rows) => tracing::warn!(%channel, rows, "the custodian's rows were taken over from the damaged ledger"),
-        Err(error) => {
+        Ok(Copied { rows, lacks_newest }) => {
+            tracing::warn!(%channel, rows, "the custodian's rows were taken over from the damaged ledger");
+            if lacks_newest {
+                let damaged = damaged.display();
+                tracing::error!(%channel, %damaged, "this node has lost its newest shares and notes of releases: the log is damaged");
+            }
+        }
+        // The next start tries again: there is nothing wrong with what is to be taken over.
+        Err(CopyError::Here(error)) => return Err(error),
+        Err(CopyError::Damaged(error)) => {
             let damaged = damaged.display();
             tracing::error!(%channel, %error, %damaged, "this node has lost its shares: they are damaged, too");
         }
@@ -241,16 +287,6 @@ pub(super) fn has_journals(engine: &Path, channel: ChannelId) -> bool {
 
 pub(super) fn folder_error(path: &Path, source: io::Error) -> StartError {
     StartError::Folder { path: path.display().to_string(), source }
-}
-
-/// What the system said of a file that only this user may reach.
-fn of_system(error: KeyFileError) -> io::Error {
-    match &error {
-        KeyFileError::Read { source, .. } | KeyFileError::Write { source, .. } => {
-            io::Error::new(source.kind(), error.to_string())
-        }
-        _ => io::Error::other(error),
-    }
 }
 
 pub(super) fn copy(key: &SigningKey) -> SigningKey {
@@ -288,13 +324,5 @@ mod tests {
         drop(RocksStore::open(&ledger, &MemoryBudget::default()).unwrap());
         let (replaced, store) = open();
         assert!(store.is_some() && replaced == first);
-    }
-
-    #[test]
-    fn a_disk_without_room_is_told_from_one_that_fails() {
-        let written = |kind: io::ErrorKind| KeyFileError::Write { path: "place".into(), source: kind.into() };
-        let error = of_system(written(io::ErrorKind::StorageFull));
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert!(error.to_string().contains("`place`"), "{error}");
     }
 }

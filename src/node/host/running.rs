@@ -6,6 +6,7 @@ use super::{
     ground::{self, Ground},
     invitations::{Invitations, Progress},
     neighbours::Neighbours,
+    repair,
 };
 use crate::{
     local::wall_clock,
@@ -13,13 +14,14 @@ use crate::{
         NodeConfig, OwnDisk, StartError,
         message::Answer,
         space::{Watch, Watching},
+        start,
     },
 };
 use commonware_runtime::{Clock as _, Supervisor as _};
 use dmdl_audit_ledger::{
     channel::Standing,
     fault::{FaultKind, FaultSink, StorageFault},
-    mdca::{Engine, NetworkConfig, Post},
+    mdca::{Engine, Halt, NetworkConfig, Post},
     process::{self, Connections, Steady},
 };
 use dmdl_types::{
@@ -90,6 +92,19 @@ async fn started(starting: &mut Option<Starting>) -> Started {
     }
 }
 
+/// Tells of a fault, if it is one.
+fn tell(faults: &FaultSink, fault: Option<StorageFault>) {
+    if let Some(fault) = fault {
+        faults.tell(&fault);
+    }
+}
+
+/// Waits until the engine of a channel has stopped, and gives why.
+fn ended((channel, engine): &mut (ChannelId, Engine)) -> LocalBoxFuture<'_, (ChannelId, Halt)> {
+    let channel = *channel;
+    engine.stopped().map(move |halt| (channel, halt)).boxed_local()
+}
+
 /// A host at work.
 pub(super) struct Running {
     context: Steady,
@@ -102,7 +117,7 @@ pub(super) struct Running {
     /// Who waits for the channel that is being started.
     asker: Option<Asker>,
     /// One a channel, never none.
-    engines: Vec<Engine>,
+    engines: Vec<(ChannelId, Engine)>,
     hosts: Post,
     orders: mpsc::Receiver<Order>,
     dir: PathBuf,
@@ -145,7 +160,7 @@ impl Running {
         let mut neighbours = Neighbours::new(me, told, peers);
         // Everybody on the network is on its first channel; who has come since it was founded is only here.
         let others: Vec<NodeId> = neighbours.nodes().collect();
-        let (first, engine) = ground.start(&genesis.founding(), &others).await?;
+        let (first, engine) = ground.start(&genesis.founding(), &others, None).await?;
         neighbours.follow(std::slice::from_ref(&first));
         let (sender, orders) = mpsc::channel(ORDERS);
         let OwnDisk { space, faults } = disk;
@@ -153,12 +168,12 @@ impl Running {
         let host = Arc::new(host);
         watch.host = Arc::downgrade(&host);
         let watching = watch.begin(space);
-        let mut engines = vec![engine];
+        let mut engines = vec![(host.genesis.domain().channel, engine)];
         let kept = charters::kept(&dir).map_err(|source| ground::folder_error(&dir, source))?;
         for charter in kept {
             let founding = charter.verify(&host.genesis).map_err(StartError::Charter)?;
-            let (node, engine) = ground.start(&founding, &others_of(me, &founding)).await?;
-            engines.push(engine);
+            let (node, engine) = ground.start(&founding, &others_of(me, &founding), None).await?;
+            engines.push((founding.domain.channel, engine));
             host.add(charter, node);
         }
         let (invitations, ground) = (Invitations::new(me), Some(ground));
@@ -203,7 +218,11 @@ impl Running {
                     tracing::error!(%fault, "the node stops");
                     Next::Stop
                 }
-                (halt, ..) = select_all(self.engines.iter_mut().map(|engine| Box::pin(engine.stopped()))) => {
+                ((channel, halt), ..) = select_all(self.engines.iter_mut().map(ended)) => {
+                    if halt.lacks_blocks {
+                        tracing::error!(%channel, "the ledger needs blocks that are gone: the next start has it anew from others");
+                        repair::note_behind(&self.dir, channel);
+                    }
                     self.faults.tell(&StorageFault::of(FaultKind::Halted, "engine", &halt));
                     tracing::error!(%halt, "the node stops");
                     Next::Stop
@@ -231,7 +250,7 @@ impl Running {
                 }
             }
         }
-        for engine in self.engines {
+        for (_, engine) in self.engines {
             engine.abort().await;
         }
     }
@@ -307,10 +326,17 @@ impl Running {
         if !self.host.has_room_for(&charter)? {
             return Ok(false);
         }
-        charters::keep(&self.dir, &charter)?;
+        if let Err(error) = charters::keep(&self.dir, &charter) {
+            tell(&self.faults, start::fault_of("a charter", &error));
+            return Err(error.into());
+        }
         let Some(mut ground) = self.ground.take() else { return Ok(false) };
+        let first = Arc::clone(&self.host);
         let start = async move {
-            let outcome = ground.start(&founding, &others).await;
+            let outcome = match ground.votes_since(&first.first) {
+                Ok(since) => ground.start(&founding, &others, since).await,
+                Err(error) => Err(error.into()),
+            };
             Started { ground, charter, outcome }
         };
         self.starting = Some(start.boxed_local());
@@ -323,7 +349,7 @@ impl Running {
         let (channel, asker) = (charter.charter.id(), self.asker.take());
         match outcome {
             Ok((node, engine)) => {
-                self.engines.push(engine);
+                self.engines.push((channel, engine));
                 self.host.add(charter.clone(), node);
                 tracing::info!(%channel, "a channel is founded here");
                 if let Some(asker) = asker {
@@ -333,6 +359,7 @@ impl Running {
             }
             Err(error) => {
                 tracing::warn!(%channel, %error, "a channel did not start");
+                tell(&self.faults, error.fault());
                 if let Some(asker) = asker {
                     answered(asker, Err(error.into()));
                 }

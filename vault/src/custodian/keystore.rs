@@ -14,7 +14,10 @@ mod file;
 pub use file::FileKeys;
 
 use super::store::{Slot, StoreError};
-use dmdl_types::secret::Secret32;
+use dmdl_types::{
+    id::{RecordId, RecordVersion, ShareEpoch},
+    secret::Secret32,
+};
 use rand_core::CryptoRng;
 use std::{collections::BTreeMap, fmt};
 
@@ -41,6 +44,22 @@ impl KeyName {
     pub const fn bucket(&self) -> u8 {
         let [_, first, ..] = self.0;
         first
+    }
+
+    /// What it is the name of.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        let (kind, rest) = self.0.split_first()?;
+        let (id, numbers) = rest.split_first_chunk::<32>()?;
+        let (version, epoch) = numbers.split_first_chunk::<4>()?;
+        match kind {
+            1 => Some(Owner::DealingKey(*id)),
+            2 => Some(Owner::Share(Slot {
+                record: RecordId::new(*id),
+                version: RecordVersion::new(u32::from_be_bytes(*version)),
+                epoch: ShareEpoch::new(u32::from_be_bytes(epoch.try_into().ok()?)),
+            })),
+            _ => None,
+        }
     }
 
     pub(super) fn of_dealing_key(public: &[u8; 32]) -> Self {
@@ -71,6 +90,13 @@ impl fmt::Debug for KeyName {
     }
 }
 
+/// What a secret belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    DealingKey([u8; 32]),
+    Share(Slot),
+}
+
 /// A small durable store of secrets that can forget.
 pub trait KeyStore {
     /// The secret of this name.
@@ -78,6 +104,12 @@ pub trait KeyStore {
     /// # Errors
     /// [`StoreError`] when it cannot be read back as it was written.
     fn get(&self, name: KeyName) -> Result<Option<Secret32>, StoreError>;
+
+    /// The names of all secrets that it has.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read back as they were written.
+    fn names(&self) -> Result<Vec<KeyName>, StoreError>;
 
     /// Destroys secrets and adds others, all or nothing, and returns when it is on disk.
     ///
@@ -104,6 +136,10 @@ pub struct MemoryKeys(BTreeMap<KeyName, Secret32>);
 impl KeyStore for MemoryKeys {
     fn get(&self, name: KeyName) -> Result<Option<Secret32>, StoreError> {
         Ok(self.0.get(&name).map(copy))
+    }
+
+    fn names(&self) -> Result<Vec<KeyName>, StoreError> {
+        Ok(self.0.keys().copied().collect())
     }
 
     fn change(

@@ -41,6 +41,7 @@ use dmdl_types::{
     invocation::SystemItem,
     sign::{Domain, SigningKey},
 };
+use keystore::Owner;
 use rand_core::CryptoRng;
 use rows::ShareRow;
 use std::{fmt, sync::Arc};
@@ -110,6 +111,7 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
         let rows = custodian.store.dealing_keys()?.into_iter().filter(|(_, row)| row.spent);
         let spent: Vec<_> = rows.map(|(key, _)| key).collect();
         custodian.destroy_dealing_keys(rng, &spent)?;
+        custodian.destroy_what_has_no_row(rng)?;
         custodian.take_back_empty_words()?;
         Ok(custodian)
     }
@@ -190,6 +192,23 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
     pub fn held(&self, after: Option<&ShareContext>, limit: usize) -> Result<Vec<ShareContext>, StoreError> {
         let rows = self.store.shares_after(after.map(Slot::of), limit)?;
         Ok(rows.into_iter().map(|row| row.context).collect())
+    }
+
+    /// Destroys secrets that no row names: those of a share that a crash kept from being accepted, and those of rows that a
+    /// damaged database has lost. What they open may lie about in copies, and no erasure would find them any more.
+    fn destroy_what_has_no_row(&mut self, rng: &mut impl CryptoRng) -> Result<(), StoreError> {
+        let mut unnamed = Vec::new();
+        for name in self.keys.names()? {
+            let has_row = match name.owner() {
+                Some(Owner::DealingKey(public)) => self.store.dealing_key(&public)?.is_some(),
+                Some(Owner::Share(slot)) => self.store.share(slot)?.is_some(),
+                None => true,
+            };
+            if !has_row {
+                unnamed.push(name);
+            }
+        }
+        if unnamed.is_empty() { Ok(()) } else { self.keys.change(rng, &[], &unnamed) }
     }
 
     /// Withdraws acknowledgements that the ledger has not heard yet of shares that cannot be read: the

@@ -128,6 +128,10 @@ impl KeyStore for FaultyKeys {
         self.inner.get(name)
     }
 
+    fn names(&self) -> Result<Vec<KeyName>, StoreError> {
+        self.inner.names()
+    }
+
     fn change(
         &mut self,
         rng: &mut impl CryptoRng,

@@ -326,7 +326,8 @@ fn something_is_done_in_each_epoch_before_its_first_vote_is_durable_and_heard_of
     let begun = Arc::new(AtomicU32::new(0));
     let vote = |expected: [u32; 3]| {
         let (disk, counted, begun) = (host.disk(), Arc::clone(&begun), Arc::clone(&begun));
-        disk.before_epochs(move || {
+        disk.before_epochs(move |partition| {
+            assert!(crate::mdca::is_of_votes(partition), "{partition}");
             counted.fetch_add(1, Relaxed);
             Ok(())
         });

@@ -10,7 +10,7 @@
 use super::StoreError;
 use commonware_cryptography::Crc32;
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Read as _},
     os::unix::fs::FileExt as _,
     path::Path,
@@ -34,7 +34,7 @@ impl Committed {
         let mut file = file.map_err(|error| failed(&error))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|error| failed(&error))?;
-        if let Some(noted) = read(&bytes).filter(|noted| *noted > found) {
+        if let Some(noted) = is_behind(found, &bytes) {
             return Err(StoreError::Corrupt(format!(
                 "the log of the database ends at commit {found}, and {noted} was durable"
             )));
@@ -42,6 +42,15 @@ impl Committed {
         let committed = Self(file);
         committed.note(found)?;
         Ok(committed)
+    }
+
+    /// What was durable in a folder whose database ends before that; none where it has all that is known of.
+    pub(super) fn missed(folder: &Path, found: u64) -> Result<Option<u64>, StoreError> {
+        match fs::read(folder.join(FILE)) {
+            Ok(bytes) => Ok(is_behind(found, &bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(&error)),
+        }
     }
 
     /// Notes that all up to here is durable.
@@ -53,6 +62,11 @@ impl Committed {
 fn text(sequence: u64) -> Vec<u8> {
     let number = sequence.to_be_bytes();
     [number.as_slice(), &Crc32::checksum(&number).to_be_bytes()].concat()
+}
+
+/// The noted number, if it is beyond what was found.
+fn is_behind(found: u64, note: &[u8]) -> Option<u64> {
+    read(note).filter(|noted| *noted > found)
 }
 
 fn read(bytes: &[u8]) -> Option<u64> {
@@ -77,6 +91,8 @@ mod tests {
         Committed::open(dir.path(), 5).unwrap().note(7).unwrap();
         let missed = Committed::open(dir.path(), 6).unwrap_err();
         assert!(matches!(&missed, StoreError::Corrupt(text) if text.contains("ends at commit 6, and 7 was durable")));
+        let looked = |found| Committed::missed(dir.path(), found).unwrap();
+        assert_eq!([6, 7, 8].map(looked), [Some(7), None, None], "looking changes nothing");
         // As after a power cut: the log has more than was noted.
         Committed::open(dir.path(), 9).unwrap();
         assert!(Committed::open(dir.path(), 8).is_err(), "what was found is noted");

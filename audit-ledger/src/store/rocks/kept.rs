@@ -101,10 +101,18 @@ pub(super) fn prove(store: &Inner, number: u64, proof: &[u8]) -> Result<(), Stor
         return Ok(());
     }
     let part = folder.join(PROOF_PART);
-    let mut file = File::create(&part).map_err(unusable)?;
-    file.write_all(proof).and_then(|()| file.sync_all()).map_err(unusable)?;
-    fs::rename(&part, folder.join(PROOF)).map_err(unusable)?;
-    sync_folder(&folder)
+    let write = || {
+        let mut file = File::create(&part)?;
+        file.write_all(proof)?;
+        file.sync_all()?;
+        fs::rename(&part, folder.join(PROOF))?;
+        File::open(&folder)?.sync_all()
+    };
+    match write() {
+        // It was let go of meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        written => written.map_err(unusable),
+    }
 }
 
 pub(super) fn proof(folder: &Path) -> Result<Option<Vec<u8>>, StoreError> {

@@ -284,6 +284,19 @@ impl KeyStore for FileKeys {
         Ok(found.and_then(|secret| secret.try_into().ok()).map(Secret32::new))
     }
 
+    fn names(&self) -> Result<Vec<KeyName>, StoreError> {
+        if self.closed {
+            return Err(StoreError::Closed);
+        }
+        let mut names = Vec::new();
+        for bucket in self.table.keys() {
+            let entries = self.entries(*bucket)?;
+            let of_entry = |entry: &[u8]| entry.first_chunk::<{ KeyName::LEN }>().copied().map(KeyName);
+            names.extend(entries.chunks_exact(ENTRY_LEN).filter_map(of_entry));
+        }
+        Ok(names)
+    }
+
     fn change(
         &mut self,
         rng: &mut impl CryptoRng,

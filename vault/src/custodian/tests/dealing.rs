@@ -309,6 +309,16 @@ fn a_start_destroys_the_dealing_secrets_that_a_crash_spared() {
 }
 
 #[test]
+fn a_start_destroys_the_secrets_whose_rows_are_gone_and_no_others() {
+    let (mut custodian, _) = holding(1);
+    mint(&mut custodian);
+    let names = |custodian: &Tested| custodian.keys.names().unwrap().len();
+    assert_eq!(names(&custodian.restarted()), 2, "of a share, and of a key that waits");
+    // The database is damaged, and nothing of it could be taken over.
+    assert_eq!(names(&open(FaultyKv::default(), custodian.keys.clone())), 0);
+}
+
+#[test]
 fn a_share_whose_secret_is_lost_is_not_acknowledged_again() {
     let (mut custodian, sent) = holding(3);
     let record = sent.assignment.share.data.record;

@@ -75,6 +75,8 @@ fn secrets_survive_a_restart() {
         assert_eq!(read(keys, dealing), Some(12), "of the same bucket");
         assert_eq!(read(keys, share(2, 0)), Some(21));
         assert_eq!(read(keys, share(1, 1)), None);
+        let names: std::collections::BTreeSet<KeyName> = keys.names().unwrap().into_iter().collect();
+        assert_eq!(names, [share(1, 0), dealing, share(2, 0)].into());
     }
 }
 
