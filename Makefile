@@ -21,7 +21,7 @@ CARGO ?= cargo
 LOCKED := $(if $(CI),--locked)
 DMDL   := $(CARGO_TARGET_DIR)/debug/dmdl
 
-.PHONY: help setup samples build release demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check planted sim twins model wasm bench fuzz campaign campaign-check restores load storage degraded overload soak start api-fuzz
+.PHONY: help setup samples build release demo clean-demo check fmt fmt-check lint test deps deny vectors vectors-check planted sim twins model wasm bench fuzz campaign campaign-check restores load storage degraded overload soak start histories api-fuzz
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -112,6 +112,11 @@ restores: ## a node is brought back from old backups and copies: 20 times, and i
 load: ## members change, nodes are wiped and restarted, and people work all the time: 60 s a phase at least; DMDL_LOAD_SECONDS=300 longer
 	DMDL_LOAD_SECONDS=$${DMDL_LOAD_SECONDS:-60} $(CARGO) test $(LOCKED) --workspace --test change_under_load -- --nocapture
 
+histories: ## a nemesis strikes four processes, and what people are told is judged: one run of 60 s; SECONDS=300, COUNT=20, SEED=42 again
+	@scripts/setup.sh test
+	DMDL_HISTORIES=$(or $(COUNT),1) DMDL_HISTORY_SECONDS=$(or $(SECONDS),60) $(if $(SEED),DMDL_HISTORY_SEED=$(SEED)) \
+	$(CARGO) test $(LOCKED) --workspace --test faults -- --nocapture histories
+
 # Each test says how many there were, in one line that begins with the number.
 storage: ## disks that fail: syncs, full disks, power cuts, flipped bits, lost payloads; DMDL_BIT_FLIPS=5000 for more of one, as root
 	@scripts/setup.sh test
@@ -125,7 +130,7 @@ degraded: ## kill one of four processes under load and measure how they go on: t
 overload: ## ten times what a network can do, for 60 s; DMDL_OVERLOAD_SECONDS=300 longer
 	DMDL_OVERLOAD_SECONDS=$${DMDL_OVERLOAD_SECONDS:-60} $(CARGO) test $(LOCKED) --workspace --test overload -- --nocapture
 
-soak: ## a third of that, with a fault a minute, for 60 minutes; MINUTES=720 longer, SEED=42 again; samples in soak/
+soak: ## 30 % of what 32 clients can do, with a fault a minute, for 60 minutes; MINUTES=720 longer, SEED=42 again; samples in soak/
 	DMDL_SOAK_MINUTES=$(or $(MINUTES),60) DMDL_SOAK_SEED=$(or $(SEED),1) DMDL_SOAK_DIR=$${DMDL_SOAK_DIR:-$(CURDIR)/soak} \
 	$(CARGO) test $(LOCKED) --workspace --test soak -- --nocapture
 

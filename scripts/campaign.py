@@ -7,8 +7,10 @@
 
 One batch of a campaign follows on one of the next. After each, docs/assurance.json is written anew, as a whole or not at all:
 an interrupted run loses the batch that it was at, and the next one goes on with trials that were never made. Two runs at a time
-keep each other's counts, if they are of other campaigns. Exits 1 if a trial failed; a failure stays in the file until somebody
-has put the commit that mends it under `mended`.
+keep each other's counts, if they are of other campaigns. Exits 1 if a trial failed.
+
+A failure stays in the file. Somebody puts the commit that mends it under `mended`; from the first batch on a commit that contains
+that one, `since` is the count at which it began, and the bound follows from the trials after it.
 """
 
 import argparse
@@ -38,6 +40,7 @@ PAGES = {HERE / "docs/assurance.md": ("campaigns", "figures"), HERE / "README.md
 NOT_SOURCES = ("docs/assurance.json", "docs/assurance.md", "README.md")
 # With no failure in n trials, at 95 % fewer than 3 in n fail (the rule of three).
 RULE_OF_THREE = 3
+FEWER = "with 95 % confidence, fewer fail than"
 # The lines of a failed batch that are kept.
 LINES_KEPT = 5
 
@@ -82,6 +85,24 @@ def commit():
     """The commit that the sources are, with a `+` if they are not quite."""
     changed = git("status", "--porcelain", "--", ".", *(f":!{path}" for path in NOT_SOURCES))
     return git("rev-parse", "--short=7", "HEAD") + ("+" if changed else "")
+
+
+def contains(at, mend):
+    """Whether a commit comes after another one, or is it."""
+    command = ["git", "merge-base", "--is-ancestor", mend, at.removesuffix("+")]
+    return subprocess.run(command, cwd=HERE, capture_output=True).returncode == 0
+
+
+def has_history():
+    """Whether all commits are here, to be looked for: in a checkout of its own that is not shallow."""
+    command = ["git", "rev-parse", "--is-shallow-repository", "--show-toplevel"]
+    said = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    return said.returncode == 0 and said.stdout.splitlines() == ["false", str(HERE)]
+
+
+def exists(commit):
+    command = ["git", "cat-file", "-e", commit.removesuffix("+") + "^{commit}"]
+    return subprocess.run(command, cwd=HERE, capture_output=True).returncode == 0
 
 
 def cargo(*args):
@@ -133,6 +154,7 @@ def added(row, before, code, said, cpu_s, at):
     """What is known of a campaign after one more batch, and what failed in it."""
     after = {"count": 0, "next": 0, "cpu_minutes": 0.0, "failures": [], "first_commit": at} | before
     after["trial"] = row["trial"]
+    after["failures"] = [with_since(failure, after["count"], at) for failure in after["failures"]]
     line = re.search(row["says"], said, re.MULTILINE)
     told = {name: number for name, number in (line.groupdict() if line else {}).items() if number is not None}
     count, failures = int(told.pop("count", 0)), int(told.pop("failures", 0))
@@ -145,7 +167,7 @@ def added(row, before, code, said, cpu_s, at):
         first = next((at for at, line in enumerate(lines) if " panicked at " in line), len(lines) - LINES_KEPT)
         tail = lines[max(first, 0) :][:LINES_KEPT]
         where = [{"seed": seed} for seed in dict.fromkeys(seeds)] or [{"from": after["next"], "to": last}]
-        failed = [place | {"commit": at, "after": after["count"] + count, "said": tail, "mended": None} for place in where]
+        failed = [place | {"commit": at, "said": tail, "mended": None, "since": None} for place in where]
     adds = "wanted" in row
     after["count"] = after["count"] + count if adds else count
     after["next"] = last + 1
@@ -162,13 +184,20 @@ def added(row, before, code, said, cpu_s, at):
     return after, failed
 
 
+def with_since(failure, count, at):
+    """A failure, with the count at which the trials since its mend begin; none do at a commit that does not contain it."""
+    if failure["mended"] is None or not contains(at, failure["mended"]):
+        return failure | {"since": None}
+    return failure if failure.get("since") is not None else failure | {"since": count}
+
+
 def bound(campaign):
-    """What fails at most, at 95 %; nothing is known while a failure is not mended."""
+    """What fails at most, at 95 %: by the trials since the last failure was mended, and nothing is known before."""
     failures = campaign["failures"]
-    clean = campaign["count"] - max((failure["after"] for failure in failures), default=0)
-    if clean == 0 or any(failure["mended"] is None for failure in failures):
+    if any(failure["mended"] is None or failure.get("since") is None for failure in failures):
         return None
-    return float(f"{min(1, RULE_OF_THREE / clean):.3g}")
+    clean = campaign["count"] - max((failure["since"] for failure in failures), default=0)
+    return float(f"{min(1, RULE_OF_THREE / clean):.3g}") if clean else None
 
 
 def is_due(row, known, at, wanted):
@@ -238,17 +267,18 @@ def at_most(campaign):
 
 def campaigns_text(known):
     lines = [
-        cells("campaign", "one trial", "trials", "failures", "at 95 %, fewer than", "CPU-minutes", "commits", "last run"),
+        cells("campaign", "one trial", "trials", "failures", FEWER, "CPU-minutes", "commits", "last run"),
         cells(*["---"] * 8),
     ]
     for row in table():
         name, campaign = f"`{row['name']}`", known.get(row["name"])
-        if campaign is None:
-            lines.append(cells(name, row["trial"], "not run yet", *["–"] * 5))
+        failures = len(campaign["failures"]) if campaign else 0
+        if not campaign or not campaign["count"]:
+            open_or_not = at_most(campaign) if campaign else "–"
+            lines.append(cells(name, row["trial"], "not run yet", failures or "–", open_or_not, *["–"] * 3))
             continue
         first, last = campaign["first_commit"], campaign["last_commit"]
         commits = first if first == last else f"{first} to {last}"
-        failures = len(campaign["failures"])
         of = [number(campaign["count"]), failures, at_most(campaign), campaign["cpu_minutes"], commits, campaign["last_run"]]
         lines.append(cells(name, row["trial"], *of))
     return "\n".join(lines)
@@ -273,9 +303,10 @@ def figures_text(known):
 
 
 def bounds_text(known):
-    lines = [cells("what was tried", "times", "failures", "at 95 %, fewer than"), cells(*["---"] * 4)]
+    lines = [cells("what was tried", "times", "failures", FEWER), cells(*["---"] * 4)]
     for row in table():
-        if "readme" in row and (campaign := known.get(row["name"])):
+        campaign = known.get(row["name"])
+        if "readme" in row and campaign and campaign["count"]:
             lines.append(cells(row["readme"], number(campaign["count"]), len(campaign["failures"]), at_most(campaign)))
     return "\n".join(lines) if lines[2:] else "No long run was made of this version yet."
 
@@ -299,7 +330,7 @@ def write_pages():
 
 
 def check():
-    known, wrong = counts(), []
+    known, wrong, looks = counts(), [], has_history()
     rows = {row["name"]: row for row in table()}
     for name, campaign in known.items():
         row = rows.get(name)
@@ -310,6 +341,10 @@ def check():
             wrong.append(f"{COUNTS.name} says something else of `{name}` than {TABLE.name}")
         if "wanted" in row and campaign["bound_95"] != bound(campaign):
             wrong.append(f"the bound of `{name}` does not follow from its count")
+        ends = campaign.get("first_commit"), campaign.get("last_commit")
+        named = dict.fromkeys(filter(None, [*ends, *(failure["mended"] for failure in campaign["failures"])]))
+        gone = [commit for commit in named if looks and not exists(commit)]
+        wrong.extend(f"{COUNTS.name} names the commit {commit} of `{name}`, which there is not" for commit in gone)
     for page in PAGES:
         if quoting(page, page.read_text(), known) != page.read_text():
             wrong.append(f"{page.name} does not say what {COUNTS.name} does: scripts/campaign.py --write")

@@ -2,7 +2,8 @@
 //! told is on every node's ledger afterwards, and the network goes on by itself.
 //!
 //! A few kills are made at each change; `DMDL_KILLS_ONE` and `DMDL_KILLS_ALL` make more, and `DMDL_KILLS_BASE` chooses other
-//! moments.
+//! moments. `DMDL_RESUMES_S` is the most seconds that the others may take until they go on, and the killed until they have
+//! caught up.
 
 #![expect(
     clippy::unwrap_used,
@@ -25,15 +26,16 @@ mod worker;
 
 use dmdl::network_file::NetworkFile;
 use dmdl_types::bundle;
-use harness::eventually;
+use harness::assert_resumed;
 use network::{ALL, Network, Places, in_time};
+use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use worker::{Desk, Told, work};
 
@@ -67,6 +69,31 @@ impl Desk for Tour {
     }
 }
 
+/// Somebody who looks how far nodes are, also while others are started and killed.
+struct Lookout {
+    places: Places,
+    folder: PathBuf,
+}
+
+impl Lookout {
+    /// How many blocks a node has, if it answers.
+    fn look(&self, at: usize) -> Option<u64> {
+        let output = self.places.command(at, "officer", &self.folder, &["status", "--json"]).output().unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        status["channels"][0]["height"].as_u64()
+    }
+
+    /// The same once it answers.
+    fn height(&self, at: usize) -> u64 {
+        in_time("a node answers", || self.look(at))
+    }
+
+    /// Waits until a node has as many blocks: longer than anything may take, so that it can be told how long it took.
+    fn wait(&self, at: usize, blocks: u64) {
+        in_time("a node has as many blocks", || (self.look(at)? >= blocks).then_some(()));
+    }
+}
+
 /// What a campaign asks for; something else than a number there is an error, not a default.
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|number| number.parse().expect("a number"))
@@ -90,8 +117,9 @@ impl Moments {
     }
 }
 
-/// Kills as it is told while people work, and holds the network to what it told them.
-fn killed(what: &str, kills: u64, kill: impl Fn(&mut Network, &mut Moments)) {
+/// Kills as it is told while people work, and holds the network to what it told them. Each kill gives how long it took until
+/// all went on.
+fn killed(what: &str, kills: u64, kill: impl Fn(&mut Network, &Lookout, &mut Moments) -> Duration) {
     let seats = [("a", "org-1", ALL), ("b", "org-2", ALL), ("c", "org-3", ALL), ("d", "org-4", ALL)];
     let mut network = Network::generate(&seats);
     network.start_all();
@@ -103,14 +131,17 @@ fn killed(what: &str, kills: u64, kill: impl Fn(&mut Network, &mut Moments)) {
             Tour { places: network.places(), folder, turn: AtomicUsize::new(turn) }
         })
         .collect();
-    let (stop, mut moments) = (AtomicBool::new(false), Moments::begin());
+    let lookout = Lookout { places: network.places(), folder: folders.path().join("lookout") };
+    let (stop, mut moments, mut slowest) = (AtomicBool::new(false), Moments::begin(), Duration::ZERO);
     let mut told: Vec<Told> = thread::scope(|scope| {
         let (until, stop) = (Until(&stop), &stop);
         let workers: Vec<_> = tours.iter().map(|tour| scope.spawn(move || work(tour, stop))).collect();
-        for _ in 0..kills {
+        for number in 1..=kills {
             moments.sleep(LIVES_MS);
             assert!(!workers.iter().any(thread::ScopedJoinHandle::is_finished), "people cannot work any more");
-            kill(&mut network, &mut moments);
+            let took = kill(&mut network, &lookout, &mut moments);
+            assert_resumed(&format!("kill {number} of {what}"), took);
+            slowest = slowest.max(took);
         }
         drop(until);
         workers.into_iter().map(|worker| worker.join().expect("people can work")).collect()
@@ -126,7 +157,7 @@ fn killed(what: &str, kills: u64, kill: impl Fn(&mut Network, &mut Moments)) {
         told.assert_kept(tour);
         eprintln!("  {}", told.summary());
     }
-    eprintln!("{kills} kills of {what}: 0 lost");
+    eprintln!("{kills} kills of {what}: 0 lost; back within {:.1} s", slowest.as_secs_f64());
 }
 
 /// Says that it is enough, also when a test fails meanwhile.
@@ -141,29 +172,38 @@ impl Drop for Until<'_> {
 #[test]
 fn one_of_four_is_killed_at_any_moment_and_nothing_acknowledged_is_lost() {
     let kills = number("DMDL_KILLS_ONE").unwrap_or(3);
-    killed("one node", kills, |network, moments| {
+    killed("one node", kills, |network, lookout, moments| {
         let victim = usize::try_from(moments.below(4)).unwrap();
+        let (other, killed_at) = ((victim + 1) % 4, Instant::now());
         network.kill(victim);
-        moments.sleep(DOWN_MS);
-        network.start(victim);
-        // Whoever comes next is one of four again.
-        network.wait_caught_up(victim, (victim + 1) % 4);
+        thread::scope(|scope| {
+            // Beside the rest, which is not to wait for it: the victim comes back at any moment.
+            let others = scope.spawn(|| {
+                lookout.wait(other, lookout.height(other) + GOES_ON);
+                killed_at.elapsed()
+            });
+            moments.sleep(DOWN_MS);
+            let started = Instant::now();
+            network.start(victim);
+            // Whoever comes next is one of four again.
+            lookout.wait(victim, lookout.height(other));
+            let back = started.elapsed();
+            back.max(others.join().expect("the others go on"))
+        })
     });
 }
 
 #[test]
 fn all_four_are_killed_at_once_and_the_network_goes_on_by_itself() {
     let kills = number("DMDL_KILLS_ALL").unwrap_or(1);
-    killed("all nodes", kills, |network, moments| {
-        let before = network.height(0);
+    killed("all nodes", kills, |network, lookout, moments| {
         network.kill_all();
         moments.sleep(DOWN_MS);
-        (0..4).for_each(|position| {
-            network.start(position);
-        });
-        in_time("blocks are made again", || (network.height(0) >= before + GOES_ON).then_some(()));
-        (1..4).for_each(|position| {
-            eventually("all are there again", || (network.height(position) > before).then_some(()));
-        });
+        (0..3).for_each(|position| drop(network.start(position)));
+        let last_started = Instant::now();
+        network.start(3);
+        let goal = lookout.height(0) + GOES_ON;
+        (0..4).for_each(|position| lookout.wait(position, goal));
+        last_started.elapsed()
     });
 }

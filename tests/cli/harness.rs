@@ -70,6 +70,16 @@ pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     found
 }
 
+/// Holds what goes on by itself to the seconds that `DMDL_RESUMES_S` gives it. Campaigns set it; without it nothing is held to
+/// a time, because a machine may be busy with other tests.
+#[track_caller]
+#[allow(dead_code, reason = "each test program uses a part of it")]
+pub(crate) fn assert_resumed(what: &str, took: Duration) {
+    let Ok(seconds) = std::env::var("DMDL_RESUMES_S") else { return };
+    let most = Duration::from_secs(seconds.parse().expect("a number"));
+    assert!(took <= most, "{what}: it took {:.1} s to go on, and {seconds} s are the most", took.as_secs_f64());
+}
+
 /// A clock that is off, for processes that are started with a library that says so.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The sample files; a test that has none says so, and fails in CI.
+/// The sample files, in the folder that `DMDL_SAMPLES_SHARED` names, or in `shared/samples` beside the repository; a test that
+/// has none says so, and fails in CI.
 fn samples() -> Vec<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/samples");
     let folder = env::var_os("DMDL_SAMPLES_SHARED").map_or(beside, PathBuf::from);
@@ -24,8 +25,9 @@ fn samples() -> Vec<PathBuf> {
     }
     files.sort();
     if files.is_empty() {
-        let missing = format!("no sample records in `{}`", folder.display());
-        assert!(env::var_os("CI").is_none(), "{missing}");
+        let missing =
+            format!("no sample records in `{}`: DMDL_SAMPLES_SHARED names a folder of some", folder.display());
+        assert!(env::var_os("CI").is_none(), "{missing}; where CI is set that is a failure");
         eprintln!("\n*** SKIPPED: {missing}; real files are NOT tested ***\n");
     }
     files

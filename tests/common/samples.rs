@@ -31,8 +31,11 @@ pub(crate) fn samples() -> Vec<Sample> {
     };
     let samples: Vec<Sample> = KINDS.into_iter().filter_map(of_kind).collect();
     if samples.is_empty() {
-        let missing = format!("no sample records in `{}`: `make samples` fetches some", folder.display());
-        assert!(env::var_os("CI").is_none(), "{missing}");
+        let missing = format!(
+            "no sample records in `{}`: `make samples` fetches some, and DMDL_SAMPLES_SHARED names a folder of others",
+            folder.display()
+        );
+        assert!(env::var_os("CI").is_none(), "{missing}; where CI is set that is a failure");
         eprintln!("\n*** SKIPPED: {missing}; real files are NOT tested ***\n");
     }
     samples

@@ -8,7 +8,7 @@ use super::{
     nemesis::NODES,
     people::Habit,
 };
-use crate::network::in_time;
+use crate::{harness::assert_resumed, network::in_time};
 use std::{thread::sleep, time::Duration};
 
 /// How often one node is killed, and how often all are; a campaign sets more.
@@ -64,7 +64,9 @@ fn nothing_acknowledged_is_lost_when_a_node_is_killed_or_all_are() {
             ground.network.kill_at_once(&nodes);
             nodes.iter().for_each(|node| drop(ground.network.start(*node)));
             ground.resume(office, &nodes);
-            kills.push(Kill { nodes, at, back: office.now() });
+            let back = office.now();
+            assert_resumed(&format!("kill {} of nodes {nodes:?}", number + 1), Duration::from_micros(back - at));
+            kills.push(Kill { nodes, at, back });
         }
     });
     let (history, counts) = ground.judge(&office, seed);

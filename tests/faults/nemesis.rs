@@ -15,6 +15,9 @@ pub(crate) const NODES: usize = 4;
 const DAY_S: i64 = 86_400;
 /// What each sync of a slow disk takes longer.
 const SYNC_US: u32 = 200_000;
+/// How long a long pause lasts: longer than whatever others wait for. One in so many plans that may have one begins with it.
+const LONG_PAUSE_MS: (u64, u64) = (20_000, 60_000);
+const LONG_PAUSE_IN: usize = 4;
 /// How fast a link comes and goes.
 const FLAP: Duration = Duration::from_millis(700);
 
@@ -93,9 +96,13 @@ pub(crate) struct Fault {
 impl Fault {
     /// One of a kind.
     pub(crate) fn draw(kind: Kind, dice: &mut Dice) -> Self {
+        Self::draw_lasting(kind, kind.lasts_ms(), dice)
+    }
+
+    /// One of a kind that lasts between so long and so long.
+    fn draw_lasting(kind: Kind, (least, most): (u64, u64), dice: &mut Dice) -> Self {
         let node = dice.below(NODES);
         let other = (node + 1 + dice.below(NODES - 1)) % NODES;
-        let (least, most) = kind.lasts_ms();
         let (lasts, after) = (dice.between(least, most), dice.between(500, 3_000));
         Self { kind, node, other, lasts: Duration::from_millis(lasts), after: Duration::from_millis(after) }
     }
@@ -141,17 +148,22 @@ impl fmt::Display for Fault {
 }
 
 /// Faults for so long, one after the other. A seed has a random half of the kinds, so that what one kind hides behind
-/// another is found where that one is not.
+/// another is found where that one is not. Now and then it begins with a long pause: after others there would be no time for it.
 pub(crate) fn plan(seed: u64, lasts: Duration, kinds: &[Kind]) -> Vec<Fault> {
     let mut dice = Dice::new(seed, 1);
     let mut kinds = kinds.to_vec();
-    while kinds.len() > 1 && dice.below(kinds.len()) >= kinds.len() / 2 {
+    for _ in 0..kinds.len() / 2 {
         kinds.remove(dice.below(kinds.len()));
     }
     let (mut plan, mut takes) = (Vec::new(), Duration::ZERO);
+    let may_pause_long = lasts >= Duration::from_millis(LONG_PAUSE_MS.1) && kinds.contains(&Kind::Pause);
+    let pauses_long = may_pause_long && dice.below(LONG_PAUSE_IN) == 0;
+    let mut first = pauses_long.then(|| Fault::draw_lasting(Kind::Pause, LONG_PAUSE_MS, &mut dice));
     loop {
-        let kind = *dice.pick(&kinds).expect("there is always a kind");
-        let fault = Fault::draw(kind, &mut dice);
+        let fault = first.take().unwrap_or_else(|| {
+            let kind = *dice.pick(&kinds).expect("there is always a kind");
+            Fault::draw(kind, &mut dice)
+        });
         takes += fault.after + fault.lasts;
         if takes > lasts && !plan.is_empty() {
             return plan;
@@ -228,16 +240,52 @@ impl Ground {
     }
 }
 
+/// All kinds.
+fn all() -> Vec<Kind> {
+    Kind::ANYWHERE.iter().chain(&Kind::LINKS).copied().chain([Kind::Slow]).collect()
+}
+
+/// Those that a plan has.
+fn kinds(plan: &[Fault]) -> BTreeSet<Kind> {
+    plan.iter().map(|fault| fault.kind).collect()
+}
+
 #[test]
 fn a_seed_decides_the_plan_and_a_plan_has_some_of_the_kinds() {
-    let all: Vec<Kind> = Kind::ANYWHERE.iter().chain(&Kind::LINKS).copied().chain([Kind::Slow]).collect();
+    let all = all();
     let drawn = |seed| plan(seed, Duration::from_secs(60), &all);
     assert_eq!(drawn(7), drawn(7));
     assert_ne!(drawn(7), drawn(8));
-    let kinds = |plan: &[Fault]| plan.iter().map(|fault| fault.kind).collect::<BTreeSet<Kind>>();
     let seen: BTreeSet<Kind> = (0..100).flat_map(|seed| kinds(&drawn(seed))).collect();
     assert_eq!(seen.len(), all.len(), "every kind comes about: {seen:?}");
     assert!((0..100).any(|seed| kinds(&drawn(seed)).len() < 5), "some seeds go without most of them");
+}
+
+#[test]
+fn half_of_the_kinds_are_left_to_a_seed_and_never_none() {
+    // A plan that is so long has all that are left.
+    let left = |of: &[Kind]| (0..20).map(|seed| kinds(&plan(seed, Duration::from_secs(7_200), of))).collect::<Vec<_>>();
+    let all = all();
+    for of in [&all[..], &all[1..], &all[..1]] {
+        let half = of.len().div_ceil(2);
+        assert!(left(of).iter().all(|kinds| kinds.len() == half), "{half} of {of:?}");
+    }
+    assert!(left(&all).iter().collect::<BTreeSet<_>>().len() > 10, "another half to most seeds");
+}
+
+#[test]
+fn a_pause_is_long_now_and_then_and_only_in_a_plan_that_has_the_time() {
+    let all = all();
+    let is_long = |fault: &Fault| fault.kind == Kind::Pause && fault.lasts > Duration::from_secs(20);
+    let with_long = |seconds| {
+        let plans = (0..200).map(|seed| plan(seed, Duration::from_secs(seconds), &all));
+        plans.filter(|plan| plan.iter().any(is_long)).collect::<Vec<_>>()
+    };
+    assert_eq!(with_long(59).len(), 0);
+    let plans = with_long(60);
+    assert!((10..50).contains(&plans.len()), "{} of 200", plans.len());
+    assert!(plans.iter().all(|plan| plan[0].lasts <= Duration::from_secs(60)));
+    assert!(plans.iter().any(|plan| plan.len() > 1), "others come after it");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     nemesis::{Fault, Kind, NODES},
     people::Habit,
 };
-use crate::network::in_time;
+use crate::{harness::assert_resumed, network::in_time};
 use std::{
     collections::BTreeSet,
     thread::sleep,
@@ -87,7 +87,9 @@ fn a_majority_goes_on_and_nobody_else_acknowledges_anything() {
             let majority = fault.majority();
             let goes_on = |since| majority.iter().all(|gateway| office.has_acknowledged(*gateway, since));
             cuts.push(cut(ground, fault, || office.now(), goes_on));
-            resumed.push(ground.resume(office, &(0..NODES).collect::<Vec<_>>()));
+            let took = ground.resume(office, &(0..NODES).collect::<Vec<_>>());
+            assert_resumed(&format!("partition {}, {fault}", cuts.len()), took);
+            resumed.push(took);
         }
     });
     let (history, counts) = ground.judge(&office, seed);

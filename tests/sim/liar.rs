@@ -34,6 +34,8 @@ pub(crate) enum Lie {
     Slow(Duration),
     /// Nobody gets a block from it.
     Withholds,
+    /// It leaves out of its blocks what people have sent at other nodes.
+    Censors,
     /// It cosigns what nobody has come to.
     Cosigns,
     /// It endorses what nobody has signed.
@@ -50,6 +52,7 @@ impl Lie {
             Self::Silent,
             Self::Slow(late),
             Self::Withholds,
+            Self::Censors,
             Self::Cosigns,
             Self::Endorses,
         ];
@@ -69,6 +72,7 @@ impl fmt::Display for Lie {
             Self::Silent => f.write_str("does not vote"),
             Self::Slow(by) => write!(f, "is {by:?} late"),
             Self::Withholds => f.write_str("withholds its blocks"),
+            Self::Censors => f.write_str("leaves out what others were sent"),
             Self::Cosigns => f.write_str("cosigns another log"),
             Self::Endorses => f.write_str("endorses what nobody has signed"),
         }
@@ -87,6 +91,16 @@ pub(crate) async fn lie(cluster: &Cluster, position: usize, episode: &Episode<Li
             seat.manners.lock().unwrap().muted = muted;
             runtime.sleep(*lasts).await;
             seat.manners.lock().unwrap().muted.clear();
+        }
+        // Its blocks are the same if nobody tells it what there would be to leave out.
+        Lie::Censors => {
+            let others = || cluster.seats.iter().filter(|other| other.id() != seat.id());
+            for other in others() {
+                let told = others().map(|seat| seat.peer()).filter(|peer| *peer != other.peer()).collect();
+                other.manners.lock().unwrap().tells = Some(told);
+            }
+            runtime.sleep(*lasts).await;
+            others().for_each(|other| other.manners.lock().unwrap().tells = None);
         }
         Lie::Slow(by) => {
             let outgoing: Vec<_> =

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) const VOTES: u64 = 0;
 pub(crate) const BLOCKS: u64 = 3;
 pub(crate) const BACKFILL: u64 = 4;
+pub(crate) const GOSSIP: u64 = 5;
 const LINKS: u64 = 7;
 
 pub(crate) type Receiver = simulated::Receiver<PublicKey>;
@@ -26,6 +27,8 @@ pub(crate) struct Manners {
     pub(crate) muted: Vec<u64>,
     /// Whom each of two twins reaches and hears.
     pub(crate) twins: Option<[Vec<PublicKey>; 2]>,
+    /// Who alone is told what people have sent.
+    pub(crate) tells: Option<Vec<PublicKey>>,
 }
 
 /// The manners of one node; they outlive its crashes.
@@ -36,10 +39,13 @@ impl Manners {
         if self.muted.contains(&link) {
             return None;
         }
-        let Some([first, second]) = &self.twins else { return Some(to.clone()) };
-        let reached = match from {
-            SplitOrigin::Primary => first,
-            SplitOrigin::Secondary => second,
+        let reached = match (&self.twins, from) {
+            (Some([first, _]), SplitOrigin::Primary) => first,
+            (Some([_, second]), SplitOrigin::Secondary) => second,
+            (None, _) => match &self.tells {
+                Some(told) if link == GOSSIP => told,
+                _ => return Some(to.clone()),
+            },
         };
         let asked = |key: &PublicKey| match to {
             Recipients::All => true,

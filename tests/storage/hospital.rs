@@ -101,7 +101,7 @@ pub(crate) fn catch_up(network: &mut Network, position: usize) -> Option<i32> {
 }
 
 /// A node's height, if it answers.
-fn height(network: &Network, position: usize) -> Option<u64> {
+pub(crate) fn height(network: &Network, position: usize) -> Option<u64> {
     let output = network.run(position, "officer", &["status"]);
     let status: Value = serde_json::from_slice(&output.stdout).ok()?;
     status["channels"][0]["height"].as_u64()

@@ -309,20 +309,19 @@ fn a_node_that_cannot_be_read_fails_the_proof() {
     assert_eq!(missing, Err(ProofError::RootMismatch));
 }
 
-/// The cases of github.com/transparency-dev/merkle, or `None` where they are not at hand.
+/// The cases of github.com/transparency-dev/merkle, or `None` where they are not at hand; in CI that fails.
+///
+/// They lie in `vectors/merkle/testdata` of the folder that `DMDL_SHARED` names, or of `shared` beside the repository.
 fn transparency_vectors(kind: &str) -> Option<Vec<(PathBuf, Value)>> {
     let shared = std::env::var_os("DMDL_SHARED")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
     let root = shared.join("vectors/merkle/testdata").join(kind);
     if !root.is_dir() {
-        assert!(std::env::var_os("CI").is_none(), "the Merkle vectors are missing: {}", root.display());
+        let missing =
+            format!("no Merkle vectors at `{}`: DMDL_SHARED names the folder above `vectors`", root.display());
+        assert!(std::env::var_os("CI").is_none(), "{missing}; where CI is set that is a failure");
         // Past the test harness, which would swallow what `eprintln!` prints in a test that passes.
-        let root = root.display();
-        writeln!(
-            std::io::stderr(),
-            "SKIPPED: no Merkle vectors at {root}; set DMDL_SHARED to the folder above `vectors`"
-        )
-        .unwrap();
+        writeln!(std::io::stderr(), "SKIPPED: {missing}").unwrap();
         return None;
     }
     let mut cases = Vec::new();
