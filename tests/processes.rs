@@ -20,7 +20,7 @@ mod processes {
 use harness::{code, dmdl, eventually, json, str};
 use processes::network::{ALL, Network, has_voted, in_time};
 use serde_json::Value;
-use std::fs;
+use std::{fs, process::Stdio};
 
 #[test]
 fn four_processes_are_a_network_that_lives_without_any_one_of_them() {
@@ -174,9 +174,10 @@ fn a_network_that_lets_blocks_go_is_started_again_and_joined_like_any_other() {
     network.kill_all();
     let mut channels = fs::read_dir(network.node(lost).join("data").join("channels")).unwrap();
     fs::write(channels.next().unwrap().unwrap().path().join("ledger.damaged"), "").unwrap();
-    network.start(lost);
-    (0..lost).for_each(|node| drop(network.start(node)));
+    let said = network.start_under(lost, dmdl(), Stdio::inherit(), &[]);
+    assert!(said["error"]["detail"].as_str().unwrap().contains("start the node again once others run"), "{said}");
     assert_eq!(in_time("it ends", || network.ended(lost)), 74);
+    (0..lost).for_each(|node| drop(network.start(node)));
     network.start(lost);
     network.wait_caught_up(lost, 0);
     assert_eq!(network.open(lost, &before), b"from before");

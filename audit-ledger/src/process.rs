@@ -57,6 +57,12 @@ pub fn is_archive(partition: &str) -> bool {
     mdca::is_archive(partition)
 }
 
+/// Whether a partition of the engine has blocks in it that are let go in time; none of one without blocks.
+#[must_use]
+pub fn lets_blocks_go(partition: &str) -> Option<bool> {
+    mdca::lets_blocks_go(partition)
+}
+
 /// Why a process has no running channel.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -44,8 +44,18 @@ enum FetchError {
     Slow,
 }
 
-/// Takes over the newest snapshot that another node has, into a store that `empty` makes for each try; none when
-/// enough of them have none, nobody answers, or nobody's verifies. Then the chain is to be executed from its beginning.
+/// What came of asking for a snapshot.
+#[derive(Debug)]
+pub enum Joined<S> {
+    /// The newest one that somebody has.
+    By(VerifiedSnapshot<S>),
+    /// Nobody needs one: enough others have none, and so they have all blocks.
+    FromTheFirstBlock,
+    /// Too few others answered, or what they gave does not verify.
+    Unanswered,
+}
+
+/// Takes over the newest snapshot that another node has, into a store that `empty` makes for each try.
 ///
 /// `others` are asked, whoever they are, since none of them is believed; the fence of `requests` must let them through.
 ///
@@ -57,7 +67,7 @@ pub async fn join<E, S>(
     others: &[NodeId],
     requests: &mut Post,
     mut empty: impl FnMut() -> Result<S, StoreError>,
-) -> Result<Option<VerifiedSnapshot<S>>, StoreError>
+) -> Result<Joined<S>, StoreError>
 where
     E: Clock + CryptoRng,
     S: Store,
@@ -67,20 +77,22 @@ where
     let mut line = Line { runtime, requests, heard: VecDeque::new(), number };
     // As many as there must be to have an honest one among them, if this node is one of those that may fail.
     let needed = quorum(others.len() + 1).saturating_sub(1);
-    let mut offers = line.offers(others, needed).await;
+    let heard = line.offers(others, needed).await;
+    let nobody_has = heard.len() >= needed && heard.values().all(Option::is_none);
+    let mut offers: Vec<(NodeId, Offer)> = heard.into_iter().filter_map(|(node, offer)| Some((node, offer?))).collect();
     offers.sort_by_key(|(_, offer)| std::cmp::Reverse(offer.header.height));
     for (node, offer) in offers {
         let height = offer.header.height;
         match line.fetch(node, founding, offer, empty()?).await {
             Ok(snapshot) => {
                 tracing::info!(%node, %height, "joined by a snapshot");
-                return Ok(Some(snapshot));
+                return Ok(Joined::By(snapshot));
             }
             Err(FetchError::Join(JoinError::Store(error))) => return Err(error),
             Err(error) => tracing::warn!(%node, %height, %error, "a snapshot was not taken over"),
         }
     }
-    Ok(None)
+    Ok(if nobody_has { Joined::FromTheFirstBlock } else { Joined::Unanswered })
 }
 
 /// The link to the other members, as long as nothing else uses it.
@@ -93,8 +105,8 @@ struct Line<'a, E> {
 }
 
 impl<E: Clock> Line<'_, E> {
-    /// What members offer, as soon as `needed` of them have answered.
-    async fn offers(&mut self, others: &[NodeId], needed: usize) -> Vec<(NodeId, Offer)> {
+    /// What members offer, or that they have nothing, as soon as `needed` of them have answered.
+    async fn offers(&mut self, others: &[NodeId], needed: usize) -> BTreeMap<NodeId, Option<Offer>> {
         let mut heard: BTreeMap<NodeId, Option<Offer>> = BTreeMap::new();
         let (runtime, first) = (self.runtime, self.number.wrapping_add(1));
         let mut over = pin!(runtime.sleep(OFFERS_PATIENCE));
@@ -109,14 +121,14 @@ impl<E: Clock> Line<'_, E> {
                             heard.insert(from, offer.map(|offer| *offer));
                         }
                         Some(_) => {}
-                        None => return Vec::new(),
+                        None => return heard,
                     },
-                    () = &mut over => return found(heard),
+                    () = &mut over => return heard,
                     () = &mut again => break,
                 }
             }
         }
-        found(heard)
+        heard
     }
 
     /// Takes over what one member offers.
@@ -193,10 +205,6 @@ impl<E: Clock> Line<'_, E> {
             }
         }
     }
-}
-
-fn found(heard: BTreeMap<NodeId, Option<Offer>>) -> Vec<(NodeId, Offer)> {
-    heard.into_iter().filter_map(|(node, offer)| Some((node, offer?))).collect()
 }
 
 impl<E: Clock + CryptoRng, S: Store> Node<E, S> {

@@ -33,7 +33,7 @@ pub use host::{
     BackUpError, Contained, Extent, FoundError, Handle, Host, HostedNode, RestoreError, Restored, back_up,
     check_backup, restore, trail,
 };
-pub use join::join;
+pub use join::{Joined, join};
 pub use message::Refused;
 pub use parties::{Deed, Parties, Party};
 pub use remarks::RemarkShown;

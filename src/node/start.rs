@@ -101,6 +101,12 @@ pub enum StartError {
     /// Something damaged was put aside, and the next start replaces it.
     #[error("blocks are damaged and were put aside: start the node again, and it joins by a snapshot")]
     Again,
+    /// The ledger is to be had anew, and nobody gives it: without others' snapshot there is nothing to begin with.
+    #[error(
+        "the ledger in `{0}` is to be had anew, blocks before it were let go, and no other node gives a snapshot now: start the \
+         node again once others run"
+    )]
+    NoSnapshot(String),
     /// The disk failed.
     #[error("{0}")]
     Disk(StorageFault),

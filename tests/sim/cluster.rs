@@ -18,12 +18,12 @@ use commonware_p2p::{
 };
 use commonware_runtime::{Clock as _, Handle, Spawner as _, Supervisor as _, deterministic};
 use commonware_utils::NZUsize;
-use dmdl::node::{Backing, Beside, Node, OwnDisk, Posts, Secrets, SharedNode, join};
+use dmdl::node::{Backing, Beside, Joined, Node, OwnDisk, Posts, Secrets, SharedNode, join};
 use dmdl_audit_ledger::{
     channel::Standing,
     fault::FaultSink,
     mdca::{self, CLOCK_BOUND_MS, Engine, EngineBlock, Seats, Timing, message_bytes_max},
-    snapshot::{self, Joining, Progress, VerifiedSnapshot},
+    snapshot::{self, Joining, Progress},
     store::MemoryStore,
 };
 use dmdl_types::{
@@ -187,7 +187,9 @@ impl Cluster {
                 members.begin_with(&others);
                 let (mut own, empty) = (runtime.child("join"), || Ok(MemoryStore::new()));
                 let joined = join(&mut own, &genesis.founding(), &others, &mut requests, empty).await.unwrap();
-                backing.store = joined.map_or(backing.store, VerifiedSnapshot::into_store);
+                if let Joined::By(snapshot) = joined {
+                    backing.store = snapshot.into_store();
+                }
             }
             let posts = Posts { gossip, requests };
             let mouth = posts.gossip.outgoing.clone();

@@ -74,6 +74,11 @@ const VOTES: &str = "-votes-";
 /// The same for what a node heard that does not vote.
 const HEARD: &str = "-heard-";
 
+/// Between the channel and a part of the archive of blocks in the name of its partition, and what the parts begin with that
+/// are let go.
+const BLOCKS: &str = "-blocks-";
+const RECENT: &str = "recent";
+
 /// Whether votes are in a partition.
 pub(crate) fn is_of_votes(partition: &str) -> bool {
     partition.contains(VOTES)
@@ -89,6 +94,11 @@ pub(crate) fn epoch_of_votes(partition: &str) -> Option<(&str, u64)> {
 /// start without it.
 pub(crate) fn is_archive(partition: &str) -> bool {
     !is_of_votes(partition) && !partition.contains(HEARD)
+}
+
+/// Whether blocks are in a partition of an archive, and whether that one lets them go.
+pub(crate) fn lets_blocks_go(partition: &str) -> Option<bool> {
+    Some(partition.split_once(BLOCKS)?.1.starts_with(RECENT))
 }
 
 /// Whether the file of a view may have been let go, if there is one of another view: the engine lets go what is so far
@@ -157,10 +167,10 @@ fn recent<C>(
 ) -> prunable::Config<FourCap, C> {
     prunable::Config {
         translator: FourCap,
-        metadata_partition: names.archive(what, "recent-metadata"),
-        key_partition: names.archive(what, "recent-keys"),
+        metadata_partition: names.archive(what, &format!("{RECENT}-metadata")),
+        key_partition: names.archive(what, &format!("{RECENT}-keys")),
         key_page_cache: cache.clone(),
-        value_partition: names.archive(what, "recent-values"),
+        value_partition: names.archive(what, &format!("{RECENT}-values")),
         compression: None,
         codec_config: codec,
         items_per_section,

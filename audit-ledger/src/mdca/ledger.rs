@@ -85,15 +85,12 @@ pub struct Floor {
 pub struct Halt {
     /// What happened, without any content.
     pub reason: String,
-    /// Whether the ledger lacks blocks that the archive has let go of, or never had: executing leads on no more, and a
-    /// snapshot of another member does.
-    pub lacks_blocks: bool,
 }
 
 impl Halt {
     /// The ledger stopped for a reason.
     pub fn new(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), lacks_blocks: false }
+        Self { reason: reason.to_string() }
     }
 }
 

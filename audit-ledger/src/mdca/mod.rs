@@ -26,7 +26,7 @@ mod timing;
 mod votes;
 mod wire;
 
-pub(crate) use archive::{epoch_of_votes, is_archive, is_let_go, is_of_votes};
+pub(crate) use archive::{epoch_of_votes, is_archive, is_let_go, is_of_votes, lets_blocks_go};
 pub use block::{BlockError, EngineBlock};
 pub use engine::{Chain, Config, Engine, Runtime, StartError, message_bytes_max};
 pub use ledger::{Floor, Halt, Ledger, Turn, Vote};

@@ -175,8 +175,7 @@ where
             return Ok(());
         }
         if height != self.executed.next() {
-            let reason = format!("block {height} follows block {}", self.executed);
-            return Err(Halt { reason, lacks_blocks: true });
+            return Err(Halt::new(format!("block {height} follows block {}", self.executed)));
         }
         let certificate = self.certificate_of(block).await?;
         self.parts.ledger.finalized(block.clone(), certificate).await?;

@@ -4,7 +4,7 @@ use super::{HostedNode, aside, charters, repair::Repair, voted};
 use crate::{
     keyfile::KeyFileError,
     local::wall_clock,
-    node::{Backing, Beside, Node, NodeConfig, OwnDisk, Posts, StartError, custody, join, place},
+    node::{Backing, Beside, Joined, Node, NodeConfig, OwnDisk, Posts, StartError, custody, join, place},
 };
 use commonware_runtime::Supervisor as _;
 use dmdl_audit_ledger::{
@@ -104,7 +104,9 @@ impl Ground {
         let comes_later =
             self.standing != Standing::Votes || founding.members.iter().all(|member| member.node != self.id());
         if store.is_none() && (replaced.is_some() || (comes_later && !voted)) {
-            self.join(&context, founding, others, &ledger, &mut place).await?;
+            // Whoever lets blocks go cannot begin with the first one, and neither can who has none to begin with.
+            let must = replaced.is_some() && !has_all_blocks(&self.dir.join("engine"), channel);
+            self.join(&context, founding, others, &ledger, &mut place, must).await?;
         }
         let is_begun = store.is_none() && replaced.is_none() && !voted;
         let store = match store {
@@ -200,7 +202,8 @@ impl Ground {
         NodeId::of_key(self.key.public())
     }
 
-    /// Takes over the ledger of a channel as one of the others has it, if it has a snapshot.
+    /// Takes over the ledger of a channel as one of the others has it, if it has a snapshot; unless it `must`, without one the
+    /// ledger begins with the first block.
     async fn join(
         &self,
         context: &Steady,
@@ -208,6 +211,7 @@ impl Ground {
         others: &[NodeId],
         ledger: &Path,
         place: &mut Place,
+        must: bool,
     ) -> Result<(), StartError> {
         let part = ledger.with_extension("part");
         let remove = || match fs::remove_dir_all(&part) {
@@ -219,8 +223,9 @@ impl Ground {
         place.wires.members().begin_with(others);
         let mut runtime = context.child("join");
         match join(&mut runtime, founding, others, &mut place.requests, empty).await? {
-            Some(snapshot) => snapshot.move_to(ledger)?,
-            None => remove()?,
+            Joined::By(snapshot) => snapshot.move_to(ledger)?,
+            Joined::Unanswered if must => return Err(StartError::NoSnapshot(ledger.display().to_string())),
+            Joined::Unanswered | Joined::FromTheFirstBlock => remove()?,
         }
         Ok(())
     }
@@ -285,6 +290,17 @@ pub(super) fn has_journals(engine: &Path, channel: ChannelId) -> bool {
     engine.read_dir().is_ok_and(|mut files| files.any(of_channel))
 }
 
+/// Whether the engine has blocks of a channel, and lets none of them go.
+fn has_all_blocks(engine: &Path, channel: ChannelId) -> bool {
+    let prefix = process::partitions_of(channel);
+    let lets_go = |file: io::Result<fs::DirEntry>| {
+        let name = file.ok()?.file_name();
+        process::lets_blocks_go(name.to_str().filter(|name| name.starts_with(&prefix))?)
+    };
+    let of_blocks: Vec<bool> = engine.read_dir().into_iter().flatten().filter_map(lets_go).collect();
+    !of_blocks.is_empty() && !of_blocks.contains(&true)
+}
+
 pub(super) fn folder_error(path: &Path, source: io::Error) -> StartError {
     StartError::Folder { path: path.display().to_string(), source }
 }
@@ -301,6 +317,23 @@ mod tests {
     fn damaged(ledger: &Path) {
         drop(RocksStore::open(ledger, &MemoryBudget::default()).unwrap());
         fs::write(ledger.join("CURRENT"), "damaged").unwrap();
+    }
+
+    #[test]
+    fn an_archive_has_all_blocks_if_it_has_some_and_lets_none_go() {
+        let (dir, channel) = (tempfile::tempdir().unwrap(), ChannelId::new([7; 32]));
+        let make = |of, part: &str| {
+            fs::create_dir(dir.path().join(format!("{}-{part}", process::partitions_of(of)))).unwrap();
+        };
+        let has_all = || has_all_blocks(dir.path(), channel);
+        make(channel, "certificates-table");
+        make(ChannelId::new([8; 32]), "blocks-table");
+        assert!(!has_all(), "they were put aside");
+        make(channel, "blocks-table");
+        assert!(has_all());
+        make(channel, "blocks-recent-keys");
+        assert!(!has_all());
+        assert!(!has_all_blocks(&dir.path().join("missing"), channel));
     }
 
     #[test]

@@ -60,13 +60,6 @@ pub(super) fn note(dir: &Path, fault: &StorageFault) {
     }
 }
 
-/// Notes for the next start that a ledger needs blocks that cannot be had any more: only a snapshot leads on from there.
-pub(super) fn note_behind(dir: &Path, channel: ChannelId) {
-    if let Err(error) = Repair::of(dir, channel).note_ledger() {
-        tracing::error!(%channel, %error, "it cannot be noted that the ledger is to be had anew");
-    }
-}
-
 impl Repair {
     pub(super) fn of(dir: &Path, channel: ChannelId) -> Self {
         Self { dir: dir.to_owned(), folder: charters::folder(dir, channel), channel }

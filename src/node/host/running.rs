@@ -6,7 +6,6 @@ use super::{
     ground::{self, Ground},
     invitations::{Invitations, Progress},
     neighbours::Neighbours,
-    repair,
 };
 use crate::{
     local::wall_clock,
@@ -21,7 +20,7 @@ use commonware_runtime::{Clock as _, Supervisor as _};
 use dmdl_audit_ledger::{
     channel::Standing,
     fault::{FaultKind, FaultSink, StorageFault},
-    mdca::{Engine, Halt, NetworkConfig, Post},
+    mdca::{Engine, NetworkConfig, Post},
     process::{self, Connections, Steady},
 };
 use dmdl_types::{
@@ -99,12 +98,6 @@ fn tell(faults: &FaultSink, fault: Option<StorageFault>) {
     }
 }
 
-/// Waits until the engine of a channel has stopped, and gives why.
-fn ended((channel, engine): &mut (ChannelId, Engine)) -> LocalBoxFuture<'_, (ChannelId, Halt)> {
-    let channel = *channel;
-    engine.stopped().map(move |halt| (channel, halt)).boxed_local()
-}
-
 /// A host at work.
 pub(super) struct Running {
     context: Steady,
@@ -117,7 +110,7 @@ pub(super) struct Running {
     /// Who waits for the channel that is being started.
     asker: Option<Asker>,
     /// One a channel, never none.
-    engines: Vec<(ChannelId, Engine)>,
+    engines: Vec<Engine>,
     hosts: Post,
     orders: mpsc::Receiver<Order>,
     dir: PathBuf,
@@ -168,12 +161,12 @@ impl Running {
         let host = Arc::new(host);
         watch.host = Arc::downgrade(&host);
         let watching = watch.begin(space);
-        let mut engines = vec![(host.genesis.domain().channel, engine)];
+        let mut engines = vec![engine];
         let kept = charters::kept(&dir).map_err(|source| ground::folder_error(&dir, source))?;
         for charter in kept {
             let founding = charter.verify(&host.genesis).map_err(StartError::Charter)?;
             let (node, engine) = ground.start(&founding, &others_of(me, &founding), None).await?;
-            engines.push((founding.domain.channel, engine));
+            engines.push(engine);
             host.add(charter, node);
         }
         let (invitations, ground) = (Invitations::new(me), Some(ground));
@@ -218,11 +211,7 @@ impl Running {
                     tracing::error!(%fault, "the node stops");
                     Next::Stop
                 }
-                ((channel, halt), ..) = select_all(self.engines.iter_mut().map(ended)) => {
-                    if halt.lacks_blocks {
-                        tracing::error!(%channel, "the ledger needs blocks that are gone: the next start has it anew from others");
-                        repair::note_behind(&self.dir, channel);
-                    }
+                (halt, ..) = select_all(self.engines.iter_mut().map(|engine| Box::pin(engine.stopped()))) => {
                     self.faults.tell(&StorageFault::of(FaultKind::Halted, "engine", &halt));
                     tracing::error!(%halt, "the node stops");
                     Next::Stop
@@ -250,7 +239,7 @@ impl Running {
                 }
             }
         }
-        for (_, engine) in self.engines {
+        for engine in self.engines {
             engine.abort().await;
         }
     }
@@ -349,7 +338,7 @@ impl Running {
         let (channel, asker) = (charter.charter.id(), self.asker.take());
         match outcome {
             Ok((node, engine)) => {
-                self.engines.push((channel, engine));
+                self.engines.push(engine);
                 self.host.add(charter.clone(), node);
                 tracing::info!(%channel, "a channel is founded here");
                 if let Some(asker) = asker {
