@@ -1,4 +1,4 @@
-//! Work at a third of what the network can do, for as long as wanted, with a fault a minute: what the processes use stays
+//! Work at 30 % of what the network can do, for as long as wanted, with a fault a minute: what the processes use stays
 //! what it is.
 //!
 //! `make soak` runs it for an hour, and keeps a table of samples; the suite for one short round.
