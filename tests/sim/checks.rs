@@ -218,10 +218,10 @@ pub(crate) fn untold(store: &MemoryStore) -> usize {
     store.scan(Space::Custody, b"p", None, usize::MAX).unwrap().len()
 }
 
-/// Whether a node's account of itself says here what others need not know: whether it lost its votes, where it joined,
-/// its snapshots and its certificates.
+/// Whether a node's account of itself says here what others need not know: whether it lost its votes, where it joined and
+/// that it has caught up since, its snapshots and its certificates.
 fn is_own_note(key: &[u8]) -> bool {
-    key == REJOINED_KEY || key == b"floor" || key == b"snapshots" || key.starts_with(b"step/")
+    [REJOINED_KEY, b"floor", b"caught-up", b"snapshots"].contains(&key) || key.starts_with(b"step/")
 }
 
 fn digest(store: &MemoryStore) -> [u8; 32] {
