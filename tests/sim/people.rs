@@ -114,7 +114,7 @@ impl Person<'_> {
                     Some(Ok(share)) => {
                         assert!(!revoked, "custodian {custodian} knew that the grant of {decryption} was revoked");
                         if let (Some(before), Some(after)) = (before, Glance::at(seat)) {
-                            before.assert_may_release(&after, custodian);
+                            before.assert_may_release(&after, custodian, self.cluster.nodes());
                         }
                         self.note_share(custodian, &store, decryption, share);
                         given += 1;
