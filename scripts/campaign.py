@@ -41,8 +41,9 @@ NOT_SOURCES = ("docs/assurance.json", "docs/assurance.md", "README.md")
 # With no failure in n trials, at 95 % fewer than 3 in n fail (the rule of three).
 RULE_OF_THREE = 3
 FEWER = "with 95 % confidence, fewer fail than"
-# The lines of a failed batch that are kept.
+# The lines of a failed batch that are kept, and how much of each.
 LINES_KEPT = 5
+LINE_CHARS = 400
 
 
 def table():
@@ -165,7 +166,7 @@ def added(row, before, code, said, cpu_s, at):
         lines = [line for line in said.splitlines() if line.strip()]
         # Where it failed, rather than that it did.
         first = next((at for at, line in enumerate(lines) if " panicked at " in line), len(lines) - LINES_KEPT)
-        tail = lines[max(first, 0) :][:LINES_KEPT]
+        tail = [line[:LINE_CHARS] for line in lines[max(first, 0) :][:LINES_KEPT]]
         where = [{"seed": seed} for seed in dict.fromkeys(seeds)] or [{"from": after["next"], "to": last}]
         failed = [place | {"commit": at, "said": tail, "mended": None, "since": None} for place in where]
     adds = "wanted" in row
