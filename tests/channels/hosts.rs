@@ -11,7 +11,7 @@ use dmdl::{
     node::{FoundError, HostedNode},
 };
 use dmdl_types::{
-    charter::SignedCharter,
+    charter::{Charter, SignedCharter},
     event::Verdict,
     genesis::{Founding, Role},
     governance::{Change, Governance},
@@ -93,23 +93,26 @@ impl World {
         self.nodes.client_on(position, founding.clone(), who, PATIENCE).expect("the node is on the channel")
     }
 
-    /// A complete charter of a channel whose first epoch is not over in a test.
-    fn lasting_charter(&self) -> SignedCharter {
+    /// A complete charter that says something else.
+    fn charter_with(&self, change: impl FnOnce(&mut Charter)) -> SignedCharter {
         let mut charter = SignedCharter::new(self.charter(0).charter);
-        charter.charter.channel.epoch_blocks = 1000;
+        change(&mut charter.charter);
         self.admins.iter().take(OUTSIDER).for_each(|admin| charter.approve(&admin.key));
         charter
     }
 
-    /// A complete charter of a channel that soon decides on members of its own: its epochs are short, and admins are
-    /// among its people.
+    /// That of a channel whose first epoch is not over in a test.
+    fn lasting_charter(&self) -> SignedCharter {
+        self.charter_with(|charter| charter.channel.epoch_blocks = 1000)
+    }
+
+    /// That of a channel that soon decides on members of its own: its epochs are short, and admins are among its people.
     fn governed_charter(&self) -> SignedCharter {
-        let mut charter = SignedCharter::new(self.charter(0).charter);
-        charter.charter.channel.epoch_blocks = 2;
-        charter.charter.people.extend(self.admins.iter().take(OUTSIDER).map(|admin| admin.person.clone()));
-        charter.charter.people.sort_by_key(|person| person.key);
-        self.admins.iter().take(OUTSIDER).for_each(|admin| charter.approve(&admin.key));
-        charter
+        self.charter_with(|charter| {
+            charter.channel.epoch_blocks = 2;
+            charter.people.extend(self.admins.iter().take(OUTSIDER).map(|admin| admin.person.clone()));
+            charter.people.sort_by_key(|person| person.key);
+        })
     }
 
     /// What a node has of the second channel.

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 pub(crate) const VOTES: u64 = 0;
 pub(crate) const BLOCKS: u64 = 3;
 pub(crate) const BACKFILL: u64 = 4;
-pub(crate) const GOSSIP: u64 = 5;
+const GOSSIP: u64 = 5;
 const LINKS: u64 = 7;
 
 pub(crate) type Receiver = simulated::Receiver<PublicKey>;

@@ -281,23 +281,25 @@ fn take_over(store: &RocksStore, damaged: &Path, channel: ChannelId) -> Result<(
     note_votes_lost(store)
 }
 
-/// Whether the engine has written anything of a channel; its partitions begin with the channel's id.
-pub(super) fn has_journals(engine: &Path, channel: ChannelId) -> bool {
+/// The names of what the engine keeps of a channel.
+pub(super) fn partitions(engine: &Path, channel: ChannelId) -> io::Result<impl Iterator<Item = io::Result<String>>> {
     let prefix = process::partitions_of(channel);
-    let of_channel = |file: io::Result<std::fs::DirEntry>| {
-        file.is_ok_and(|file| file.file_name().to_string_lossy().starts_with(&prefix))
+    let of_channel = move |file: io::Result<fs::DirEntry>| {
+        let name = file.map(|file| file.file_name().to_string_lossy().into_owned());
+        Some(name).filter(|name| name.as_ref().map_or(true, |name| name.starts_with(&prefix)))
     };
-    engine.read_dir().is_ok_and(|mut files| files.any(of_channel))
+    Ok(engine.read_dir()?.filter_map(of_channel))
+}
+
+/// Whether the engine has written anything of a channel.
+pub(super) fn has_journals(engine: &Path, channel: ChannelId) -> bool {
+    partitions(engine, channel).is_ok_and(|mut names| names.any(|name| name.is_ok()))
 }
 
 /// Whether the engine has blocks of a channel, and lets none of them go.
 fn has_all_blocks(engine: &Path, channel: ChannelId) -> bool {
-    let prefix = process::partitions_of(channel);
-    let lets_go = |file: io::Result<fs::DirEntry>| {
-        let name = file.ok()?.file_name();
-        process::lets_blocks_go(name.to_str().filter(|name| name.starts_with(&prefix))?)
-    };
-    let of_blocks: Vec<bool> = engine.read_dir().into_iter().flatten().filter_map(lets_go).collect();
+    let names = partitions(engine, channel).into_iter().flatten().flatten();
+    let of_blocks: Vec<bool> = names.filter_map(|name| process::lets_blocks_go(&name)).collect();
     !of_blocks.is_empty() && !of_blocks.contains(&true)
 }
 

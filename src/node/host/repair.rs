@@ -15,7 +15,7 @@
 
 use super::{
     aside::{self, exists},
-    charters,
+    charters, ground,
 };
 use dmdl_audit_ledger::{
     fault::{FaultKind, Place, StorageFault},
@@ -107,13 +107,11 @@ impl Repair {
 
     /// Puts the archive aside; votes stay where they are.
     pub(super) fn put_archive_aside(&self) -> io::Result<()> {
-        let (engine, prefix) = (self.dir.join("engine"), process::partitions_of(self.channel));
-        for partition in fs::read_dir(&engine)? {
-            let partition = partition?;
-            let name = partition.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with(&prefix) && process::is_archive(&name) {
-                aside::put(&self.dir, &partition.path())?;
+        let engine = self.dir.join("engine");
+        for partition in ground::partitions(&engine, self.channel)? {
+            let name = partition?;
+            if process::is_archive(&name) {
+                aside::put(&self.dir, &engine.join(name))?;
             }
         }
         remove(&self.folder.join(ARCHIVE_DAMAGED))

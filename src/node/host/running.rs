@@ -91,13 +91,6 @@ async fn started(starting: &mut Option<Starting>) -> Started {
     }
 }
 
-/// Tells of a fault, if it is one.
-fn tell(faults: &FaultSink, fault: Option<StorageFault>) {
-    if let Some(fault) = fault {
-        faults.tell(&fault);
-    }
-}
-
 /// A host at work.
 pub(super) struct Running {
     context: Steady,
@@ -316,7 +309,9 @@ impl Running {
             return Ok(false);
         }
         if let Err(error) = charters::keep(&self.dir, &charter) {
-            tell(&self.faults, start::fault_of("a charter", &error));
+            if let Some(fault) = start::fault_of("a charter", &error) {
+                self.faults.tell(&fault);
+            }
             return Err(error.into());
         }
         let Some(mut ground) = self.ground.take() else { return Ok(false) };
@@ -348,7 +343,9 @@ impl Running {
             }
             Err(error) => {
                 tracing::warn!(%channel, %error, "a channel did not start");
-                tell(&self.faults, error.fault());
+                if let Some(fault) = error.fault() {
+                    self.faults.tell(&fault);
+                }
                 if let Some(asker) = asker {
                     answered(asker, Err(error.into()));
                 }

@@ -9,7 +9,7 @@
 //! # Source
 //! docs/spec/keyfile.md, "The newest epoch of votes"
 
-use super::charters;
+use super::{charters, ground};
 use crate::keyfile::{KeyFileError, disk};
 use dmdl_audit_ledger::process;
 use dmdl_types::id::{ChannelId, Epoch};
@@ -43,11 +43,8 @@ pub(super) fn lacks(dir: &Path, channel: ChannelId, reached: Epoch) -> io::Resul
     if reached > voted {
         return Ok(false);
     }
-    let prefix = process::partitions_of(channel);
-    for partition in fs::read_dir(dir.join("engine"))? {
-        let name = partition?.file_name();
-        let epoch = name.to_str().filter(|name| name.starts_with(&prefix)).and_then(process::epoch_of);
-        if epoch.is_some_and(|epoch| epoch >= voted) {
+    for partition in ground::partitions(&dir.join("engine"), channel)? {
+        if process::epoch_of(&partition?).is_some_and(|epoch| epoch >= voted) {
             return Ok(false);
         }
     }
