@@ -1,4 +1,4 @@
-//! A node with a long chain is up as fast as one with a short one.
+//! A node with a long chain is up as fast as one with a short one, and has its blocks again from others.
 //!
 //! `make start` makes a chain of 100,000 blocks, which takes a while, and keeps it in `DMDL_START_DIR` if that names a
 //! folder; the suite makes a short one.
@@ -35,6 +35,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Stdio},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 use tokio::runtime::Runtime;
@@ -47,6 +48,8 @@ const AT_A_TIME: usize = 6;
 const BETWEEN: Duration = Duration::from_secs(2);
 /// What nobody waits for, on any machine; the promise is five seconds.
 const START_MOST: Duration = Duration::from_secs(60);
+/// Blocks a second that come back at least, on any machine, once a node has found others.
+const REFILLED_LEAST: u64 = 20;
 
 /// A network in one process, in a folder that may be there already.
 struct Folder(PathBuf);
@@ -102,6 +105,27 @@ impl Folder {
         let height = network.node(0).expect("it runs").node().channel().tip().height.get();
         (took, height)
     }
+
+    /// Has one node find its blocks damaged when the network starts, as a node notes itself when it reads what was not
+    /// written; says how long it is behind until it has them again from others.
+    fn refill(&self, blocks: u64) -> Duration {
+        let mut network = LocalNetwork::open(&self.0.join("nodes"), self.pin().genesis).unwrap();
+        let (position, (org, ..)) = network.seats().enumerate().last().expect("a network has nodes");
+        let channels = self.0.join("nodes").join(org.as_str()).join("channels");
+        let channel = fs::read_dir(channels).unwrap().next().expect("one channel").unwrap();
+        fs::write(channel.path().join("archive.damaged"), "").unwrap();
+        network.start_all().unwrap();
+        let begun = Instant::now();
+        let height = |position| network.node(position).expect("it runs").node().channel().tip().height;
+        let most = START_MOST + Duration::from_secs(blocks / REFILLED_LEAST);
+        // Only with all of its blocks it executes new ones.
+        let goal = height(0).next();
+        while height(position) < goal {
+            assert!(begun.elapsed() < most, "it is behind after {most:?}, at {} of {goal}", height(position));
+            thread::sleep(Duration::from_millis(50));
+        }
+        begun.elapsed()
+    }
 }
 
 /// How high the chain is, as the gateway of a network that runs says.
@@ -116,7 +140,7 @@ fn height(folder: &Path) -> u64 {
 }
 
 #[test]
-fn a_node_with_a_long_chain_is_up_as_fast_as_one_with_a_short_one() {
+fn a_node_with_a_long_chain_is_up_as_fast_as_one_with_a_short_one_and_has_its_blocks_again_from_others() {
     let asked = std::env::var("DMDL_START_BLOCKS").ok().map(|blocks| blocks.parse().expect("a number"));
     let blocks = asked.unwrap_or(SLICE_BLOCKS);
     let temporary = tempfile::tempdir().unwrap();
@@ -136,4 +160,8 @@ fn a_node_with_a_long_chain_is_up_as_fast_as_one_with_a_short_one() {
     eprintln!("one node with {height} blocks       {} ms", one.as_millis());
     assert!(height >= blocks, "it has its chain when it is up: {height}");
     assert!(one < START_MOST && again < START_MOST, "{one:?} {again:?}");
+
+    let behind = folder.refill(height);
+    let each_second = u128::from(height) * 1000 / behind.as_millis().max(1);
+    eprintln!("one node without its blocks          {} ms behind: {each_second} a second", behind.as_millis());
 }

@@ -22,7 +22,7 @@ use dmdl_types::{
 };
 use engine_sim::{
     cluster::Cluster,
-    node::NODES,
+    node::{LATENCY, NODES},
     scenario::Scenario,
     toy::{EPOCH_BLOCKS, epoch_config, genesis, right_time},
     twins::Twins,
@@ -147,6 +147,23 @@ fn an_orderer_that_lost_its_archive_has_it_from_the_others_and_votes_meanwhile()
         cluster.restart(2).await;
         cluster.restart(3).await;
         cluster.all_reach(5 * EPOCH_BLOCKS).await;
+    });
+}
+
+#[test]
+fn an_archive_that_was_lost_late_is_filled_by_certificates_and_not_a_block_at_a_time() {
+    runner(5).start(|runtime| async move {
+        let mut cluster = Cluster::start(&runtime).await;
+        cluster.all_reach(16 * EPOCH_BLOCKS).await;
+        cluster.crash(2).await;
+        cluster.lose_archive(2).await;
+        cluster.restart(2).await;
+        let (begun, goal) = (runtime.current(), cluster.toy(0).height() + 1);
+        cluster.reach(&[2], goal).await;
+        let took = runtime.current().duration_since(begun).unwrap();
+        // Each block asked for by the digest in the one above it is a trip there and one back.
+        assert!(took < LATENCY * u32::try_from(goal).unwrap(), "{goal} blocks took {took:?}");
+        assert!(cluster.engine(2).chain().block(Height::new(1)).await.is_some(), "they are all there");
     });
 }
 

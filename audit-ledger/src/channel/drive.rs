@@ -1,6 +1,6 @@
 //! What the engine asks of the channel.
 
-use super::{Channel, Notice, OF_NOW_MS, note_caught_up, rejoin};
+use super::{Channel, Notice, OF_NOW_MS, caught_up, rejoin};
 use crate::{
     execute::Executed,
     finalized::Finalized,
@@ -113,7 +113,7 @@ impl<E: Clock, S: Store> Ledger for Channel<E, S> {
             self.shared.tip.set(executed.tip);
         }
         if !self.is_current() && self.wall_time().since_ms(executed.tip.time) <= OF_NOW_MS {
-            note_caught_up(self.store()).map_err(Halt::new)?;
+            caught_up::note(self.store()).map_err(Halt::new)?;
             self.shared.current.store(true, Ordering::Relaxed);
         }
         if let Some(begins) = config.filter(|config| config.epoch != epoch) {

@@ -6,9 +6,11 @@
 //! What survives a crash: every executed block. What a caller must not assume: that a transaction
 //! taken into the pool will be ordered; only its event in the log says so.
 
+mod caught_up;
 mod drive;
 mod latest;
 mod lists;
+mod pace;
 mod pruning;
 mod rehearse;
 mod rejoin;
@@ -19,8 +21,9 @@ pub use latest::Latest;
 pub use lists::{
     EventFilter, Page, PersonFilter, ProposalFilter, Reading, RecordFilter, RequestFilter, RequestView, Titles,
 };
+pub use pace::Pace;
 pub(crate) use pruning::{keep_signed, signed_after};
-pub use rejoin::{note_first_votes, note_votes_lost};
+pub use rejoin::{Place, Standing, note_first_votes, note_votes_lost};
 pub use turns::Moment;
 pub use view::{RecordView, ViewError};
 
@@ -33,7 +36,7 @@ use crate::{
     mdca::Floor,
     order::{Checked, CosignPool, Cosigned, Pool, VotesSeen},
     snapshot::{self, Shelf},
-    store::{Batch, HistoryView, Reader, Space, Store, StoreError},
+    store::{HistoryView, Reader, Store, StoreError},
 };
 use dmdl_types::{
     checkpoint::{Checkpoint, Cosignature, CosignedCheckpoint},
@@ -54,7 +57,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 use tokio::sync::{Notify, futures::Notified, mpsc};
 use turns::Turns;
@@ -66,13 +68,6 @@ const CONFIGS_KEPT: usize = 8;
 /// A block that is no older than this is one of now: longer than a network that is well takes for one.
 const OF_NOW_MS: u64 = 30_000;
 
-/// There once a ledger that began with a snapshot has executed a block of its own time.
-const CAUGHT_UP_KEY: &[u8] = b"caught-up";
-
-fn has_caught_up(reader: &impl Reader) -> Result<bool, StoreError> {
-    Ok(reader.get(Space::Meta, CAUGHT_UP_KEY)?.is_some())
-}
-
 /// The epoch that the next block of the ledger in a store is of; the first, where there is no ledger yet.
 ///
 /// # Errors
@@ -80,74 +75,6 @@ fn has_caught_up(reader: &impl Reader) -> Result<bool, StoreError> {
 pub fn epoch_reached(reader: &impl Reader, founding: &Founding) -> Result<Epoch, StoreError> {
     let tip = Tip::load(reader)?;
     Ok(tip.map_or(Epoch::new(0), |tip| cosigning_epoch(tip.height, founding.channel.epoch_blocks)))
-}
-
-/// Notes, durably, that the ledger has come to its own time.
-fn note_caught_up(store: &impl Store) -> Result<(), StoreError> {
-    let mut batch = Batch::new();
-    batch.put(Space::Meta, CAUGHT_UP_KEY, []);
-    store.commit(batch)
-}
-
-/// Names the folder that a node keeps its votes in. A copy of the folder, or another one, is another place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place([u8; 32]);
-
-impl Place {
-    /// The place with this name.
-    #[must_use]
-    pub const fn new(name: [u8; 32]) -> Self {
-        Self(name)
-    }
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// Whether a node knows what it has voted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It has its votes, or has never cast one.
-    Votes,
-    /// It may have voted and lost what it knows of it: it follows, until others show which epochs it cannot have
-    /// voted in. From then on its votes are at this place.
-    Rejoins(Place),
-}
-
-/// How a node proposes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// An idle proposer makes an empty block after this long.
-    pub heartbeat: Duration,
-    /// After the first transaction, how long others may join it, on a channel that is at rest.
-    pub batching: Duration,
-    /// How much longer, for each transaction of the block before: a block costs every node the same few milliseconds
-    /// whatever is in it, so a busy channel makes fewer and longer ones.
-    pub batching_each: Duration,
-    /// The longest that others may join.
-    pub batching_max: Duration,
-}
-
-impl Pace {
-    /// How long others may join the first transaction, after a block of so many.
-    fn batching(&self, before: usize) -> Duration {
-        let each = self.batching_each.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
-        self.batching.saturating_add(each).min(self.batching_max)
-    }
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            heartbeat: Duration::from_secs(2),
-            batching: Duration::from_millis(4),
-            batching_each: Duration::from_micros(300),
-            batching_max: Duration::from_millis(120),
-        }
-    }
 }
 
 /// What a node takes notice of.
@@ -261,7 +188,7 @@ impl<E, S: Store> Channel<E, S> {
             _ => None,
         };
         // What was loaded, and not executed here, is of some time or other, and so is what was executed on it for a while.
-        let is_current = rejoin.is_none() && (floor.is_none() || has_caught_up(&store)?);
+        let is_current = rejoin.is_none() && (floor.is_none() || caught_up::is_noted(&store)?);
         let (notices, inbox) = mpsc::channel(NOTICES);
         let tip = Latest::new(*executor.tip());
         let shared = Shared {

@@ -11,7 +11,6 @@
 //! long ago, whose orderers may have left, and whose keys may be anybody's by now. So nothing is concluded before the last
 //! executed block is of this moment.
 
-use super::Place;
 use crate::store::{Batch, Reader, Space, Store, StoreError};
 use dmdl_types::{
     genesis::{EpochConfig, Founding, quorum},
@@ -22,9 +21,36 @@ use std::collections::BTreeMap;
 
 /// The place of the node's folder when the node rejoined, and the ledger's time then: from then on its votes are there.
 const REJOINED_KEY: &[u8] = b"rejoined";
-const PLACE_LEN: usize = 32;
 /// There while votes that were in its folder are lost.
 const LOST_KEY: &[u8] = b"votes-lost";
+
+/// Names the folder that a node keeps its votes in. A copy of the folder, or another one, is another place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place([u8; 32]);
+
+impl Place {
+    /// The place with this name.
+    #[must_use]
+    pub const fn new(name: [u8; 32]) -> Self {
+        Self(name)
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Whether a node knows what it has voted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has its votes, or has never cast one.
+    Votes,
+    /// It may have voted and lost what it knows of it: it follows, until others show which epochs it cannot have
+    /// voted in. From then on its votes are at this place.
+    Rejoins(Place),
+}
 
 /// What a node that rejoins has heard.
 #[derive(Debug)]
@@ -70,7 +96,7 @@ pub(super) fn has_rejoined(reader: &impl Reader, place: Place) -> Result<bool, S
 /// The ledger's time when the node rejoined at this place; none if it did not, or a program of before noted it.
 pub(super) fn rejoined_at(reader: &impl Reader, place: Place) -> Result<Option<UnixMillis>, StoreError> {
     let noted = reader.get(Space::Meta, REJOINED_KEY)?.filter(|noted| noted.starts_with(&place.0));
-    let time = noted.as_deref().and_then(|noted| noted.get(PLACE_LEN..)?.first_chunk::<8>().copied());
+    let time = noted.as_deref().and_then(|noted| noted.get(place.0.len()..)?.first_chunk::<8>().copied());
     Ok(time.map(u64::from_be_bytes).map(UnixMillis::new))
 }
 

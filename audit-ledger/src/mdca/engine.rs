@@ -200,11 +200,15 @@ impl Engine {
             schemes.insert(&config);
             members.track(&config, None);
         }
-        // An archive that was damaged begins anew with the floor, however long ago its epoch was.
-        if let Some(floor) = &joined
-            && let Some(config) = ledger.epoch(Epoch::new(floor.height.get() / epoch_length.get())).await
-        {
-            schemes.insert(&config);
+        // The archive's first certificate, and what others are asked for of an archive that was damaged and is filled
+        // again, are of epochs that may be long over.
+        let begins = joined.as_ref().map_or(0, |floor| floor.height.get());
+        let lacks = if prunes { begins } else { blocks.first_missing(begins) };
+        let begins_in = begins / epoch_length.get();
+        for known in std::iter::once(begins_in).chain(lacks / epoch_length.get()..epoch.get()) {
+            if let Some(config) = ledger.epoch(Epoch::new(known)).await {
+                schemes.insert(&config);
+            }
         }
         let first = ledger.epoch(epoch).await.ok_or_else(|| Halt::new("the ledger does not know its own epoch"))?;
         schemes.insert(&first);

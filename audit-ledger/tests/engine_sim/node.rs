@@ -25,8 +25,9 @@ pub(crate) const CERTIFICATES: u64 = 1;
 pub(crate) const BLOCKS: u64 = 3;
 pub(crate) const LINKS: u64 = 7;
 
-const LINK: Link =
-    Link { latency: Duration::from_millis(10), jitter: Duration::from_millis(3), success_rate: probability!(1.0) };
+/// What a message takes from one node to another.
+pub(crate) const LATENCY: Duration = Duration::from_millis(10);
+const LINK: Link = Link { latency: LATENCY, jitter: Duration::from_millis(3), success_rate: probability!(1.0) };
 
 pub(crate) fn peer(node: usize) -> PublicKey {
     PublicKey::decode(Copying(key(node).public().as_bytes())).unwrap()

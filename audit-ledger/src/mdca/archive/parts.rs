@@ -172,6 +172,11 @@ where
         self.whole.last_index().max(self.recent.as_ref().and_then(|recent| recent.last_index()))
     }
 
+    /// The first height from this one on that is not there.
+    pub(in super::super) fn first_missing(&self, from: u64) -> u64 {
+        gap(&self.ranges(from), from).0.map_or(from, |last| last.get().saturating_add(1))
+    }
+
     /// What is there from a height on, beginning with the range that holds it.
     fn ranges(&self, from: u64) -> Vec<Range> {
         let recent = self.recent.iter().flat_map(|recent| recent.ranges_from(from));
