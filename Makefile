@@ -134,7 +134,7 @@ soak: ## 30 % of what 32 clients can do, with a fault a minute, for 60 minutes; 
 	DMDL_SOAK_MINUTES=$(or $(MINUTES),60) DMDL_SOAK_SEED=$(or $(SEED),1) DMDL_SOAK_DIR=$${DMDL_SOAK_DIR:-$(CURDIR)/soak} \
 	$(CARGO) test $(LOCKED) --workspace --test soak -- --nocapture
 
-start: ## the time that a node with 100,000 blocks takes to be up; the chain is kept in start/, BLOCKS=1000 for a shorter one
+start: ## the time that a node with 100,000 blocks takes to be up, and to have them again; the chain is kept in start/, BLOCKS=1000 for a shorter one
 	DMDL_START_BLOCKS=$(or $(BLOCKS),100000) DMDL_START_DIR=$${DMDL_START_DIR:-$(CURDIR)/start/network} \
 	$(CARGO) test $(LOCKED) --workspace --test start -- --nocapture
 

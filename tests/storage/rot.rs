@@ -40,6 +40,8 @@ const KINDS: [(&str, &[&str]); 14] = [
 
 /// What the record has in it that is asked for.
 const CONTENT: &str = "as it was written";
+/// Flips of one network: enough for it to become old, so that there is much to have again.
+const FLIPS_OF_A_NETWORK: usize = 50;
 /// How often a node may end because of what is read only when somebody asks for it.
 const ENDS: usize = 4;
 
@@ -55,9 +57,8 @@ struct Flips {
 pub(crate) fn flip_here_and_there() {
     let flips = asked("DMDL_BIT_FLIPS", 3);
     let (mut dice, mut done) = (Dice::new(4), Flips::default());
-    // A network for each time that every kind has its turn: in an old one it takes long to begin anew.
-    for first in (0..flips).step_by(KINDS.len()) {
-        done.make_in_one_network(first..flips.min(first + KINDS.len()), &mut dice);
+    for first in (0..flips).step_by(FLIPS_OF_A_NETWORK) {
+        done.make_in_one_network(first..flips.min(first + FLIPS_OF_A_NETWORK), &mut dice);
     }
     let Flips { acknowledged, by_kind } = done;
     let (made, told) = by_kind.values().fold((0, 0), |(made, told), kind| (made + kind.0, told + kind.1));
