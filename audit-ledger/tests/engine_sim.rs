@@ -118,6 +118,24 @@ fn a_crashed_orderer_comes_back_and_catches_up_over_epochs() {
 }
 
 #[test]
+fn a_node_far_behind_needs_to_hear_the_others_once_and_not_once_an_epoch() {
+    runner(9).start(|runtime| async move {
+        let mut cluster = Cluster::start(&runtime).await;
+        cluster.crash(3).await;
+        let missed = 20 * EPOCH_BLOCKS - 1;
+        cluster.reach(&[0, 1, 2], missed + 2).await;
+        // Two of four decide nothing: what is heard now is who asks for another view, each time that one is over.
+        cluster.crash(1).await;
+        cluster.crash(2).await;
+        cluster.restart(3).await;
+        let begun = runtime.current();
+        cluster.reach(&[3], missed).await;
+        let took = runtime.current().duration_since(begun).unwrap();
+        assert!(took < Duration::from_secs(20), "20 epochs took {took:?}");
+    });
+}
+
+#[test]
 fn a_ledger_that_lost_its_last_blocks_gets_them_again_from_the_archive() {
     runner(4).start(|runtime| async move {
         let mut cluster = Cluster::start(&runtime).await;

@@ -3,7 +3,7 @@
 //! An epoch's committee and schedule are decided by blocks of earlier epochs, so the next epoch
 //! begins only once the last block of the current one is executed: then its vote engine starts, and
 //! the old one is dropped. A node that missed this hears votes of an epoch it does not know; it asks
-//! their sender for the last block of its own epoch, executes up to it, and steps on.
+//! their sender for the last block of its own epoch, executes up to it, steps on, and asks for the next one.
 
 use super::{
     application::Application,
@@ -139,6 +139,8 @@ where
     ) -> Result<(), Halt> {
         let mut running = self.enter(epoch, floor, &mut channels).await?;
         let mut shutdown = self.runtime.stopped();
+        // Who was heard in a later epoch last.
+        let mut ahead: Option<(u64, PublicKey)> = None;
         loop {
             select! {
                 _ = &mut shutdown => return Ok(()),
@@ -151,6 +153,10 @@ where
                         let floor = engine_digest(block.block_digest());
                         running = self.enter(block.header().epoch.next(), floor, &mut channels).await?;
                         self.let_blocks_go().await?;
+                        // They have what ends this one, too. In a network at rest it takes seconds to hear them again.
+                        if let Some((_, peer)) = ahead.as_ref().filter(|(epoch, _)| *epoch > running.epoch.get()) {
+                            self.ask_for_last_block(running.epoch, peer.clone()).await;
+                        }
                     }
                     acknowledgement.acknowledge();
                 },
@@ -158,7 +164,8 @@ where
                     let (epoch, (sender, _)) = stray.ok_or_else(|| Halt::new("the network stopped"))?;
                     self.parts.ledger.heard(NodeId::of_key(ledger_key(&sender)), Epoch::new(epoch));
                     if epoch > running.epoch.get() {
-                        self.ask_for_last_block(running.epoch, sender).await;
+                        self.ask_for_last_block(running.epoch, sender.clone()).await;
+                        ahead = Some((epoch, sender));
                     }
                 },
                 ended = &mut running.task => {

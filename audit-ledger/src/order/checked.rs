@@ -1,5 +1,6 @@
 //! Which signatures a process has verified: each once, and as many at once as come together.
 
+use super::digests::Digests;
 use borsh::BorshSerialize;
 use dmdl_types::{
     codec::{self, DecodeError},
@@ -9,34 +10,20 @@ use dmdl_types::{
     sign::{self, Claim, Domain, KnownKeys},
     transaction::{EndorsedTransaction, Endorsement, SystemTransaction, Transaction, TransactionError},
 };
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
-
-/// How many are remembered: more than come in while a transaction is on its way, on the fastest network.
-const CHECKED_MAX: usize = 65_536;
-
-type Key = [u8; 32];
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Remembers what was verified, so that a process checks each signature once: when it comes in, not again
 /// when it comes back in an endorsed transaction or in a block.
 #[derive(Debug, Default)]
 pub struct Checked {
-    recent: Mutex<Recent>,
+    recent: Mutex<Digests>,
     keys: KnownKeys,
-}
-
-#[derive(Debug, Default)]
-struct Recent {
-    known: BTreeSet<Key>,
-    order: VecDeque<Key>,
 }
 
 /// Something whose form is right, and whose signatures are still to be verified.
 struct Open {
     id: TransactionId,
-    key: Key,
+    key: [u8; 32],
     claims: Vec<Claim>,
 }
 
@@ -183,31 +170,22 @@ impl Checked {
         Ok(Open { id, key, claims })
     }
 
-    fn knows(&self, key: &Key) -> bool {
-        self.recent().known.contains(key)
+    fn knows(&self, key: &[u8; 32]) -> bool {
+        self.recent().contains(key)
     }
 
-    fn remember(&self, keys: impl IntoIterator<Item = Key>) {
+    fn remember(&self, keys: impl IntoIterator<Item = [u8; 32]>) {
         let mut recent = self.recent();
-        for key in keys {
-            if recent.known.insert(key) {
-                recent.order.push_back(key);
-                if recent.order.len() > CHECKED_MAX
-                    && let Some(oldest) = recent.order.pop_front()
-                {
-                    recent.known.remove(&oldest);
-                }
-            }
-        }
+        keys.into_iter().for_each(|key| recent.insert(key));
     }
 
     // A poisoned lock only means that another thread died; what it remembers is still true.
-    fn recent(&self) -> MutexGuard<'_, Recent> {
+    fn recent(&self) -> MutexGuard<'_, Digests> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn endorsement_key(endorsement: &Endorsement, transaction: TransactionDigest) -> Key {
+fn endorsement_key(endorsement: &Endorsement, transaction: TransactionDigest) -> [u8; 32] {
     hash::labelled(label::ENDORSEMENT, &[transaction.as_bytes(), &codec::encode(endorsement)])
 }
 

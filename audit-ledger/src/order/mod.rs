@@ -2,6 +2,7 @@
 
 mod checked;
 mod cosign;
+mod digests;
 mod pool;
 mod rules;
 mod votes;
