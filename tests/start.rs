@@ -25,6 +25,7 @@ mod mint;
 mod wire;
 
 use dmdl::{keyfile, local::LocalNetwork, network_file::NetworkFile};
+use dmdl_types::id::Height;
 use harness::{dmdl, first_line, str};
 use load::Load;
 use mint::Mint;
@@ -102,8 +103,7 @@ impl Folder {
         let begun = Instant::now();
         network.start(0).unwrap();
         let took = begun.elapsed();
-        let height = network.node(0).expect("it runs").node().channel().tip().height.get();
-        (took, height)
+        (took, executed(&network, 0).get())
     }
 
     /// Has one node find its blocks damaged when the network starts, as a node notes itself when it reads what was not
@@ -116,16 +116,21 @@ impl Folder {
         fs::write(channel.path().join("archive.damaged"), "").unwrap();
         network.start_all().unwrap();
         let begun = Instant::now();
-        let height = |position| network.node(position).expect("it runs").node().channel().tip().height;
         let most = START_MOST + Duration::from_secs(blocks / REFILLED_LEAST);
         // Only with all of its blocks it executes new ones.
-        let goal = height(0).next();
-        while height(position) < goal {
-            assert!(begun.elapsed() < most, "it is behind after {most:?}, at {} of {goal}", height(position));
+        let goal = executed(&network, 0).next();
+        while executed(&network, position) < goal {
+            let height = executed(&network, position);
+            assert!(begun.elapsed() < most, "it is behind after {most:?}, at {height} of {goal}");
             thread::sleep(Duration::from_millis(50));
         }
         begun.elapsed()
     }
+}
+
+/// What a node of a network that runs has executed.
+fn executed(network: &LocalNetwork, position: usize) -> Height {
+    network.node(position).expect("it runs").node().channel().tip().height
 }
 
 /// How high the chain is, as the gateway of a network that runs says.

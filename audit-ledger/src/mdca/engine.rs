@@ -200,12 +200,12 @@ impl Engine {
             schemes.insert(&config);
             members.track(&config, None);
         }
-        // The archive's first certificate, and what others are asked for of an archive that was damaged and is filled
-        // again, are of epochs that may be long over.
+        // The floor that an archive begins with, and what others are asked for of one that was damaged and is filled again,
+        // are of epochs that may be long over.
+        let floor_epoch = joined.as_ref().map(|floor| floor.height.get() / epoch_length.get());
         let begins = joined.as_ref().map_or(0, |floor| floor.height.get());
-        let lacks = if prunes { begins } else { blocks.first_missing(begins) };
-        let begins_in = begins / epoch_length.get();
-        for known in std::iter::once(begins_in).chain(lacks / epoch_length.get()..epoch.get()) {
+        let lacks = if prunes { epoch.get() } else { blocks.first_missing(begins) / epoch_length.get() };
+        for known in floor_epoch.into_iter().chain(lacks..epoch.get()) {
             if let Some(config) = ledger.epoch(Epoch::new(known)).await {
                 schemes.insert(&config);
             }

@@ -153,10 +153,8 @@ where
                         let floor = engine_digest(block.block_digest());
                         running = self.enter(block.header().epoch.next(), floor, &mut channels).await?;
                         self.let_blocks_go().await?;
-                        // They have what ends this one, too. In a network at rest it takes seconds to hear them again.
-                        if let Some((_, peer)) = ahead.as_ref().filter(|(epoch, _)| *epoch > running.epoch.get()) {
-                            self.ask_for_last_block(running.epoch, peer.clone()).await;
-                        }
+                        // In a network at rest it takes seconds to hear them again.
+                        self.ask_for_last_block(running.epoch, ahead.as_ref()).await;
                     }
                     acknowledgement.acknowledge();
                 },
@@ -164,8 +162,8 @@ where
                     let (epoch, (sender, _)) = stray.ok_or_else(|| Halt::new("the network stopped"))?;
                     self.parts.ledger.heard(NodeId::of_key(ledger_key(&sender)), Epoch::new(epoch));
                     if epoch > running.epoch.get() {
-                        self.ask_for_last_block(running.epoch, sender.clone()).await;
                         ahead = Some((epoch, sender));
+                        self.ask_for_last_block(running.epoch, ahead.as_ref()).await;
                     }
                 },
                 ended = &mut running.task => {
@@ -224,12 +222,13 @@ where
         self.parts.epocher.last(EngineEpoch::new(epoch.get())).map(|height| Height::new(height.get()))
     }
 
-    /// Someone votes in an epoch that this node has not reached: they have what ends this one.
-    async fn ask_for_last_block(&self, epoch: Epoch, peer: PublicKey) {
+    /// Whoever votes in an epoch that this node has not reached has what ends this one.
+    async fn ask_for_last_block(&self, epoch: Epoch, ahead: Option<&(u64, PublicKey)>) {
+        let Some((_, peer)) = ahead.filter(|(heard, _)| *heard > epoch.get()) else { return };
         let Some(last) = self.last_height(epoch) else { return };
         let last = EngineHeight::new(last.get());
         if self.chain.get_finalization(last).await.is_none() {
-            self.chain.hint_finalized(last, NonEmptyVec::new(peer));
+            self.chain.hint_finalized(last, NonEmptyVec::new(peer.clone()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which signatures a process has verified: each once, and as many at once as come together.
 
-use super::digests::Digests;
+use super::digests::{Digest, Digests};
 use borsh::BorshSerialize;
 use dmdl_types::{
     codec::{self, DecodeError},
@@ -23,7 +23,7 @@ pub struct Checked {
 /// Something whose form is right, and whose signatures are still to be verified.
 struct Open {
     id: TransactionId,
-    key: [u8; 32],
+    key: Digest,
     claims: Vec<Claim>,
 }
 
@@ -170,11 +170,11 @@ impl Checked {
         Ok(Open { id, key, claims })
     }
 
-    fn knows(&self, key: &[u8; 32]) -> bool {
+    fn knows(&self, key: &Digest) -> bool {
         self.recent().contains(key)
     }
 
-    fn remember(&self, keys: impl IntoIterator<Item = [u8; 32]>) {
+    fn remember(&self, keys: impl IntoIterator<Item = Digest>) {
         let mut recent = self.recent();
         keys.into_iter().for_each(|key| recent.insert(key));
     }
@@ -185,7 +185,7 @@ impl Checked {
     }
 }
 
-fn endorsement_key(endorsement: &Endorsement, transaction: TransactionDigest) -> [u8; 32] {
+fn endorsement_key(endorsement: &Endorsement, transaction: TransactionDigest) -> Digest {
     hash::labelled(label::ENDORSEMENT, &[transaction.as_bytes(), &codec::encode(endorsement)])
 }
 

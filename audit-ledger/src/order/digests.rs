@@ -1,6 +1,6 @@
 //! Digests that were met lately.
 
-type Digest = [u8; 32];
+pub(super) type Digest = [u8; 32];
 
 /// A digest falls into one of so many sets.
 const SETS: usize = 1 << 15;
