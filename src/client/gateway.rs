@@ -144,6 +144,9 @@ pub trait Gateway: Send + Sync {
         decryption: TransactionId,
     ) -> impl Future<Output = Result<Vec<u8>, AskGatewayError>> + Send;
 
+    /// Waits, by the clock that this gateway is asked by.
+    fn pause(&self, time: Duration) -> impl Future<Output = ()> + Send;
+
     /// Stores a sealed payload; `progress` is told how many bytes are there.
     fn upload(
         &self,
@@ -229,6 +232,10 @@ impl<E: Clock + CryptoRng, S: Store> Gateway for SharedNode<E, S> {
 
     async fn release(&self, custodian: NodeId, decryption: TransactionId) -> Result<Vec<u8>, AskGatewayError> {
         Ok((**self).release(custodian, decryption).await.map_err(Problem::from)?)
+    }
+
+    async fn pause(&self, time: Duration) {
+        self.runtime().sleep(time).await;
     }
 
     async fn upload(

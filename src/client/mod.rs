@@ -4,6 +4,7 @@
 //! says is checked against the pinned genesis wherever it decides something.
 
 mod gateway;
+mod gather;
 mod http;
 mod known;
 mod open;
@@ -36,6 +37,7 @@ use dmdl_types::{
     transaction::{Transaction, TransactionBody},
 };
 use dmdl_vault::remark::{SealError, TextError};
+use gather::Hedge;
 use rand_core::CryptoRng;
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -102,6 +104,7 @@ pub struct Client<G, R> {
     gateway: G,
     rng: Mutex<R>,
     patience: Duration,
+    hedge: Hedge,
 }
 
 impl<G, R> std::fmt::Debug for Client<G, R> {
@@ -117,7 +120,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     /// # Security
     /// `rng` draws every secret: it must be the operating system's, or a test's.
     pub fn new(trust: impl Into<Arc<Trust>>, key: SigningKey, gateway: G, rng: R, patience: Duration) -> Self {
-        Self { trust: trust.into(), key, gateway, rng: Mutex::new(rng), patience }
+        Self { trust: trust.into(), key, gateway, rng: Mutex::new(rng), patience, hedge: Hedge::default() }
     }
 
     /// The person's key.

@@ -4,10 +4,10 @@ use super::{AskGatewayError, CallError, Client, Gateway, reasons};
 use crate::node::Final;
 use bytes::Bytes;
 use dmdl_types::{
-    context::{DataContext, ReleaseContext},
+    context::DataContext,
     custody_proof::VerifiedCustody,
     event::Verdict,
-    id::{NodeId, PayloadDigest, RecordId, RecordVersion, ShareIndex, TransactionId},
+    id::{NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
     invocation::{Access, Authority, Invocation, OpeningKey},
     secret::Secret32,
     transaction::Transaction,
@@ -18,12 +18,11 @@ use dmdl_vault::{
         self, CommittedKey, PayloadEntry,
         layout::{CHUNK_LEN, HEADER_LEN},
     },
-    seal::{self, ReleasedShare},
-    share::{self, CheckedDealing, CombineError, DealingError, VerifiedShare},
+    share::{self, CheckedDealing, CombineError, DealingError},
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
+use futures::TryStreamExt as _;
 use rand_core::CryptoRng;
-use std::{collections::BTreeSet, io::Write, sync::Arc, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 use zeroize::Zeroizing;
 
 /// Ciphertext that is opened at a time.
@@ -166,8 +165,8 @@ pub struct Opening {
     pub done: Final,
     record: RecordId,
     version: RecordVersion,
-    nonce: [u8; 16],
-    seed: Secret32,
+    pub(super) nonce: [u8; 16],
+    pub(super) seed: Secret32,
     custody: Option<Arc<VerifiedCustody>>,
 }
 
@@ -284,82 +283,6 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         self.custody(record, version, Duration::ZERO).await?.map(Arc::new).ok_or(OpenError::NoRecord)
     }
 
-    async fn gather(
-        &self,
-        opening: &Opening,
-        custodians: Vec<NodeId>,
-        checked: &CheckedDealing,
-    ) -> Result<Gathered, OpenError> {
-        let needed = checked.commitments().as_bytes().len();
-        let mut asked: FuturesUnordered<_> = (1..=u8::MAX)
-            .zip(custodians)
-            .map(|(index, custodian)| async move {
-                let mut asked = 0;
-                loop {
-                    let released = self.gateway.release(custodian, opening.done.transaction).await;
-                    asked += 1;
-                    if !released.as_ref().is_err_and(|error| asked < tries(error)) {
-                        break (index, custodian, released);
-                    }
-                }
-            })
-            .collect();
-        let mut gathered = Gathered::default();
-        let mut missing = BTreeSet::new();
-        while gathered.shares.len() < needed {
-            let Some((index, custodian, released)) = asked.next().await else {
-                return Err(gathered.too_few(opening.done.transaction, needed, missing.into_iter().collect()));
-            };
-            let bytes = match released {
-                Ok(bytes) => bytes,
-                Err(AskGatewayError::Nonsense(_)) => {
-                    gathered.altered.push(custodian);
-                    continue;
-                }
-                Err(error) => {
-                    tracing::warn!(%custodian, %error, "no share");
-                    missing.insert(custodian);
-                    continue;
-                }
-            };
-            let context = checked.context(custodian, ShareIndex::new(index));
-            match self.unseal(opening, checked, context, custodian, &bytes) {
-                Ok(share) => {
-                    gathered.shares.push(share);
-                    gathered.from.push(custodian);
-                }
-                Err(Fault::Way) => gathered.altered.push(custodian),
-                Err(Fault::Custodian) => gathered.culprits.push(custodian),
-            }
-        }
-        Ok(gathered)
-    }
-
-    /// Opens and verifies one released share.
-    fn unseal(
-        &self,
-        opening: &Opening,
-        checked: &CheckedDealing,
-        share: dmdl_types::context::ShareContext,
-        custodian: NodeId,
-        bytes: &[u8],
-    ) -> Result<VerifiedShare, Fault> {
-        let secret = keys::opening_secret(&opening.seed, &opening.nonce, custodian);
-        let context = ReleaseContext {
-            share,
-            transaction: opening.done.transaction,
-            requester: self.id(),
-            opening_key: keys::x25519_public(&secret),
-        };
-        let released: ReleasedShare = dmdl_types::codec::decode(bytes, 1024).map_err(|_| Fault::Way)?;
-        let share = seal::open_released(&released, &context, &secret).map_err(|error| match error {
-            seal::OpenError::NotSigned => Fault::Way,
-            _ => Fault::Custodian,
-        })?;
-        let verified = checked.verify(share).ok().filter(|verified| verified.fits(&context.share));
-        verified.ok_or(Fault::Custodian)
-    }
-
     /// Opens the payload as it comes: memory does not grow with it, and a byte of plaintext is written
     /// only after its chunk was verified.
     async fn stream(
@@ -412,46 +335,6 @@ fn of_vault(error: OpenError, record: RecordId, digest: PayloadDigest) -> OpenEr
         "unknown_payload" => OpenError::PayloadLost { record, digest },
         "blob_corrupt" => OpenError::PayloadDamaged { record, digest },
         _ => error,
-    }
-}
-
-/// How often a custodian is asked that answers like this: one that has not yet executed the decryption waits a
-/// moment for it each time, and one that did not answer may have been busy.
-fn tries(error: &AskGatewayError) -> u32 {
-    let AskGatewayError::Problem(problem) = error else { return 1 };
-    match problem.code.as_ref() {
-        "not_final" => 10,
-        "custodian_unavailable" => 2,
-        _ => 1,
-    }
-}
-
-/// Whose doing it is that something is no share.
-enum Fault {
-    /// Somebody's between the custodian and here, as far as anybody can tell.
-    Way,
-    /// Provably the custodian's: it signed for this decryption.
-    Custodian,
-}
-
-#[derive(Default)]
-struct Gathered {
-    shares: Vec<VerifiedShare>,
-    from: Vec<NodeId>,
-    altered: Vec<NodeId>,
-    culprits: Vec<NodeId>,
-}
-
-impl Gathered {
-    /// Why shares are missing: for lack of custodians as long as those that are silent could still do.
-    fn too_few(self, transaction: TransactionId, needed: usize, missing: Vec<NodeId>) -> OpenError {
-        let Self { shares, altered, culprits, .. } = self;
-        let (got, bad) = (shares.len(), altered.len() + culprits.len());
-        if got + missing.len() < needed && bad > 0 {
-            return OpenError::BadShares { transaction, got, needed, altered, culprits };
-        }
-        let bad = altered.into_iter().chain(culprits).collect();
-        OpenError::TooFewShares { transaction, got, needed, missing, bad }
     }
 }
 

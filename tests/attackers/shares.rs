@@ -287,6 +287,25 @@ fn no_forged_share_opens_a_record_or_blames_an_honest_custodian() {
     assert_eq!(record.secrets.find(&seen), None);
 }
 
+#[test]
+fn custodians_that_never_answer_are_not_waited_for() {
+    let (world, record, _) = scene();
+    let custodians = record.registered.custodians.clone();
+    let of = |n: usize| format!("custodian={}", custodians[n]);
+    let never = |n| Trick::later("GET", of(n), |_, _| Box::pin(std::future::pending()));
+    let passes = |n| Trick::alter("GET", of(n), |_, _| {});
+    // Whichever two are asked first.
+    for silent in [[0, 1], [2, 3]] {
+        let call = opening(&world, &record);
+        let tricks = (0..4).map(|n| if silent.contains(&n) { never(n) } else { passes(n) }).collect();
+        let out = world.new_path();
+        let args: Vec<String> = call.args.iter().map(|arg| if arg == OUT { text(&out) } else { arg.clone() }).collect();
+        let ((exit, said), _) = world.under(tricks, || world.run("researcher", &args));
+        assert_eq!(exit, 0, "{said}");
+        assert_eq!(std::fs::read(&out).unwrap(), record.plaintext);
+    }
+}
+
 /// The answer that another custodian gives, in the name of the one that was asked.
 fn substitute(
     node: &dmdl::gateway::RealNode,

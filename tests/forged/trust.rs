@@ -105,6 +105,10 @@ impl Gateway for Liar<'_> {
         Gateway::release(self.honest, custodian, decryption).await
     }
 
+    async fn pause(&self, time: Duration) {
+        Gateway::pause(self.honest, time).await;
+    }
+
     async fn upload(
         &self,
         payload: &PayloadInfo,

@@ -99,6 +99,8 @@ labels! {
     INDEX_LINK = "index-link";
     /// Choice of the endorsers that are asked.
     ENDORSER_PANEL = "endorser-panel";
+    /// Order in which a client asks custodians.
+    CUSTODIAN_TURN = "custodian-turn";
     /// What a list's cursor belongs to.
     CURSOR = "cursor";
     /// HPKE info of a remark's key on its way to a reader.

@@ -238,6 +238,10 @@ impl Gateway for HttpGateway {
         Err(Problem::new(503, missing.code, missing.detail).into())
     }
 
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
     async fn upload(
         &self,
         payload: &PayloadInfo,
