@@ -42,6 +42,7 @@ fn event(number: u64) -> Event {
         record: Some(RecordId::new(id("record", record))),
         version: Some(RecordVersion::new(1)),
         subject,
+        shares: None,
         purpose: None,
         policy: None,
         refers_to: None,

@@ -103,6 +103,7 @@ fn event(number: u64) -> Event {
         record: Some(RecordId::new(id)),
         version: None,
         subject: None,
+        shares: None,
         purpose: None,
         policy: None,
         refers_to: None,

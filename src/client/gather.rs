@@ -104,7 +104,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     ) -> Result<Gathered, OpenError> {
         let (decryption, needed) = (opening.done.transaction, checked.commitments().as_bytes().len());
         let mut others = turns(decryption, custodians).into_iter().map(|(index, custodian)| {
-            let asking = self.ask(custodian, decryption);
+            let asking = self.share_of(custodian, decryption);
             (custodian, async move { (index, custodian, asking.await) })
         });
         let mut asked: FuturesUnordered<_> = others.by_ref().take(needed).map(|(_, asking)| asking).collect();
@@ -138,7 +138,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     }
 
     /// Asks one custodian for its share, again where that may help.
-    async fn ask(&self, custodian: NodeId, decryption: TransactionId) -> Result<Vec<u8>, NoShare> {
+    async fn share_of(&self, custodian: NodeId, decryption: TransactionId) -> Result<Vec<u8>, NoShare> {
         let mut asked = 0;
         loop {
             let released = self.gateway.release(custodian, decryption).await;

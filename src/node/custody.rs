@@ -148,7 +148,11 @@ fn stays(node: NodeId, config: &EpochConfig, next: Option<&EpochConfig>) -> bool
 }
 
 /// The custodian of this node, behind a lock.
-pub(super) struct Keeper<S: Store>(Mutex<Custodian<Rows<S>, Secrets>>);
+pub(super) struct Keeper<S: Store> {
+    custodian: Mutex<Custodian<Rows<S>, Secrets>>,
+    /// How far the round over all held shares is, in which the ledger is asked what has become of them.
+    looked_at: Mutex<Option<ShareContext>>,
+}
 
 impl<S: Store> Keeper<S> {
     pub(super) fn open(
@@ -161,7 +165,9 @@ impl<S: Store> Keeper<S> {
     ) -> Result<Self, StartError> {
         let signer = key.seed().expose(|seed| SigningKey::from_seed(Secret32::new(*seed)));
         let custodian = Custodian::open(rng, pinned, Arc::new(signer), limits, Rows(store), secrets);
-        custodian.map(|custodian| Self(Mutex::new(custodian))).map_err(|e| StartError::Custodian(describe(&e)))
+        custodian
+            .map(|custodian| Self { custodian: Mutex::new(custodian), looked_at: Mutex::default() })
+            .map_err(|e| StartError::Custodian(describe(&e)))
     }
 }
 
@@ -169,21 +175,11 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     /// Finds again what a crash swallowed: what the ledger has ended while the custodian was away.
     pub(super) fn recover(&self) -> Result<(), StartError> {
         let broken = |error: &dyn std::fmt::Display| StartError::Custodian(error.to_string());
-        let mut after = None;
-        loop {
-            let held = lock(&self.keeper.0).held(after.as_ref(), PAGE).map_err(|e| broken(&describe(&e)))?;
-            let Some(last) = held.last().copied() else { break };
-            let mut events = Vec::new();
-            for share in &held {
-                events.extend(self.ended(share).map_err(|e| broken(&e))?);
-            }
-            self.observe(&events).map_err(|e| broken(&describe(&e)))?;
-            after = Some(last);
-        }
+        while self.look_on().map_err(|e| broken(&describe(&e)))? {}
         let mut grant = None;
         loop {
             // Not in the head of the loop: the lock would be held until its body ends.
-            let served = lock(&self.keeper.0).grant_served(grant).map_err(|e| broken(&describe(&e)))?;
+            let served = lock(&self.keeper.custodian).grant_served(grant).map_err(|e| broken(&describe(&e)))?;
             let Some(next) = served else { break };
             // A ledger that was replaced may be older than a grant: what becomes of that is observed as it is executed.
             if self.channel.grant(next)?.is_some_and(|row| row.revoked) {
@@ -194,6 +190,19 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         Ok(())
     }
 
+    /// Asks the ledger about the next page of held shares, and lets go of those whose life has ended; whether there are more.
+    fn look_on(&self) -> Result<bool, StoreError> {
+        let after = *lock(&self.keeper.looked_at);
+        let held = lock(&self.keeper.custodian).held(after.as_ref(), PAGE)?;
+        let mut events = Vec::new();
+        for share in &held {
+            events.extend(self.ended(share).map_err(failed)?);
+        }
+        self.observe(&events)?;
+        *lock(&self.keeper.looked_at) = held.last().copied();
+        Ok(!held.is_empty())
+    }
+
     /// What ended the life of a held share, by this node's own ledger.
     fn ended(&self, share: &ShareContext) -> Result<Option<CustodyEvent>, dmdl_audit_ledger::store::StoreError> {
         let data = &share.data;
@@ -202,7 +211,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             return Ok(Some(CustodyEvent::RecordErased(data.record)));
         }
         let current = self.channel.version(data.record, data.version)?;
-        let over = current.is_some_and(|version| version.epoch > share.epoch);
+        let now = self.channel.tip().time;
+        let over = current.is_some_and(|version| version.epoch > share.epoch || version.is_expired(now));
         Ok(over.then_some(CustodyEvent::EpochEnded(data.record, data.version, share.epoch)))
     }
 
@@ -214,7 +224,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         self.check_custodian()?;
         self.disk.space.check()?;
         let now = self.channel.wall_time();
-        let minted = self.random(|rng| lock(&self.keeper.0).mint(rng, dealer, usize::from(count), now));
+        let minted = self.random(|rng| lock(&self.keeper.custodian).mint(rng, dealer, usize::from(count), now));
         minted.map_err(|error| match error {
             MintError::Store(error) => self.storage_failed(&error),
             error => Refused::new("quota", error),
@@ -233,7 +243,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         self.disk.space.check()?;
         let assignment = self.assignment(record, version).await?;
         let arrival = [Arrival { assignment: &assignment, sealed: &sealed }];
-        let answers = self.random(|rng| lock(&self.keeper.0).accept(rng, &arrival));
+        let answers = self.random(|rng| lock(&self.keeper.custodian).accept(rng, &arrival));
         let answer = answers.map_err(|error| self.storage_failed(&error))?.into_iter().next();
         self.outbox_due.notify_one();
         match answer {
@@ -272,7 +282,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let released = self.random(|rng| {
             // The view is read under the custodian's lock: what this node has executed before, it has
             // either observed already or will find in the view.
-            let mut keeper = lock(&self.keeper.0);
+            let mut keeper = lock(&self.keeper.custodian);
             loop {
                 let view = self.channel.release_view(self.id(), decryption);
                 let view = view.map_err(|error| Refused::new("unavailable", error))?;
@@ -321,17 +331,19 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         }
     }
 
-    /// Destroys what nobody may ask for any more: releases past their time, dealing keys never used.
+    /// Destroys what nobody may ask for any more: releases past their time, dealing keys never used, shares of versions that
+    /// never became active.
     pub(super) fn tidy_custody(&self) {
         if self.disk.space.is_full() {
             return;
         }
         let (tip_time, before) = (self.channel.tip().time, self.channel.wall_time().get().saturating_sub(KEYS_KEPT_MS));
         let tidied = self.random(|rng| {
-            let mut keeper = lock(&self.keeper.0);
+            let mut keeper = lock(&self.keeper.custodian);
             keeper.expire(tip_time)?;
             keeper.retire(rng, UnixMillis::new(before))
         });
+        let tidied = tidied.and_then(|_| self.look_on());
         if let Err(error) = tidied {
             self.storage_failed(&error);
         }
@@ -339,18 +351,18 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
 
     /// What the custodian has to tell the ledger.
     pub(super) fn custodian_items(&self) -> Vec<SystemItem> {
-        let pending = lock(&self.keeper.0).pending(PENDING_MAX);
+        let pending = lock(&self.keeper.custodian).pending(PENDING_MAX);
         pending.map_err(|error| self.storage_failed(&error)).unwrap_or_default()
     }
 
     /// Notes that the ledger has heard of these items.
     pub(super) fn settle_items(&self, items: &[SystemItem]) {
-        let settled = lock(&self.keeper.0).settle(items);
+        let settled = lock(&self.keeper.custodian).settle(items);
         settled.map_err(|error| self.storage_failed(&error)).unwrap_or_default();
     }
 
     fn observe(&self, events: &[CustodyEvent]) -> Result<(), StoreError> {
-        self.random(|rng| lock(&self.keeper.0).observe(rng, events))
+        self.random(|rng| lock(&self.keeper.custodian).observe(rng, events))
     }
 
     /// A custodian whose store failed closes itself, and the node stops: it shares a disk with the votes.

@@ -96,7 +96,8 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     ) -> Result<Option<CustodyProof>, GatewayError> {
         let settled = || {
             let row = self.channel.version(record, version)?;
-            Ok::<_, StoreError>(row.filter(|row| row.state != VersionState::Pending))
+            let now = self.channel.tip().time;
+            Ok::<_, StoreError>(row.filter(|row| row.state != VersionState::Pending || row.is_expired(now)))
         };
         self.when(patience, settled).await?;
         let Some(row) = self.channel.version(record, version)? else { return Ok(None) };

@@ -120,6 +120,7 @@ impl Story {
             record: None,
             version: None,
             subject: None,
+            shares: None,
             purpose: None,
             policy: None,
             refers_to: None,

@@ -6,9 +6,10 @@ use super::{
 };
 use dmdl_types::{
     checkpoint::{CheckpointError, Committer},
+    custody::ShareSet,
     custody_proof::{CustodyProof, CustodyProofError},
     event::{Action, Event, Verdict},
-    id::{ChannelId, Epoch, PayloadDigest, RecordId, RecordVersion},
+    id::{ChannelId, Epoch, PayloadDigest, RecordId, RecordVersion, ShareSetId},
     invocation::{Access, Invocation, Registration},
     merkle::ProofError,
     receipt::{Receipt, ReceiptError},
@@ -224,6 +225,14 @@ pub(crate) fn table(scene: &Scene) -> Tally {
     told("with an acknowledgement of the owner", &|e| e.actor = owner.public());
     told("with an acknowledgement that was rejected", &|e| e.outcome.verdict = Verdict::Rejected);
     told("with a complaint as an acknowledgement", &|e| e.action = Action::Complain);
+    let shares = event(&ack.leaf).shares.expect("it acknowledges shares");
+    told("with an acknowledgement of no shares", &|e| e.shares = None);
+    told("with an acknowledgement of another share epoch", &|e| {
+        e.shares = Some(ShareSet { epoch: shares.epoch.next(), ..shares });
+    });
+    told("with an acknowledgement of shares that others keep", &|e| {
+        e.shares = Some(ShareSet { id: ShareSetId::new([7; 32]), ..shares });
+    });
     table.row(
         "with an acknowledgement that is no event",
         |s| s.proof.acknowledgements[0] = scene.lie(&[vec![1, 2, 3]]),

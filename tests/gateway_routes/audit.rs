@@ -36,6 +36,7 @@ fn the_trail_is_read_in_its_order_and_by_what_it_tells() {
                 "record",
                 "version",
                 "subject",
+                "shares",
                 "purpose",
                 "policy",
                 "refers_to",

@@ -275,6 +275,8 @@ pub enum ReasonCode {
     UnknownProposal,
     /// The changes cannot be made to the channel as it is by now.
     ProposalUnfit,
+    /// Too few custodians acknowledged a version in time.
+    RegistrationExpired,
 }
 
 impl ReasonCode {

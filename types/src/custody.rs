@@ -8,15 +8,17 @@
 //! docs/spec/share.md; docs/spec/custodian.md
 
 use crate::{
-    context::ShareContext,
+    context::{DataContext, ShareContext},
+    hash,
     id::{
-        ChannelId, GrantId, Height, NetworkId, NodeId, RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis,
-        UseNumber,
+        ChannelId, DealingId, GrantId, Height, NetworkId, NodeId, RecordId, RecordVersion, ShareEpoch, ShareSetId,
+        TransactionId, UnixMillis, UseNumber,
     },
     label,
     sign::{Domain, Meaning, PublicKey, Signature, SigningKey},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
+use serde::Serialize;
 
 /// A sealed share as bytes, at most 1 KiB: `suite u8 ‖ enc[32] ‖ ciphertext`.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -80,6 +82,34 @@ pub struct Dealing {
     pub shares: Vec<DealtShare>,
     /// How many acknowledgements make the record active.
     pub min_acks: u8,
+}
+
+/// Names the shares of one epoch of a record version: which dealing they come from, and who keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct ShareSet {
+    /// The generation of shares.
+    pub epoch: ShareEpoch,
+    /// Digest of all that others have to know of them.
+    pub id: ShareSetId,
+}
+
+impl ShareSet {
+    /// The shares of a dealing, kept by these custodians in the order of their indices.
+    #[must_use]
+    pub fn of(dealing: DealingId, epoch: ShareEpoch, min_acks: u8, custodians: impl Iterator<Item = NodeId>) -> Self {
+        let custodians: Vec<u8> = custodians.flat_map(|custodian| *custodian.as_bytes()).collect();
+        let id = ShareSetId::new(hash::labelled(label::SHARE_SET, &[dealing.as_bytes(), &[min_acks], &custodians]));
+        Self { epoch, id }
+    }
+}
+
+impl Dealing {
+    /// Names the shares of this dealing of a record version.
+    #[must_use]
+    pub fn share_set(&self, data: &DataContext) -> ShareSet {
+        let dealing = DealingId::derive(data, self.epoch, &self.commitments);
+        ShareSet::of(dealing, self.epoch, self.min_acks, self.shares.iter().map(|share| share.key.custodian))
+    }
 }
 
 /// A custodian's task after a registration was executed.
@@ -172,4 +202,27 @@ pub struct ReleaseView {
     pub key_active: bool,
     /// Whether the requester is suspended.
     pub suspended: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_named_by_their_dealing_by_who_keeps_them_and_by_how_many_must_say_so() {
+        let nodes = |bytes: &[u8]| bytes.iter().map(|byte| NodeId::new([*byte; 32])).collect::<Vec<_>>();
+        let name = |dealing: u8, min_acks, custodians: Vec<NodeId>| {
+            ShareSet::of(DealingId::new([dealing; 32]), ShareEpoch::new(1), min_acks, custodians.into_iter())
+        };
+        let set = name(1, 3, nodes(&[1, 2, 3]));
+        assert_eq!(set, name(1, 3, nodes(&[1, 2, 3])));
+        assert_eq!(set.epoch, ShareEpoch::new(1));
+        let others = [
+            name(2, 3, nodes(&[1, 2, 3])),
+            name(1, 2, nodes(&[1, 2, 3])),
+            name(1, 3, nodes(&[1, 3, 2])),
+            name(1, 3, nodes(&[1, 2])),
+        ];
+        assert!(others.iter().all(|other| other.id != set.id));
+    }
 }

@@ -11,6 +11,7 @@
 use crate::{
     checkpoint::VerifiedCheckpoint,
     codec,
+    context::DataContext,
     event::{Action, Event, Verdict},
     id::{Height, NodeId, RecordId, RecordVersion, TransactionId},
     invocation::{Access, Invocation, Registration},
@@ -109,6 +110,8 @@ impl CustodyProof {
                 return Err(CustodyProofError::OtherRecord);
             }
         }
+        let data = DataContext { network: expected.network, channel: expected.channel, record, version };
+        let shares = registration.dealing.share_set(&data);
         let custodians: BTreeSet<NodeId> = registration.dealing.shares.iter().map(|s| s.key.custodian).collect();
         if custodians.len() != registration.dealing.shares.len() {
             return Err(CustodyProofError::CustodianTwice);
@@ -121,7 +124,8 @@ impl CustodyProof {
             let concerned = event.action == action
                 && event.outcome.verdict == Verdict::Applied
                 && event.record == Some(record)
-                && event.version == Some(version);
+                && event.version == Some(version)
+                && event.shares == Some(shares);
             checkpoints.push(*leaf.checkpoint());
             if concerned { Ok(event) } else { Err(CustodyProofError::OtherEvent) }
         };

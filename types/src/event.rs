@@ -9,6 +9,7 @@
 use crate::{
     access::{Purpose, Reason},
     codec,
+    custody::ShareSet,
     id::{GrantId, Height, OrgId, PolicyId, RecordId, RecordVersion, SubjectId, TransactionId, UnixMillis, UseNumber},
     merkle,
     sign::PublicKey,
@@ -134,6 +135,8 @@ pub struct Event {
     pub version: Option<RecordVersion>,
     /// Its pseudonymous patient.
     pub subject: Option<SubjectId>,
+    /// The shares that it is about: those that a registration dealt, or that a decryption asks for.
+    pub shares: Option<ShareSet>,
     /// The purpose of a request or decryption.
     pub purpose: Option<Purpose>,
     /// The policy that decided.

@@ -119,6 +119,8 @@ ids! {
     NoteCommitment
     /// Digest of a dealing's public part.
     DealingId
+    /// Digest of the shares of one epoch of a record version: their dealing, and who keeps them.
+    ShareSetId
     /// A node, by its Ed25519 key; with the role of custodian also the custodian's id.
     NodeId
 }

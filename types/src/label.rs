@@ -67,6 +67,8 @@ labels! {
     NOTE_COMMITMENT = "note-commitment";
     /// Digest of a dealing's public part.
     DEALING = "dealing-id";
+    /// Digest of the shares of one epoch, and of who keeps them.
+    SHARE_SET = "share-set";
     /// A custodian's signature on a one-time dealing key.
     DEALING_KEY = "prekey-sig";
     /// Data key of one record version, from its shared scalar.

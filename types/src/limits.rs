@@ -54,6 +54,8 @@ pub const REMARK_BYTES: usize = 4096;
 pub const REMARK_READERS: usize = 128;
 /// Longest title of a record.
 pub const TITLE_BYTES: usize = 256;
+/// How long after its registration a version may become active, in milliseconds of block time.
+pub const REGISTRATION_MS: u64 = 24 * 60 * 60 * 1000;
 /// How far ahead of the tip a transaction may set its expiry, in blocks.
 pub const EXPIRY_BLOCKS: u64 = 10_000;
 

@@ -43,6 +43,7 @@ fn version_of<R: Reader>(
     if row.epoch != epoch || !row.shares.iter().any(|share| share.key.custodian == node) {
         return Err(ReasonCode::NotCustodian.into());
     }
+    call.about.shares = Some(row.share_set());
     let record: Option<RecordRow> = call.world.get(&record)?;
     call.about.subject = record.and_then(|record| record.metadata.subject);
     Ok(row)
@@ -65,6 +66,9 @@ fn acknowledge<R: Reader>(
 ) -> Result<Outcome, Stop> {
     let mut row = version_of(call, node, record, version, epoch)?;
     refuse_erased(call, &record)?;
+    if row.is_expired(call.ctx.time) {
+        return Err(ReasonCode::RegistrationExpired.into());
+    }
     if row.dealing != dealing {
         return Err(ReasonCode::BadDealing.into());
     }

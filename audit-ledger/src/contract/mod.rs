@@ -27,7 +27,7 @@ use crate::{
 use dmdl_types::{
     access::{Purpose, Reason, ReasonCode},
     context::ShareContext,
-    custody::{CustodyEvent, Dealing, SealedBytes},
+    custody::{CustodyEvent, Dealing, SealedBytes, ShareSet},
     event::{Action, Outcome, Verdict},
     genesis::{EpochConfig, Role},
     governance::Governance,
@@ -81,6 +81,8 @@ pub struct About {
     pub version: Option<RecordVersion>,
     /// Its pseudonymous patient.
     pub subject: Option<SubjectId>,
+    /// The shares of that version.
+    pub shares: Option<ShareSet>,
     /// The purpose.
     pub purpose: Option<Purpose>,
     /// The policy that decided.

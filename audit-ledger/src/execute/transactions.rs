@@ -166,6 +166,7 @@ impl Done {
             record: about.record,
             version: about.version,
             subject: about.subject,
+            shares: about.shares,
             purpose: about.purpose,
             policy: about.policy,
             refers_to: about.refers_to,

@@ -20,6 +20,7 @@ fn event(n: u8, transaction: TransactionId, item: u32) -> Event {
         version: None,
         // The same bytes as an actor's key.
         subject: n.is_multiple_of(3).then(|| SubjectId::new([n % 3; 32])),
+        shares: None,
         purpose: None,
         policy: None,
         refers_to: None,

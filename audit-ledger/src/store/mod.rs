@@ -29,7 +29,7 @@ pub use overlay::{Changes, Overlay};
 pub use rocks::{Copied, CopyError, MemoryBudget, RocksKept, RocksStore};
 
 /// Version of the layout that this build reads and writes.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Where in [`Space::Meta`] the format version stands; no other code writes this key.
 pub(crate) const FORMAT_KEY: &[u8] = b"format";

@@ -6,7 +6,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     access::{PolicyDocument, Terms},
     checkpoint::Checkpoint,
-    custody::DealtShare,
+    custody::{DealtShare, ShareSet},
     genesis::{ChannelConfig, EpochConfig, Member, Person},
     governance::Change,
     id::{
@@ -160,12 +160,28 @@ pub struct VersionRow {
     pub shares: Vec<DealtShare>,
     /// How many acknowledgements make it active.
     pub min_acks: u8,
+    /// Until when they may: a version that is not active by then never is.
+    pub expires: UnixMillis,
     /// Who acknowledged, sorted.
     pub acks: Vec<NodeId>,
     /// Where it was ordered.
     pub height: Height,
     /// The registering transaction.
     pub transaction: TransactionId,
+}
+
+impl VersionRow {
+    /// Whether too few custodians had acknowledged it in time, at a block's time.
+    #[must_use]
+    pub fn is_expired(&self, now: UnixMillis) -> bool {
+        self.state == VersionState::Pending && now > self.expires
+    }
+
+    /// Names the shares of the current epoch.
+    #[must_use]
+    pub fn share_set(&self) -> ShareSet {
+        ShareSet::of(self.dealing, self.epoch, self.min_acks, self.shares.iter().map(|share| share.key.custodian))
+    }
 }
 
 /// Where a request is in its life.

@@ -204,6 +204,7 @@ fn event(height: u64, action: Action, record: Option<RecordId>, outcome: Outcome
         record,
         version: record.map(|_| VERSION),
         subject: None,
+        shares: None,
         purpose: (action == Action::Request).then(|| terms().purpose),
         policy: None,
         refers_to: None,

@@ -190,7 +190,7 @@ fn line((position, event): &(u64, Event)) -> String {
 }
 
 /// The columns of a table of events.
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 21] = [
     "position",
     "time",
     "height",
@@ -202,6 +202,8 @@ const COLUMNS: [&str; 19] = [
     "record",
     "version",
     "subject",
+    "share_epoch",
+    "share_set",
     "purpose",
     "disease",
     "policy",
@@ -229,6 +231,8 @@ fn csv<'a>(file: &mut impl Write, events: impl Iterator<Item = &'a (u64, Event)>
         let cells = COLUMNS.map(|column| match column {
             "position" => position.to_string(),
             "time" => event.time.to_string(),
+            "share_epoch" => member("/shares/epoch"),
+            "share_set" => member("/shares/id"),
             "purpose" => member("/purpose/code"),
             "disease" => member("/purpose/disease"),
             "verdict" => member("/outcome/verdict"),
@@ -260,12 +264,13 @@ mod tests {
         assert_eq!(head.split(',').count(), COLUMNS.len());
         let id = |byte: &str| byte.repeat(32);
         let expected = format!(
-            "7,1970-01-01T00:00:01.000Z,3,{},0,request,{},city-hospital,{},,{},DS,MONDO:0005148,{},,deny,\
+            "7,1970-01-01T00:00:01.000Z,3,{},0,request,{},city-hospital,{},,{},2,{},DS,MONDO:0005148,{},,deny,\
              policy_forbids:weekdays-only,,\r\n",
             id("01"),
             id("02"),
             id("03"),
             id("04"),
+            id("05"),
             id("06"),
         );
         assert_eq!(rest, expected);

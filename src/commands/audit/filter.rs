@@ -100,8 +100,9 @@ pub(super) mod tests {
     use super::*;
     use dmdl_types::{
         access::{Purpose, Reason, ReasonCode},
+        custody::ShareSet,
         event::{Action, Outcome, Verdict},
-        id::{Height, PolicyId, TransactionId, UnixMillis},
+        id::{Height, PolicyId, ShareEpoch, ShareSetId, TransactionId, UnixMillis},
     };
 
     /// A denied request.
@@ -122,6 +123,7 @@ pub(super) mod tests {
             record: Some(RecordId::new([3; 32])),
             version: None,
             subject: Some(SubjectId::new([4; 32])),
+            shares: Some(ShareSet { epoch: ShareEpoch::new(2), id: ShareSetId::new([5; 32]) }),
             purpose: Some(Purpose { code: DuoCode::Ds, disease: "MONDO:0005148".parse().ok() }),
             policy: Some(PolicyId::new([6; 32])),
             refers_to: None,

@@ -373,6 +373,20 @@ enum CustodyState {
     Active,
     /// Its dealer was proved at fault.
     Failed,
+    /// Too few custodians acknowledged in time: the owner registers another version.
+    Expired,
+}
+
+impl CustodyState {
+    /// By a block's time: that a version has expired is nothing that anybody writes down.
+    fn of(row: &VersionRow, now: UnixMillis) -> Self {
+        match row.state {
+            VersionState::Active => Self::Active,
+            VersionState::Failed => Self::Failed,
+            VersionState::Pending if row.is_expired(now) => Self::Expired,
+            VersionState::Pending => Self::Pending,
+        }
+    }
 }
 
 /// Proof that a version is registered, and of who keeps its shares.
@@ -415,15 +429,14 @@ pub(super) async fn custody(
     });
     let version = version.await?.body;
     let proof = node.custody(path.id, version, patience(query.wait)).await?.ok_or_else(unknown_record)?;
-    let state = read(&node, move |reading| Ok(reading.row::<VersionRow>(&(path.id, version))?.map(|row| row.state)));
+    let state = read(&node, move |reading| {
+        let row: Option<VersionRow> = reading.row(&(path.id, version))?;
+        Ok(row.map(|row| CustodyState::of(&row, reading.tip().time)))
+    });
     let At { height, body: state } = state.await?;
     let body = Custody {
         version: version.get(),
-        state: match state {
-            Some(VersionState::Active) => CustodyState::Active,
-            Some(VersionState::Failed) => CustodyState::Failed,
-            Some(VersionState::Pending) | None => CustodyState::Pending,
-        },
+        state: state.unwrap_or(CustodyState::Pending),
         registration: base64(&codec::encode(&proof.registration)),
         receipt: proof.receipt.to_text(),
         acknowledgements: proof.acknowledgements.iter().map(|receipt| receipt.to_text()).collect(),

@@ -4,7 +4,7 @@ use dmdl_types::{
     access::{DuoCode, Permission, Reason, Terms},
     event::{Action, Event, Verdict},
     genesis::Member,
-    id::{GrantId, NodeId, OrgId, PolicyId, RecordId, SubjectId, TransactionId, UnixMillis},
+    id::{GrantId, NodeId, OrgId, PolicyId, RecordId, ShareSetId, SubjectId, TransactionId, UnixMillis},
     sign::PublicKey,
 };
 use serde::{Deserialize, Serialize};
@@ -269,6 +269,8 @@ pub(super) struct EventShown {
     /// Its pseudonymous patient.
     #[schema(value_type = Option<Hex>)]
     subject: Option<SubjectId>,
+    /// The shares that it is about.
+    shares: Option<SharesShown>,
     /// The purpose of a request or decryption.
     purpose: Option<PurposeShown>,
     /// The policy that decided.
@@ -279,6 +281,16 @@ pub(super) struct EventShown {
     refers_to: Option<TransactionId>,
     /// What became of it.
     outcome: OutcomeShown,
+}
+
+/// The shares of one epoch of a record's version.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SharesShown {
+    /// The generation of shares: 0 at registration.
+    epoch: u32,
+    /// Digest of their dealing, and of who keeps them.
+    #[schema(value_type = Hex)]
+    id: ShareSetId,
 }
 
 /// What became of a transaction, and why.
@@ -309,6 +321,7 @@ impl From<&Event> for EventShown {
             record: event.record,
             version: event.version.map(|version| version.get()),
             subject: event.subject,
+            shares: event.shares.map(|shares| SharesShown { epoch: shares.epoch.get(), id: shares.id }),
             purpose: event.purpose.map(Into::into),
             policy: event.policy,
             refers_to: event.refers_to,

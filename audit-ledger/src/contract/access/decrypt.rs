@@ -31,6 +31,10 @@ pub(super) fn decrypt<R: Reader>(
     let granted = holds_grant(call, author, record, authority)?;
     let row = visible_record(call, author, record, granted)?;
     let version_row: VersionRow = call.world.get(&(*record, version))?.ok_or(ReasonCode::BadVersion)?;
+    call.about.shares = Some(version_row.share_set());
+    if version_row.is_expired(call.ctx.time) {
+        return Err(ReasonCode::RegistrationExpired.into());
+    }
     if version_row.state != VersionState::Active {
         return Err(ReasonCode::RecordPending.into());
     }
@@ -158,6 +162,7 @@ pub(super) fn rekey<R: Reader>(
     call.about.subject = record.and_then(|record| record.metadata.subject);
     let slot = (decryption.record, decryption.version);
     let version: VersionRow = call.world.get(&slot)?.ok_or(ReasonCode::BadVersion)?;
+    call.about.shares = Some(version.share_set());
     check_keys(&version, keys, &decryption.keys)?;
     decryption.keys.extend_from_slice(keys);
     decryption.keys.sort_by_key(|key| key.custodian);

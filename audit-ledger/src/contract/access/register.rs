@@ -14,8 +14,9 @@ use dmdl_types::{
     custody::{Assignment, CustodyEvent, Dealing},
     event::Outcome,
     genesis::Role,
-    id::{DealingId, NodeId, OrgId, RecordId, RecordVersion, ShareEpoch, ShareIndex},
+    id::{DealingId, NodeId, OrgId, RecordId, RecordVersion, ShareEpoch, ShareIndex, UnixMillis},
     invocation::{PayloadInfo, Registration},
+    limits,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,10 +141,12 @@ fn assign<R: Reader>(call: &mut Call<'_, R>, registration: &Registration) {
         commitments: dealing.commitments.clone(),
         shares: dealing.shares.clone(),
         min_acks: dealing.min_acks,
+        expires: UnixMillis::new(call.ctx.time.get().saturating_add(limits::REGISTRATION_MS)),
         acks: Vec::new(),
         height: call.ctx.height,
         transaction: call.ctx.transaction,
     };
+    call.about.shares = Some(version.share_set());
     for share in &dealing.shares {
         if let Some(assignment) = assignment(&data, &version, share.key.custodian) {
             call.custody.push(CustodyEvent::Assigned(Box::new(assignment)));

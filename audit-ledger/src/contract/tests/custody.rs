@@ -7,8 +7,9 @@ use dmdl_types::{
     access::ReasonCode::{self, *},
     custody::{CustodyEvent, SealedBytes},
     event::Verdict,
-    id::{DealingId, RecordId, RecordVersion, ShareEpoch, TransactionId},
+    id::{DealingId, RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis},
     invocation::{Access, Authority, SystemItem},
+    limits,
 };
 
 const V1: RecordVersion = RecordVersion::new(1);
@@ -63,6 +64,43 @@ fn acknowledgements_of_one_batch_count_like_those_of_many() {
     assert_eq!((done.events.len(), duplicates), (9, 3));
     assert_eq!(done.events.iter().map(|event| event.item).collect::<Vec<_>>(), [0, 1, 2, 0, 1, 2, 0, 1, 2]);
     assert!([a, b].iter().all(|record| ledger.record(*record).state == RecordState::Active));
+}
+
+#[test]
+fn a_version_that_is_not_active_in_time_never_is_and_its_owner_registers_the_next() {
+    let mut ledger = Ledger::new();
+    let record = pending(&mut ledger);
+    let ack = ledger.acknowledgement(record, V1);
+    let expires = ledger.version_row(record, V1).expires;
+    assert_eq!(expires, ledger.time.plus_ms(limits::REGISTRATION_MS));
+    for org in [1, 2] {
+        assert_eq!(ledger.tell(org, ack.clone()).outcome.verdict, Verdict::Applied);
+    }
+    assert_eq!(told(&ledger.decrypt(&owner(1), record, Authority::Owner)).1, Some(RecordPending));
+
+    // The next block's time is one millisecond late.
+    ledger.time = UnixMillis::new(expires.get() + 1 - BLOCK_MS);
+    let before = ledger.state();
+    assert_eq!(told(&ledger.tell(3, ack)), (Verdict::Rejected, Some(RegistrationExpired)));
+    assert_eq!(ledger.state(), before);
+    assert!(ledger.version_row(record, V1).is_expired(ledger.time));
+    let opened = ledger.decrypt(&owner(1), record, Authority::Owner);
+    assert_eq!(told(&opened), (Verdict::Deny, Some(RegistrationExpired)));
+
+    let second = ledger.version(&owner(1), record, &Deal::default());
+    assert_eq!(ledger.access(&owner(1), Access::Register(Box::new(second))).outcome.verdict, Verdict::Applied);
+    ledger.acknowledge(record, V1.next());
+    assert_eq!(ledger.record(record).state, RecordState::Active);
+}
+
+#[test]
+fn an_active_version_does_not_expire() {
+    let mut ledger = Ledger::new();
+    let record = ledger.active_record(&owner(1), &Deal::default());
+    let late = ledger.acknowledgement(record, V1);
+    ledger.time = ledger.version_row(record, V1).expires.plus_ms(1);
+    assert_eq!(ledger.tell(4, late).outcome.verdict, Verdict::Applied);
+    assert_eq!(ledger.decrypt(&owner(1), record, Authority::Owner).outcome.verdict, Verdict::Allow);
 }
 
 #[test]
@@ -155,6 +193,29 @@ fn a_release_is_marked_once_and_for_an_allowed_decryption_of_that_record() {
     let mut both = [(node_id(1), E0), (node_id(2), E0)];
     both.sort();
     assert_eq!(row.releases, both);
+}
+
+#[test]
+fn events_about_shares_name_their_epoch_and_who_keeps_them() {
+    let mut ledger = Ledger::new();
+    let registration = ledger.registration(&owner(1), &Deal::default());
+    let record = registration.record;
+    let registered = ledger.access(&owner(1), Access::Register(Box::new(registration)));
+    let shares = Some(ledger.version_row(record, V1).share_set());
+    let ack = ledger.acknowledgement(record, V1);
+    let mut told: Vec<_> = (1..=3).map(|org| ledger.tell(org, ack.clone())).collect();
+    told.push(ledger.decrypt(&owner(1), record, Authority::Owner));
+    let decryption = ledger.last_transaction();
+    told.push(ledger.tell(1, SystemItem::Release { decryption, record, version: V1, epoch: E0, share: [0; 32] }));
+    told.push(ledger.tell(4, complaint(record, DAMNING)));
+    assert!(told.iter().chain([&registered]).all(|event| event.shares == shares), "{told:?}");
+
+    let other = SystemItem::Release { decryption, record, version: V1, epoch: E0.next(), share: [0; 32] };
+    assert_eq!(ledger.tell(1, other).shares, None, "there are no such shares");
+    let second = ledger.version(&owner(1), record, &Deal::default());
+    let registered = ledger.access(&owner(1), Access::Register(Box::new(second)));
+    assert!(registered.shares.is_some() && registered.shares != shares, "another version has others");
+    assert_eq!(ledger.access(&owner(1), Access::Erase { record }).shares, None, "all of them end");
 }
 
 #[test]
