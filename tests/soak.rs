@@ -50,7 +50,7 @@ const NODES: usize = 4;
 /// for each.
 const CLIENTS: &str = "32";
 /// Some seconds under load, so that epochs end and snapshots are kept.
-const EPOCH_BLOCKS: u64 = 100;
+const EPOCH_BLOCKS: u64 = 50;
 /// Rounds before there is a snapshot that a wiped node can join by, for sure.
 const BEFORE_WIPES: u64 = 3;
 /// What no process may have, whatever the load.

@@ -5,13 +5,14 @@ use crate::exit::{Exit, Failure};
 use serde_json::{Map, Value, json};
 
 /// What is told of a channel.
-const MEMBERS: [&str; 14] = [
+const MEMBERS: [&str; 15] = [
     "name",
     "id",
     "height",
     "block",
     "state_root",
     "epoch",
+    "votes",
     "view",
     "primary",
     "qualified",

@@ -30,6 +30,7 @@ fn the_network_is_shown_as_it_stands() {
             "block",
             "state_root",
             "epoch",
+            "votes",
             "view",
             "primary",
             "qualified",

@@ -101,6 +101,8 @@ pub(super) struct Status {
     pub(super) state_root: String,
     /// Its epoch.
     pub(super) epoch: u64,
+    /// Whether this node votes: a member that lost its votes follows until it is safe to vote again.
+    votes: bool,
     /// The view that it became final in; null for the first block.
     pub(super) view: Option<u64>,
     /// Who proposed it; null for the first block.
@@ -143,6 +145,7 @@ pub(super) async fn standing(node: &RealNode) -> Result<At<Status>, ApiError> {
             block: tip.block,
             state_root: hex::encode(StateHash::load(reading.rows())?.root()),
             epoch: tip.epoch.get(),
+            votes: !channel.follows() && config.member(own.id()).is_some_and(|member| member.roles.orderer),
             view: None,
             primary: None,
             qualified: config.qualified.clone(),
