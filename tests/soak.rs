@@ -30,7 +30,7 @@ mod samples;
 
 use faults::{Draws, strike};
 use harness::{code, json, text};
-use network::{ALL, Network};
+use network::{ALL, Network, in_time};
 use samples::Samples;
 use serde_json::Value;
 use std::{
@@ -169,9 +169,13 @@ fn what_processes_use_stays_what_it_is_while_people_work_and_nodes_fail() {
             look(&network);
             let output = working.join().unwrap();
             // Two nodes without votes are one too many, and while nobody works an epoch takes minutes.
-            while network.status(fault.1)["votes"] != true {
-                bench(&network, 5, &["--rate", &rate.to_string()]);
-            }
+            in_time("a node votes after a fault", || {
+                let votes = network.status(fault.1)["votes"] == true;
+                if !votes {
+                    bench(&network, 5, &["--rate", &rate.to_string()]);
+                }
+                votes.then_some(())
+            });
             assert_eq!(code(&output), 0, "{} {}", text(&output.stdout), text(&output.stderr));
             let run = &json(&output)["runs"][0];
             done += run["done"].as_u64().unwrap();

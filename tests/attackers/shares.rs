@@ -3,7 +3,7 @@
 use super::{
     gateway::{custodian_in, scene, with_event, with_receipt},
     mitm::{Answer, Asked, Change, Trick},
-    table::{Call, End, OUT, Table, UNPROVED},
+    table::{Call, End, OUT, Table, UNPROVED, args_to},
     world::{Known, World, text, words},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -251,7 +251,6 @@ fn no_forged_share_opens_a_record_or_blames_an_honest_custodian() {
     table.end();
 
     // Two garbled of four open it all the same, and say in whose name something else came: it came first.
-    let call = opening(&world, &record);
     let given = Arc::new(AtomicUsize::new(0));
     let garble = |n: usize| {
         let given = Arc::clone(&given);
@@ -275,11 +274,7 @@ fn no_forged_share_opens_a_record_or_blames_an_honest_custodian() {
         })
     };
     let tricks = vec![garble(0), garble(1), hold(2), hold(3)];
-    let out = world.new_path();
-    let args: Vec<String> = call.args.iter().map(|arg| if arg == OUT { text(&out) } else { arg.clone() }).collect();
-    let ((exit, said), seen) = world.under(tricks, || world.run("researcher", &args));
-    assert_eq!(exit, 0, "{said}");
-    assert_eq!(std::fs::read(&out).unwrap(), record.plaintext);
+    let (said, seen) = opens_under(&world, &record, tricks);
     assert_eq!(said["culprits"], json!([]), "no custodian is blamed for what its gateway did");
     let known: Vec<String> = custodians[..2].iter().map(ToString::to_string).collect();
     let altered = said["altered"].as_array().unwrap();
@@ -296,14 +291,19 @@ fn custodians_that_never_answer_are_not_waited_for() {
     let passes = |n| Trick::alter("GET", of(n), |_, _| {});
     // Whichever two are asked first.
     for silent in [[0, 1], [2, 3]] {
-        let call = opening(&world, &record);
         let tricks = (0..4).map(|n| if silent.contains(&n) { never(n) } else { passes(n) }).collect();
-        let out = world.new_path();
-        let args: Vec<String> = call.args.iter().map(|arg| if arg == OUT { text(&out) } else { arg.clone() }).collect();
-        let ((exit, said), _) = world.under(tricks, || world.run("researcher", &args));
-        assert_eq!(exit, 0, "{said}");
-        assert_eq!(std::fs::read(&out).unwrap(), record.plaintext);
+        opens_under(&world, &record, tricks);
     }
+}
+
+/// Opens a record at a gateway that plays tricks, to its plaintext; gives what the client said, and what the gateway saw.
+fn opens_under(world: &World, record: &Known, tricks: Vec<Trick>) -> (Value, Vec<u8>) {
+    let (call, out) = (opening(world, record), world.new_path());
+    let args = args_to(&call.args, &text(&out));
+    let ((exit, said), seen) = world.under(tricks, || world.run("researcher", &args));
+    assert_eq!(exit, 0, "{said}");
+    assert_eq!(std::fs::read(&out).unwrap(), record.plaintext);
+    (said, seen)
 }
 
 /// The answer that another custodian gives, in the name of the one that was asked.
@@ -428,10 +428,7 @@ fn an_opening_that_a_gateway_spoilt_goes_on_at_an_honest_one_as_the_same_use() {
     for trick in spoilt {
         let call = opening(&world, &record);
         let grant = call.args[4].parse().unwrap();
-        let with = |out: &str, more: Vec<String>| {
-            let args = call.args.iter().map(|arg| if arg == OUT { out.to_owned() } else { arg.clone() });
-            args.chain(more).collect::<Vec<_>>()
-        };
+        let with = |out: &str, more: Vec<String>| [args_to(&call.args, out), more].concat();
         let out = text(&world.new_path());
         let ((exit, said), _) = world.under(vec![trick], || world.run("researcher", &with(&out, Vec::new())));
         assert_eq!(exit, 5, "{said}");

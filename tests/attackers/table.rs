@@ -30,6 +30,11 @@ pub(crate) struct Table<'a> {
     wrong: Vec<String>,
 }
 
+/// Arguments with this file where something is written to.
+pub(crate) fn args_to(args: &[String], out: &str) -> Vec<String> {
+    args.iter().map(|arg| if arg == OUT { out.to_owned() } else { arg.clone() }).collect()
+}
+
 /// One command of somebody, and what it ends with where nothing is forged.
 #[derive(Clone)]
 pub(crate) struct Call {
@@ -124,9 +129,11 @@ impl<'a> Table<'a> {
 
     fn with_path(&self, args: &[String]) -> (Option<std::path::PathBuf>, Vec<String>) {
         let out = args.iter().any(|arg| arg == OUT).then(|| self.world.new_path());
-        let path = out.as_deref().map(super::world::text);
-        let args = args.iter().map(|arg| if arg == OUT { path.clone().unwrap() } else { arg.clone() });
-        (out, args.collect())
+        let args = match &out {
+            Some(out) => args_to(args, &super::world::text(out)),
+            None => args.to_vec(),
+        };
+        (out, args)
     }
 
     /// Leaves a line, and fails if anything was not as it should be.
