@@ -137,7 +137,7 @@ mod tests {
     fn told(network: NetworkId) -> Value {
         json!({
             "network": network, "name": "main", "id": "c", "height": 7, "block": "b", "state_root": "s", "epoch": 0,
-            "view": 8, "primary": "n1", "qualified": ["n1"], "log_size": 9, "time": 1000,
+            "view": 8, "primary": "n1", "qualified": ["n1"], "votes": false, "log_size": 9, "time": 1000,
             "single_org_demo": false,
             "reputation": [{
                 "node": "n1", "org": "o1", "endorsing": null, "committing": 0, "ordering": -309_999, "total": 1_000_000,
