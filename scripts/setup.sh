@@ -153,7 +153,7 @@ setup_test() {
 setup_python() {
     [ -x "$CACHE/venv/bin/pip" ] || create_venv
     # Other people's programs as witnesses for the vectors; without them their check says what it skipped.
-    if ! "$CACHE/venv/bin/python" -c 'import cryptography, http_message_signatures' 2>/dev/null; then
+    if ! "$CACHE/venv/bin/python" -c 'import cryptography, crypt4gh, http_message_signatures' 2>/dev/null; then
         say "installing $(cat scripts/requirements.txt) into it"
         "$CACHE/venv/bin/pip" install --quiet --disable-pip-version-check --timeout=20 --retries=1 \
             -r scripts/requirements.txt 2>/dev/null || say 'the package index cannot be reached; going on without it'

@@ -10,7 +10,7 @@ use crate::{
     channel::{Channel, Pace, Standing},
     clock::WallClock,
     commitment::state::StateHash,
-    contract::Judgement,
+    contract::{CustodyMath, Judgement},
     execute::{Anchor, ExecuteError, Executed, Executor},
     finalized::Finalized,
     log,
@@ -22,13 +22,13 @@ use dmdl_types::{
     access::{DuoCode, Permission, PolicyDocument, Purpose, ReasonCode, Terms},
     block::{Block, Body, Header},
     checkpoint::{Checkpoint, Cosignature, CosignedCheckpoint, CosigningKey},
-    context::{DataContext, ShareContext},
-    custody::{Dealing, DealingKey, DealtShare, SealedBytes},
+    context::{DataContext, ReleaseContext, ShareContext},
+    custody::{Dealing, DealingKey, DealtShare, Reshared, SealedBytes},
     event::{Event, Verdict},
     genesis::{ChannelConfig, EpochConfig, Founding, Genesis, Member, NodeRoles, Person, Role, faults},
     id::{
         ChannelName, DealingId, DisplayName, Epoch, GrantId, Height, NodeId, NoteCommitment, OrgId, PayloadDigest,
-        RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis, View,
+        RecordId, RecordVersion, ShareEpoch, ShareIndex, TransactionId, UnixMillis, View,
     },
     invocation::{Access, Authority, Invocation, Medical, Metadata, OpeningKey, PayloadInfo, Registration, SystemItem},
     mdca::MdcaConfig,
@@ -142,8 +142,38 @@ pub(crate) fn config() -> EpochConfig {
     genesis().epoch_config(Epoch::new(0))
 }
 
+/// The arithmetic of these tests: sums of bytes stand for sums of points.
+pub(crate) const MATH: CustodyMath = CustodyMath { judge, is_sealed, is_part, lied, merge };
+
+/// A sealed share is its own digest.
+fn is_sealed(sealed: &SealedBytes, digest: &[u8; 32]) -> bool {
+    sealed.0 == digest
+}
+
+/// A part is good unless its first commitment is all zeros.
+fn is_part(_: &Reshared<'_>, _: ShareIndex, part: &Dealing) -> bool {
+    part.commitments.first() != Some(&[0; 32])
+}
+
+/// A release is false when the revealed secret says so.
+fn lied(_: &ReleaseContext, _: &[[u8; 32]], _: &SealedBytes, secret: &[u8; 32]) -> bool {
+    *secret == DAMNING
+}
+
+fn merge(_: &Reshared<'_>, parts: &[(ShareIndex, &Dealing)]) -> Option<Vec<[u8; 32]>> {
+    let (_, first) = parts.first()?;
+    let sum = |at: usize| {
+        let bytes = |position: usize| {
+            let each = parts.iter().filter_map(|(_, part)| part.commitments.get(at)?.get(position));
+            each.fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
+        };
+        std::array::from_fn(bytes)
+    };
+    Some((0..first.commitments.len()).map(sum).collect())
+}
+
 /// Finds the dealer at fault when the revealed secret says so.
-pub(crate) fn judge(_: &ShareContext, _: &Dealing, _: &SealedBytes, secret: &[u8; 32]) -> Judgement {
+fn judge(_: &ShareContext, _: &Dealing, _: &SealedBytes, secret: &[u8; 32]) -> Judgement {
     if *secret == DAMNING { Judgement::DealerFault } else { Judgement::Refuted }
 }
 
@@ -221,7 +251,7 @@ impl Default for Deal {
 /// A channel over a store, of a node that has its votes: for reading.
 pub(crate) fn channel_over<S: Store>(store: S, founding: Founding) -> Channel<(), S> {
     let node = (node_id(1), Standing::Votes);
-    Channel::open((), stopped_clock(), store, founding, node, judge, Pace::default()).unwrap().0
+    Channel::open((), stopped_clock(), store, founding, node, MATH, Pace::default()).unwrap().0
 }
 
 /// One node's ledger, and the clock and the primary that make its blocks.
@@ -245,7 +275,7 @@ impl Ledger {
     pub(crate) fn founded(founding: Founding) -> Self {
         let store = MemoryStore::new();
         let first = Block::genesis(&founding);
-        let executor = Executor::open(store.clone(), founding, judge).unwrap();
+        let executor = Executor::open(store.clone(), founding, MATH).unwrap();
         Self { store, executor, blocks: vec![first], time: BEGIN, nonce: 0 }
     }
 
@@ -384,7 +414,7 @@ impl Ledger {
     /// Opens the ledger again from its store, as after a crash.
     pub(crate) fn reopen(&mut self) {
         let founding = self.executor.founding().clone();
-        self.executor = Executor::open(self.store.reopen().unwrap(), founding, judge).unwrap();
+        self.executor = Executor::open(self.store.reopen().unwrap(), founding, MATH).unwrap();
     }
 
     /// A first registration by this owner.

@@ -30,11 +30,14 @@ use rand_core::CryptoRng;
 use std::{
     future::Future,
     io::{self, Read, Seek},
+    ops::Range,
     time::Duration,
 };
 
 /// Bytes that are uploaded at a time.
 const UPLOAD_BYTES: usize = 1 << 20;
+/// Bytes of a range that are read at a time.
+const DOWNLOAD_BYTES: usize = 1 << 20;
 
 /// Why a gateway did not help.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +161,13 @@ pub trait Gateway: Send + Sync {
     /// The ciphertext of a payload.
     fn download(&self, digest: PayloadDigest) -> impl Future<Output = Result<Ciphertext, AskGatewayError>> + Send;
 
+    /// Some bytes of the ciphertext of a payload, and no others.
+    fn download_range(
+        &self,
+        digest: PayloadDigest,
+        range: Range<u64>,
+    ) -> impl Future<Output = Result<Ciphertext, AskGatewayError>> + Send;
+
     /// Shows whom a record concerns, with proofs of it.
     fn parties(&self, record: RecordId) -> impl Future<Output = Result<Parties, AskGatewayError>> + Send;
 
@@ -265,6 +275,19 @@ impl<E: Clock + CryptoRng, S: Store> Gateway for SharedNode<E, S> {
         let lost = |error: dmdl_vault::store::GetError| AskGatewayError::from(Problem::from(error));
         let (_, bytes) = self.payloads().get(digest).await.map_err(lost)?;
         Ok(bytes.map(move |item| item.map_err(lost)).boxed())
+    }
+
+    async fn download_range(&self, digest: PayloadDigest, range: Range<u64>) -> Result<Ciphertext, AskGatewayError> {
+        let payloads = self.payloads().clone();
+        let starts = range.clone().step_by(DOWNLOAD_BYTES);
+        let pieces = stream::iter(starts).then(move |start| {
+            let (payloads, until) = (payloads.clone(), range.end.min(start + DOWNLOAD_BYTES as u64));
+            async move {
+                let bytes = payloads.get_range(digest, start..until).await;
+                bytes.map_err(|error| AskGatewayError::from(Problem::from(error)))
+            }
+        });
+        Ok(pieces.boxed())
     }
 
     async fn parties(&self, record: RecordId) -> Result<Parties, AskGatewayError> {

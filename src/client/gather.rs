@@ -12,8 +12,10 @@ use super::{
 use dmdl_types::{
     codec,
     context::{ReleaseContext, ShareContext},
+    custody::SealedBytes,
     hash,
     id::{NodeId, ShareIndex, TransactionId},
+    invocation::Accusation,
     label,
 };
 use dmdl_vault::{
@@ -37,8 +39,6 @@ use std::{
 const WAIT_FIRST_MS: u64 = 50;
 const WAIT_MIN_MS: u64 = 30;
 const WAIT_MAX_MS: u64 = 2_000;
-/// Longest encoding of a released share that is looked at.
-const RELEASED_BYTES: usize = 1024;
 
 /// How long to wait before one custodian more is asked than needed.
 ///
@@ -80,7 +80,20 @@ pub(super) struct Gathered {
     pub(super) from: Vec<NodeId>,
     pub(super) altered: Vec<NodeId>,
     pub(super) culprits: Vec<NodeId>,
+    /// What proves to everybody who these are.
+    pub(super) accusations: Vec<Accusation>,
     missing: Vec<NodeId>,
+    /// Whether a custodian said that it may not release.
+    refused: bool,
+}
+
+/// Why there are too few shares.
+pub(super) struct Lack {
+    pub(super) error: OpenError,
+    /// What proves to everybody that custodians lied.
+    pub(super) accusations: Vec<Accusation>,
+    /// Whether a custodian said that it may not release, or sent what is not of this share epoch.
+    pub(super) may_be_early: bool,
 }
 
 /// Why a custodian that was asked gave no share.
@@ -91,7 +104,7 @@ enum NoShare {
     /// What came is not what the custodian sent, or not for this decryption: that blames nobody.
     Altered,
     /// The custodian signed it for this decryption, and it is not its share.
-    False,
+    False(Box<Accusation>),
 }
 
 impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
@@ -101,7 +114,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         opening: &Opening,
         custodians: Vec<NodeId>,
         checked: &CheckedDealing,
-    ) -> Result<Gathered, OpenError> {
+    ) -> Result<Gathered, Lack> {
         let (decryption, needed) = (opening.done.transaction, checked.commitments().as_bytes().len());
         let mut others = turns(decryption, custodians).into_iter().map(|(index, custodian)| {
             let asking = self.share_of(custodian, decryption);
@@ -167,13 +180,29 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             requester: self.id(),
             opening_key: keys::x25519_public(&secret),
         };
-        let released: ReleasedShare = codec::decode(bytes, RELEASED_BYTES).map_err(|_| NoShare::Altered)?;
-        let share = seal::open_released(&released, &context, &secret).map_err(|error| match error {
+        // One one-time key a custodian: it opens this seal, and no other.
+        let accusation = || {
+            Box::new(Accusation {
+                decryption: context.transaction,
+                custodian: share.custodian,
+                epoch: share.epoch,
+                released: SealedBytes(bytes.to_vec()),
+                opening_secret: secret.expose(|secret| *secret),
+            })
+        };
+        let released: ReleasedShare = codec::decode(bytes, ReleasedShare::LEN).map_err(|_| NoShare::Altered)?;
+        let opened = seal::open_released(&released, &context, &secret).map_err(|error| match error {
             seal::OpenError::NotSigned => NoShare::Altered,
-            _ => NoShare::False,
+            _ => NoShare::False(accusation()),
         })?;
-        let verified = checked.verify(share).ok().filter(|verified| verified.fits(&context.share));
-        verified.ok_or(NoShare::False)
+        let verified = checked.verify(opened).ok().filter(|verified| verified.fits(&context.share));
+        verified.ok_or_else(|| NoShare::False(accusation()))
+    }
+}
+
+impl From<OpenError> for Lack {
+    fn from(error: OpenError) -> Self {
+        Self { error, accusations: Vec::new(), may_be_early: false }
     }
 }
 
@@ -187,22 +216,29 @@ impl Gathered {
         match why {
             NoShare::Missing(error) => {
                 tracing::warn!(%custodian, %error, "no share");
+                self.refused |= matches!(&error, AskGatewayError::Problem(problem) if problem.code == "denied");
                 self.missing.push(custodian);
             }
             NoShare::Altered => self.altered.push(custodian),
-            NoShare::False => self.culprits.push(custodian),
+            NoShare::False(accusation) => {
+                self.culprits.push(custodian);
+                self.accusations.push(*accusation);
+            }
         }
     }
 
     /// Why shares are missing: for lack of custodians as long as those that are silent could still do.
-    fn too_few(self, transaction: TransactionId, needed: usize) -> OpenError {
-        let Self { shares, altered, culprits, missing, .. } = self;
+    fn too_few(self, transaction: TransactionId, needed: usize) -> Lack {
+        let Self { shares, altered, culprits, accusations, missing, refused, .. } = self;
         let (got, bad) = (shares.len(), altered.len() + culprits.len());
-        if got + missing.len() < needed && bad > 0 {
-            return OpenError::BadShares { transaction, got, needed, altered, culprits };
-        }
-        let bad = altered.into_iter().chain(culprits).collect();
-        OpenError::TooFewShares { transaction, got, needed, missing, bad }
+        let may_be_early = refused || !altered.is_empty();
+        let error = if got + missing.len() < needed && bad > 0 {
+            OpenError::BadShares { transaction, got, needed, altered, culprits }
+        } else {
+            let bad = altered.into_iter().chain(culprits).collect();
+            OpenError::TooFewShares { transaction, got, needed, missing, bad }
+        };
+        Lack { error, accusations, may_be_early }
     }
 }
 

@@ -1,14 +1,20 @@
 //! Opening: an ordered decryption, k verified shares, and the plaintext.
 
-use super::{AskGatewayError, CallError, Client, Gateway, reasons};
+use super::{
+    AskGatewayError, CallError, Client, Gateway,
+    gateway::Ciphertext,
+    gather::{Gathered, Lack},
+    reasons,
+};
 use crate::node::Final;
 use bytes::Bytes;
 use dmdl_types::{
+    access::ReasonCode,
     context::DataContext,
-    custody_proof::VerifiedCustody,
+    custody_proof::{Kept, VerifiedCustody},
     event::Verdict,
     id::{NodeId, PayloadDigest, RecordId, RecordVersion, TransactionId},
-    invocation::{Access, Authority, Invocation, OpeningKey},
+    invocation::{Access, Accusation, Authority, Invocation, OpeningKey},
     secret::Secret32,
     transaction::Transaction,
 };
@@ -18,13 +24,16 @@ use dmdl_vault::{
         self, CommittedKey, PayloadEntry,
         layout::{CHUNK_LEN, HEADER_LEN},
     },
-    share::{self, CheckedDealing, CombineError, DealingError},
+    share::{self, CheckedDealing, CombineError, Commitments, DealingError, Threshold},
 };
 use futures::TryStreamExt as _;
 use rand_core::CryptoRng;
-use std::{io::Write, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::Write, ops::Range, sync::Arc, time::Duration};
 use zeroize::Zeroizing;
 
+/// How often, and after how long, custodians that refuse are asked again: their share epoch may have ended a moment ago.
+const LOOKS_MAX: u32 = 5;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Ciphertext that is opened at a time.
 const PART_BYTES: usize = 1 << 20;
 
@@ -167,6 +176,8 @@ pub struct Opening {
     version: RecordVersion,
     pub(super) nonce: [u8; 16],
     pub(super) seed: Secret32,
+    /// The custodians that the decryption lists one-time keys for.
+    listed: BTreeSet<NodeId>,
     custody: Option<Arc<VerifiedCustody>>,
 }
 
@@ -211,16 +222,10 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     ) -> Result<Prepared, OpenError> {
         let custody = self.registered(record, version).await?;
         let seed = self.random(keys::random_secret);
-        let mut opening_keys = Vec::new();
         let call = |keys| Invocation::Access(Access::Decrypt { record, version, authority, keys });
         let mut body = self.body(call(Vec::new())).await?;
-        for share in &custody.registration().dealing.shares {
-            let custodian = share.key.custodian;
-            let secret = keys::opening_secret(&seed, &body.nonce, custodian);
-            opening_keys.push(OpeningKey { custodian, key: keys::x25519_public(&secret) });
-        }
-        opening_keys.sort_by_key(|key| key.custodian);
-        body.invocation = call(opening_keys);
+        let listed = opening_keys(&seed, &body.nonce, &custody.kept().custodians);
+        body.invocation = call(listed);
         Ok(Prepared { transaction: body.sign(&[&self.key]), record, version, seed, custody: Some(custody) })
     }
 
@@ -239,7 +244,11 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         }
         let Prepared { transaction, record, version, seed, custody } = prepared;
         let (seed, nonce) = (seed.expose(|bytes| Secret32::new(*bytes)), transaction.body.nonce);
-        Ok(Opening { done, record: *record, version: *version, nonce, seed, custody: custody.clone() })
+        let listed = match &transaction.body.invocation {
+            Invocation::Access(Access::Decrypt { keys, .. }) => keys.iter().map(|key| key.custodian).collect(),
+            _ => BTreeSet::new(),
+        };
+        Ok(Opening { done, record: *record, version: *version, nonce, seed, listed, custody: custody.clone() })
     }
 
     /// Gathers the shares of an allowed decryption, and writes the plaintext.
@@ -249,12 +258,32 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     /// # Errors
     /// [`OpenError`]; after [`OpenError::TooFewShares`] the opening stays usable.
     pub async fn open(&self, opening: &Opening, plaintext: impl Write + Send) -> Result<Opened, OpenError> {
-        // What a version was registered with does not change.
-        let custody = match &opening.custody {
-            Some(custody) => Arc::clone(custody),
-            None => self.registered(opening.record, opening.version).await?,
-        };
-        let registration = custody.registration();
+        self.open_bytes(opening, None, plaintext).await
+    }
+
+    /// The same of some bytes of the plaintext, for which no others are read: those from `start` to `end`, or to the end where
+    /// that is nearer.
+    ///
+    /// # Errors
+    /// As [`Client::open`], and [`payload::OpenError::NoSuchRange`] for a range that begins after the end.
+    ///
+    /// # Security
+    /// What comes is what was sealed there: each chunk proves itself, and its place. Of the rest nothing is known.
+    pub async fn open_range(
+        &self,
+        opening: &Opening,
+        range: Range<u64>,
+        plaintext: impl Write + Send,
+    ) -> Result<Opened, OpenError> {
+        self.open_bytes(opening, Some(range), plaintext).await
+    }
+
+    async fn open_bytes(
+        &self,
+        opening: &Opening,
+        range: Option<Range<u64>>,
+        plaintext: impl Write + Send,
+    ) -> Result<Opened, OpenError> {
         let domain = self.founding().domain;
         let data = DataContext {
             network: domain.network,
@@ -262,13 +291,21 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             record: opening.record,
             version: opening.version,
         };
-        let checked = CheckedDealing::of_dealing(&registration.dealing, data)?;
-        let custodians = registration.dealing.shares.iter().map(|share| share.key.custodian).collect();
-        let gathered = self.gather(opening, custodians, &checked).await?;
-        let data_key = share::combine(&checked, &gathered.shares)?;
+        let (custody, data_key, gathered) = match self.data_key(opening, data).await {
+            Ok(gathered) => gathered,
+            Err(lack) => {
+                self.accuse(lack.accusations).await;
+                return Err(lack.error);
+            }
+        };
+        let registration = custody.registration();
         let entry = PayloadEntry::try_from(&registration.payload)?;
-        let opened = self.stream(&entry, &data_key, &data, plaintext).await;
+        let opened = match range {
+            None => self.stream(&entry, &data_key, &data, plaintext).await,
+            Some(range) => self.stream_range(&entry, &data_key, &data, range, plaintext).await,
+        };
         let plaintext_len_bytes = opened.map_err(|error| of_vault(error, opening.record, entry.digest))?;
+        self.accuse(gathered.accusations).await;
         Ok(Opened {
             transaction: opening.done.transaction,
             plaintext_len_bytes,
@@ -276,6 +313,87 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             altered: gathered.altered,
             culprits: gathered.culprits,
         })
+    }
+
+    /// The key of the payload, from shares of one epoch: of the next one, if that begins meanwhile.
+    async fn data_key(
+        &self,
+        opening: &Opening,
+        data: DataContext,
+    ) -> Result<(Arc<VerifiedCustody>, Secret32, Gathered), Lack> {
+        let mut custody = match &opening.custody {
+            Some(custody) => Arc::clone(custody),
+            None => self.registered(opening.record, opening.version).await?,
+        };
+        let (mut listed, mut looks) = (opening.listed.clone(), 0);
+        loop {
+            self.list_keys(opening, &custody.kept().custodians, &mut listed).await?;
+            let checked = checked(custody.kept(), data).map_err(OpenError::from)?;
+            let lack = match self.gather(opening, custody.kept().custodians.clone(), &checked).await {
+                Ok(gathered) => {
+                    let data_key = share::combine(&checked, &gathered.shares).map_err(OpenError::from)?;
+                    return Ok((custody, data_key, gathered));
+                }
+                Err(lack) => lack,
+            };
+            // Custodians refuse when their epoch has ended, and send shares of the next one; a gateway may hear of that a moment
+            // later.
+            let latest = self.registered(opening.record, opening.version).await?;
+            if latest.kept().epoch > custody.kept().epoch {
+                (custody, looks) = (latest, 0);
+            } else if lack.may_be_early && looks < LOOKS_MAX {
+                looks += 1;
+                self.gateway.pause(LOOK_AGAIN_AFTER).await;
+            } else {
+                return Err(lack);
+            }
+        }
+    }
+
+    /// Shows the ledger what custodians released that lied. Whoever has opened a record has it, whatever becomes of this.
+    async fn accuse(&self, accusations: Vec<Accusation>) {
+        for accusation in accusations {
+            let custodian = accusation.custodian;
+            match self.call(Invocation::Access(Access::Accuse(Box::new(accusation)))).await {
+                Ok(done) => {
+                    tracing::warn!(%custodian, transaction = %done.transaction, "a custodian lied; the ledger is told")
+                }
+                Err(error) => tracing::warn!(%custodian, %error, "a custodian lied; the ledger could not be told"),
+            }
+        }
+    }
+
+    /// Has one-time keys added to the decryption for custodians that it lists none for: it takes no further use.
+    async fn list_keys(
+        &self,
+        opening: &Opening,
+        custodians: &[NodeId],
+        listed: &mut BTreeSet<NodeId>,
+    ) -> Result<(), OpenError> {
+        let new: Vec<NodeId> = custodians.iter().copied().filter(|node| !listed.contains(node)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        if !self.rekey(opening, &new).await? && new.len() > 1 {
+            // An attempt before has listed some of them.
+            for custodian in &new {
+                self.rekey(opening, &[*custodian]).await?;
+            }
+        }
+        listed.extend(new);
+        Ok(())
+    }
+
+    /// Has keys for these custodians added, all or none; none are if one is there already: that one is the same.
+    async fn rekey(&self, opening: &Opening, custodians: &[NodeId]) -> Result<bool, OpenError> {
+        let keys = opening_keys(&opening.seed, &opening.nonce, custodians);
+        let call = Access::Rekey { decryption: opening.done.transaction, keys };
+        let outcome = self.call(Invocation::Access(call)).await?.event.outcome;
+        if outcome.verdict == Verdict::Applied {
+            return Ok(true);
+        }
+        let known = outcome.reasons.iter().any(|reason| reason.code == ReasonCode::BadOpeningKey);
+        if known { Ok(false) } else { Err(OpenError::Denied(reasons(&outcome.reasons))) }
     }
 
     /// What was registered, believed because it is proved.
@@ -298,11 +416,11 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
             let Some(part) = parts.try_next().await? else { break };
             head.extend_from_slice(&part);
         }
-        let truncated = || payload::OpenError::Truncated {
+        let cut = || payload::OpenError::Truncated {
             expected_bytes: entry.ciphertext_len_bytes,
             got_bytes: head.len() as u64,
         };
-        let (header, first) = head.split_first_chunk::<HEADER_LEN>().ok_or_else(truncated)?;
+        let (header, first) = head.split_first_chunk::<HEADER_LEN>().ok_or_else(cut)?;
         let mut opener = CommittedKey::check(data_key, data, entry, header)?.into_opener();
         // Room for the largest part, so that the buffer never grows and leaves plaintext behind.
         let mut opened = Zeroizing::new(Vec::with_capacity(PART_BYTES + CHUNK_LEN));
@@ -323,6 +441,76 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
         plaintext.flush().map_err(payload::OpenError::Write)?;
         Ok(len_bytes)
     }
+
+    /// Opens a range of the payload as it comes, a window of whole chunks at a time.
+    async fn stream_range(
+        &self,
+        entry: &PayloadEntry,
+        data_key: &Secret32,
+        data: &DataContext,
+        range: Range<u64>,
+        mut plaintext: impl Write + Send,
+    ) -> Result<u64, OpenError> {
+        let mut head = self.gateway.download_range(entry.digest, 0..HEADER_LEN as u64).await?;
+        let mut header = Vec::with_capacity(HEADER_LEN);
+        take(&mut head, &mut header, HEADER_LEN).await?;
+        let header =
+            header.first_chunk::<HEADER_LEN>().ok_or(OpenError::Payload(truncated(HEADER_LEN, header.len())))?;
+        let key = CommittedKey::check(data_key, data, entry, header)?;
+        let end = range.end.min(key.layout().plaintext_len_bytes());
+        let whole = key.plan(range.start..end.max(range.start))?.ciphertext();
+        if whole.is_empty() {
+            return Ok(0);
+        }
+        let mut parts = self.gateway.download_range(entry.digest, whole).await?;
+        let (mut sealed, mut opened) = (Vec::new(), Zeroizing::new(Vec::with_capacity(PART_BYTES)));
+        let mut at = range.start;
+        while at < end {
+            let until = end.min((at / PART_BYTES as u64 + 1) * PART_BYTES as u64);
+            let plan = key.plan(at..until)?;
+            let len = usize::try_from(plan.ciphertext().end - plan.ciphertext().start).unwrap_or(usize::MAX);
+            take(&mut parts, &mut sealed, len).await?;
+            let (window, _) = sealed.split_at_checked(len).ok_or(truncated(len, sealed.len()))?;
+            key.open_planned(&plan, window, &mut opened)?;
+            plaintext.write_all(&opened).map_err(payload::OpenError::Write)?;
+            opened.clear();
+            sealed.drain(..len);
+            at = until;
+        }
+        plaintext.flush().map_err(payload::OpenError::Write)?;
+        Ok(end - range.start)
+    }
+}
+
+/// One-time keys for custodians, sorted by custodian.
+fn opening_keys(seed: &Secret32, nonce: &[u8; 16], custodians: &[NodeId]) -> Vec<OpeningKey> {
+    let key = |custodian: &NodeId| {
+        let secret = keys::opening_secret(seed, nonce, *custodian);
+        OpeningKey { custodian: *custodian, key: keys::x25519_public(&secret) }
+    };
+    let mut keys: Vec<_> = custodians.iter().map(key).collect();
+    keys.sort_by_key(|key| key.custodian);
+    keys
+}
+
+/// Takes parts in until there are as many bytes, or no more.
+async fn take(parts: &mut Ciphertext, into: &mut Vec<u8>, len: usize) -> Result<(), OpenError> {
+    while into.len() < len {
+        let Some(part) = parts.try_next().await? else { break };
+        into.extend_from_slice(&part);
+    }
+    Ok(())
+}
+
+const fn truncated(expected: usize, got: usize) -> payload::OpenError {
+    payload::OpenError::Truncated { expected_bytes: expected as u64, got_bytes: got as u64 }
+}
+
+/// The sharing that custodians keep, with its commitments decoded.
+fn checked(kept: &Kept, data: DataContext) -> Result<CheckedDealing, DealingError> {
+    let small = |len: usize| u8::try_from(len).unwrap_or(u8::MAX);
+    let threshold = Threshold::new(small(kept.commitments.len()), small(kept.custodians.len()))?;
+    Ok(CheckedDealing::new(Commitments::parse(threshold, &kept.commitments)?, data, kept.epoch))
 }
 
 /// Names the record whose payload a vault does not have as it was registered.

@@ -1,5 +1,6 @@
 //! `dmdl record`: sealing and registering, and what became of it.
 
+mod erase;
 mod title;
 
 use super::{
@@ -18,7 +19,7 @@ use dmdl_types::{
     access::{DuoCode, MondoId, PolicyDocument},
     event::Verdict,
     id::{NodeId, PayloadDigest, RecordId, RecordVersion},
-    invocation::{Access, Invocation, Medical, Metadata},
+    invocation::{Invocation, Medical, Metadata},
     sign::PublicKey,
 };
 use serde_json::{Value, json};
@@ -60,10 +61,13 @@ pub(super) enum Command {
         #[arg(long, value_name = "KEY")]
         to: PublicKey,
     },
-    /// Erases a record: its grants end, and its custodians destroy their shares.
+    /// Erases a record: its grants end, and its custodians destroy their shares and say so on the ledger.
     Erase {
         /// The record.
         id: RecordId,
+        /// Do not wait until the custodians have said so.
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Gives a record a title in the members' catalogue, or takes it back.
     ///
@@ -169,10 +173,7 @@ pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failur
             let call = Invocation::Medical(Medical::Transfer { record: *id, to: *to });
             changed(globals, call, &format!("record {id} belongs to {to}"), json!({ "record": id, "owner": to }))
         }
-        Command::Erase { id } => {
-            let call = Invocation::Access(Access::Erase { record: *id });
-            changed(globals, call, &format!("record {id} is erased"), json!({ "record": id, "state": "ERASED" }))
-        }
+        Command::Erase { id, no_wait } => erase::run(*id, !no_wait, globals),
         Command::Title { id, text, .. } => title::run(*id, text.as_deref(), globals),
         Command::Verify { id, version } => verify(*id, *version, globals),
     }

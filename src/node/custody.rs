@@ -6,7 +6,7 @@
 use super::{Node, StartError, lock, message::Refused};
 use commonware_runtime::Clock;
 use dmdl_audit_ledger::{
-    contract::Judgement,
+    contract::{CustodyMath, Judgement},
     fault::{FaultKind, StorageFault},
     mdca::Timing,
     store::{Batch, Space, Store},
@@ -15,7 +15,7 @@ use dmdl_types::{
     context::ShareContext,
     custody::{CustodyEvent, Dealing, DealingKey, SealedBytes},
     genesis::{EpochConfig, faults},
-    id::{NodeId, RecordId, RecordVersion, TransactionId, UnixMillis},
+    id::{NodeId, RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis},
     invocation::SystemItem,
     secret::Secret32,
     sign::{Domain, PublicKey, SigningKey},
@@ -45,8 +45,16 @@ const PENDING_MAX: usize = 256;
 /// Rows that are looked at together after a start.
 const PAGE: usize = 256;
 
-/// Judges a complaint, as the ledger's contracts ask for it.
-pub(super) fn judge(context: &ShareContext, dealing: &Dealing, sealed: &SealedBytes, secret: &[u8; 32]) -> Judgement {
+/// The arithmetic of shares, as the ledger's contracts ask for it.
+pub(super) const MATH: CustodyMath = CustodyMath {
+    judge,
+    is_sealed: custodian::is_sealed,
+    is_part: custodian::is_part,
+    lied: custodian::lied,
+    merge: custodian::merge,
+};
+
+fn judge(context: &ShareContext, dealing: &Dealing, sealed: &SealedBytes, secret: &[u8; 32]) -> Judgement {
     if custodian::judge(context, dealing, sealed, secret) { Judgement::DealerFault } else { Judgement::Refuted }
 }
 
@@ -71,6 +79,13 @@ impl KeyStore for Secrets {
         match self {
             Self::Files(keys) => keys.names(),
             Self::Memory(keys) => lock(keys).names(),
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        match self {
+            Self::Files(keys) => keys.generation(),
+            Self::Memory(keys) => lock(keys).generation(),
         }
     }
 
@@ -104,7 +119,7 @@ pub(super) fn open_secrets(folder: &Path) -> Result<Secrets, StartError> {
 
 /// The custodian's rows, in the node's store.
 #[derive(Debug)]
-struct Rows<S>(S);
+pub(super) struct Rows<S>(S);
 
 impl<S: Store> Kv for Rows<S> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -149,7 +164,7 @@ fn stays(node: NodeId, config: &EpochConfig, next: Option<&EpochConfig>) -> bool
 
 /// The custodian of this node, behind a lock.
 pub(super) struct Keeper<S: Store> {
-    custodian: Mutex<Custodian<Rows<S>, Secrets>>,
+    pub(super) custodian: Mutex<Custodian<Rows<S>, Secrets>>,
     /// How far the round over all held shares is, in which the ledger is asked what has become of them.
     looked_at: Mutex<Option<ShareContext>>,
 }
@@ -176,6 +191,19 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     pub(super) fn recover(&self) -> Result<(), StartError> {
         let broken = |error: &dyn std::fmt::Display| StartError::Custodian(error.to_string());
         while self.look_on().map_err(|e| broken(&describe(&e)))? {}
+        let mut after = None;
+        loop {
+            let parts = lock(&self.keeper.custodian).parts_held(after.as_ref(), PAGE);
+            let parts = parts.map_err(|e| broken(&describe(&e)))?;
+            let shares: Vec<_> = parts.iter().map(|(share, _)| *share).collect();
+            self.let_go(&shares).map_err(|e| broken(&describe(&e)))?;
+            let Some(last) = parts.last().copied() else { break };
+            after = Some(last);
+        }
+        let gone = lock(&self.keeper.custodian).gone().map_err(|e| broken(&describe(&e)))?;
+        for (record, of) in gone {
+            self.attest(record, of).map_err(|e| broken(&describe(&e)))?;
+        }
         let mut grant = None;
         loop {
             // Not in the head of the loop: the lock would be held until its body ends.
@@ -194,26 +222,35 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
     fn look_on(&self) -> Result<bool, StoreError> {
         let after = *lock(&self.keeper.looked_at);
         let held = lock(&self.keeper.custodian).held(after.as_ref(), PAGE)?;
-        let mut events = Vec::new();
-        for share in &held {
-            events.extend(self.ended(share).map_err(failed)?);
-        }
-        self.observe(&events)?;
+        self.let_go(&held)?;
         *lock(&self.keeper.looked_at) = held.last().copied();
         Ok(!held.is_empty())
     }
 
-    /// What ended the life of a held share, by this node's own ledger.
-    fn ended(&self, share: &ShareContext) -> Result<Option<CustodyEvent>, dmdl_audit_ledger::store::StoreError> {
-        let data = &share.data;
-        let erased = self.channel.record(data.record)?.is_some_and(|record| record.is_erased());
-        if erased {
-            return Ok(Some(CustodyEvent::RecordErased(data.record)));
+    /// Lets go of those shares whose life has ended.
+    fn let_go(&self, shares: &[ShareContext]) -> Result<(), StoreError> {
+        let mut events = Vec::new();
+        for share in shares {
+            events.extend(self.ended(share).map_err(failed)?);
         }
-        let current = self.channel.version(data.record, data.version)?;
-        let now = self.channel.tip().time;
-        let over = current.is_some_and(|version| version.epoch > share.epoch || version.is_expired(now));
-        Ok(over.then_some(CustodyEvent::EpochEnded(data.record, data.version, share.epoch)))
+        self.observe(&events)
+    }
+
+    /// What ended the life of a held share, by this node's own ledger.
+    fn ended(&self, share: &ShareContext) -> Result<Vec<CustodyEvent>, dmdl_audit_ledger::store::StoreError> {
+        let data = &share.data;
+        if self.channel.record(data.record)?.is_some_and(|record| record.is_erased()) {
+            return Ok(vec![CustodyEvent::RecordErased(data.record)]);
+        }
+        let Some(version) = self.channel.version(data.record, data.version)? else { return Ok(Vec::new()) };
+        let mut events = Vec::new();
+        if version.epoch > ShareEpoch::new(0) && version.epoch >= share.epoch {
+            events.push(CustodyEvent::EpochBegan(data.record, data.version, version.epoch, version.dealing));
+        }
+        if version.epoch > share.epoch || version.is_expired(self.channel.tip().time) {
+            events.push(CustodyEvent::EpochEnded(data.record, data.version, share.epoch));
+        }
+        Ok(events)
     }
 
     /// Hands out one-time dealing keys.
@@ -329,6 +366,11 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         if let Err(error) = self.observe(events) {
             self.storage_failed(&error);
         }
+        for event in events {
+            if let CustodyEvent::Resharing(record, version, _) = event {
+                self.watch_reshare(*record, *version);
+            }
+        }
     }
 
     /// Destroys what nobody may ask for any more: releases past their time, dealing keys never used, shares of versions that
@@ -361,12 +403,29 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         settled.map_err(|error| self.storage_failed(&error)).unwrap_or_default();
     }
 
-    fn observe(&self, events: &[CustodyEvent]) -> Result<(), StoreError> {
-        self.random(|rng| lock(&self.keeper.custodian).observe(rng, events))
+    /// Lets the custodian forget what has ended, and say so where the ledger waits for its word.
+    pub(super) fn observe(&self, events: &[CustodyEvent]) -> Result<(), StoreError> {
+        self.random(|rng| lock(&self.keeper.custodian).observe(rng, events))?;
+        for event in events {
+            match event {
+                CustodyEvent::RecordErased(record) => self.attest(*record, None)?,
+                CustodyEvent::EpochEnded(record, version, epoch) => self.attest(*record, Some((*version, *epoch)))?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn attest(&self, record: RecordId, of: Option<(RecordVersion, ShareEpoch)>) -> Result<(), StoreError> {
+        if self.channel.waits_for_word(self.id(), record, of).map_err(failed)? {
+            lock(&self.keeper.custodian).attest(record, of)?;
+            self.outbox_due.notify_one();
+        }
+        Ok(())
     }
 
     /// A custodian whose store failed closes itself, and the node stops: it shares a disk with the votes.
-    fn storage_failed(&self, error: &StoreError) -> Refused {
+    pub(super) fn storage_failed(&self, error: &StoreError) -> Refused {
         tracing::error!(error = describe(error), "the custodian's store failed; it answers nothing more");
         if let Some(kind) = kind_of(error) {
             self.disk.faults.tell(&StorageFault::of(kind, "the custodian's store", describe(error)));

@@ -9,12 +9,12 @@ use dmdl_audit_ledger::{
     audit,
     log::{self, LogError},
     store::{Store, StoreError},
-    world::{RequestState, VersionRow, VersionState},
+    world::{Holders, RequestState, VersionRow, VersionState},
 };
 use dmdl_types::{
     block::Block,
     checkpoint::CosignedCheckpoint,
-    custody_proof::CustodyProof,
+    custody_proof::{CustodyProof, Kept},
     event::{Action, Event, Verdict},
     id::{Epoch, RecordId, RecordVersion, TransactionId},
     index_proof::HeadKey,
@@ -103,13 +103,22 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         let Some(row) = self.channel.version(record, version)? else { return Ok(None) };
         let Some(registration) = self.transaction(row.transaction).await? else { return Ok(None) };
         let shown = self.wait_final(row.transaction, Duration::ZERO).await?;
-        let positions = self.acknowledgements(record, version, &row, shown.position)?;
+        let positions = self.acknowledgements(record, &row, shown.position)?;
         let last = positions.last().copied().unwrap_or(shown.position);
         let checkpoint = self.cosigned(last + 1, row.transaction).await?;
         let show =
             |position| Ok::<_, GatewayError>(audit::receipt(&self.channel.log_store(), position, checkpoint.clone())?);
         let acknowledgements = positions.into_iter().map(show).collect::<Result<_, _>>()?;
-        Ok(Some(CustodyProof { registration, receipt: show(shown.position)?, acknowledgements }))
+        let reshared = match &row.holders {
+            Holders::Dealt(_) => None,
+            Holders::Reshared(_, custodians) => Some(Kept {
+                epoch: row.epoch,
+                commitments: row.commitments,
+                custodians: custodians.clone(),
+                min_acks: row.min_acks,
+            }),
+        };
+        Ok(Some(CustodyProof { registration, receipt: show(shown.position)?, reshared, acknowledgements }))
     }
 
     /// Shows the decision of a request that was left to review, after waiting for it no longer than
@@ -134,19 +143,16 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         Ok(Some(audit::receipt(&self.channel.log_store(), position, checkpoint)?))
     }
 
-    /// Where the first acknowledgements of a version stand: as many as make it active.
-    fn acknowledgements(
-        &self,
-        record: RecordId,
-        version: RecordVersion,
-        row: &VersionRow,
-        registered: u64,
-    ) -> Result<Vec<u64>, StoreError> {
+    /// Where the first acknowledgements of a version's present shares stand: as many as made it active, or began the epoch.
+    fn acknowledgements(&self, record: RecordId, row: &VersionRow, registered: u64) -> Result<Vec<u64>, StoreError> {
         let needed = row.acks.len().min(usize::from(row.min_acks));
-        self.about(record, registered, needed, |event| {
-            event.action == Action::Acknowledge
-                && event.outcome.verdict == Verdict::Applied
-                && event.version == Some(version)
+        let begun = match &row.holders {
+            Holders::Dealt(_) => None,
+            Holders::Reshared(plan, _) => self.channel.event_of(*plan)?.map(|(position, _)| position),
+        };
+        let shares = Some(row.share_set());
+        self.about(record, begun.unwrap_or(registered), needed, |event| {
+            event.action == Action::Acknowledge && event.outcome.verdict == Verdict::Applied && event.shares == shares
         })
     }
 

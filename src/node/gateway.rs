@@ -338,7 +338,7 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
         }
     }
 
-    async fn ask_custodian(&self, node: NodeId, ask: Ask) -> Result<Answer, GatewayError> {
+    pub(super) async fn ask_custodian(&self, node: NodeId, ask: Ask) -> Result<Answer, GatewayError> {
         if node == self.id() {
             return Ok(self.answer(node, ask).await);
         }

@@ -78,6 +78,9 @@ impl<E: Clock + CryptoRng, S: Store> Node<E, S> {
             Ask::KeepTitle(title) => self.take_title(*title).await,
             Ask::Snapshot(question) => self.give(&question).await,
             Ask::Titles(after) => Ok(Answer::Titles(self.own_titles(after))),
+            Ask::PartShare(record, version, plan) => {
+                self.share_of_part(from, (record, version), plan).map(Answer::PartShare)
+            }
             Ask::Transaction(id) => self.own_transaction(id).await.map(|own| Answer::Transaction(own.map(Box::new))),
         };
         result.unwrap_or_else(Answer::Refused)

@@ -58,6 +58,8 @@ pub(crate) enum Ask {
     Transaction(TransactionId),
     /// Titles that are kept, of records after this one: the asking node has lost its own.
     Titles(Option<RecordId>),
+    /// The asking node's share of the part that was dealt in the reshare which this transaction began.
+    PartShare(RecordId, RecordVersion, TransactionId),
 }
 
 /// An answer.
@@ -83,6 +85,8 @@ pub(crate) enum Answer {
     Transaction(Option<Box<Transaction>>),
     /// Titles by rising record, as many as fit; none after the last.
     Titles(Vec<Title>),
+    /// The sealed share of a part.
+    PartShare(SealedBytes),
 }
 
 impl Answer {

@@ -19,6 +19,7 @@ mod outbox;
 mod parties;
 mod place;
 mod remarks;
+mod reshare;
 mod serve;
 mod space;
 mod start;
@@ -94,6 +95,9 @@ pub struct Node<E, S: Store> {
     gossip: mpsc::Sender<ask::Outgoing>,
     outbox: Mutex<Outbox>,
     outbox_due: Notify,
+    /// Reshares that may be this node's business.
+    reshares: Mutex<reshare::Watched>,
+    reshares_due: Notify,
     quota: Mutex<Quota>,
     rng: Mutex<E>,
 }

@@ -190,7 +190,7 @@ where
             store.clone(),
             founding.clone(),
             (NodeId::of_key(key.public()), standing),
-            super::custody::judge,
+            super::custody::MATH,
             Pace::default(),
         )?;
         let (channel, notices): (_, mpsc::Receiver<Notice>) = opened;
@@ -214,6 +214,8 @@ where
             gossip: gossip.outgoing,
             outbox: Mutex::new(Outbox::default()),
             outbox_due: Notify::new(),
+            reshares: Mutex::default(),
+            reshares_due: Notify::new(),
             quota: Mutex::new(Quota::new(AUTHOR_QUOTA.0, AUTHOR_QUOTA.1)),
             rng: Mutex::new(rng),
             runtime: runtime.child("node"),
@@ -227,6 +229,8 @@ where
         node.recover_titles()?;
         let task = Arc::clone(&node);
         runtime.child("notice").spawn(|_| task.notice(notices));
+        let task = Arc::clone(&node);
+        runtime.child("reshare").spawn(|_| task.hand_on());
         let task = Arc::clone(&node);
         runtime.child("tell").spawn(|_| task.tell());
         let task = Arc::clone(&node);

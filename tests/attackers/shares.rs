@@ -11,6 +11,7 @@ use dmdl_types::{
     codec,
     context::ReleaseContext,
     custody::SealedBytes,
+    custody_proof::Kept,
     event::Verdict,
     id::{NodeId, PayloadDigest, RecordVersion, ShareEpoch, TransactionId},
     invocation::{Access, Authority, Invocation},
@@ -112,6 +113,35 @@ fn no_forged_custody_or_outcome_opens_a_record() {
     altered("a custodian exchanged in the registration", |call| {
         call.dealing.shares[0].key.custodian = NodeId::of_key(super::world::stranger(5).public());
     });
+
+    // Custodians that the gateway makes up: of whom nothing proves that the key was ever handed on to them.
+    let handed_on = |change: fn(&mut Kept)| {
+        custody(Box::new(move |document| {
+            let bytes = BASE64.decode(document["registration"].as_str().unwrap()).unwrap();
+            let transaction: Transaction = codec::decode(&bytes, 1 << 20).unwrap();
+            let Invocation::Access(Access::Register(call)) = &transaction.body.invocation else { panic!() };
+            let commitments = call.dealing.commitments.clone();
+            let custodians = (1..=4).map(|n| NodeId::of_key(super::world::stranger(n).public())).collect();
+            let mut kept = Kept { epoch: ShareEpoch::new(7), commitments, custodians, min_acks: 0 };
+            change(&mut kept);
+            document["reshared"] = BASE64.encode(codec::encode(&kept)).into();
+            document["acknowledgements"] = json!([]);
+        }))
+    };
+    table.row(
+        "custodians whom nobody handed the key on to",
+        &opening(&world, &record),
+        handed_on(|_| ()),
+        UNPROVED,
+        "share epoch 7 has not begun",
+    );
+    table.row(
+        "custodians of another key",
+        &opening(&world, &record),
+        handed_on(|kept| kept.commitments.swap(0, 1)),
+        UNPROVED,
+        "do not share the key that was registered",
+    );
 
     let earlier = world.network.run(world.node().wait_final(decryption(&world, &record, false), Duration::ZERO));
     let receipt = world.receipt(&earlier.unwrap()).to_text();

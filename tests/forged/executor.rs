@@ -3,7 +3,7 @@
 
 use super::{
     follower::{Handed, Refusal, follow},
-    scene::{Scene, judge, name_body},
+    scene::{MATH, Scene, name_body},
     table::{Table, Tally},
 };
 use dmdl_audit_ledger::execute::{ExecuteError, Executor};
@@ -28,7 +28,7 @@ pub(crate) fn table(scene: &Scene) -> Tally {
     let original = Offered { genesis: scene.genesis().clone(), block: next(scene) };
     let accepts = |offered: &Offered| {
         let (store, _) = scene.follower(length);
-        let mut executor = Executor::open(store, offered.genesis.founding(), judge)?;
+        let mut executor = Executor::open(store, offered.genesis.founding(), MATH)?;
         let certificate = scene.certificate(&offered.block.header, &[0, 1, 2]);
         follow(&mut executor, &Handed { block: codec::encode(&offered.block), links: vec![], certificate })
     };

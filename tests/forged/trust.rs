@@ -31,6 +31,7 @@ use dmdl_vault::remark::Remark;
 use std::{
     fs,
     io::{Read, Seek},
+    ops::Range,
     time::Duration,
 };
 
@@ -120,6 +121,10 @@ impl Gateway for Liar<'_> {
 
     async fn download(&self, digest: PayloadDigest) -> Result<Ciphertext, AskGatewayError> {
         Gateway::download(self.honest, digest).await
+    }
+
+    async fn download_range(&self, digest: PayloadDigest, range: Range<u64>) -> Result<Ciphertext, AskGatewayError> {
+        Gateway::download_range(self.honest, digest, range).await
     }
 
     async fn parties(&self, record: RecordId) -> Result<Parties, AskGatewayError> {

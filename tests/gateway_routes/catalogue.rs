@@ -61,6 +61,7 @@ fn a_record_is_shown_as_it_stands() {
         },
         "threshold": 2,
         "custodians": custodians,
+        "erasure": null,
     });
     assert_eq!(record, expected);
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
@@ -82,7 +83,8 @@ fn a_record_is_shown_as_it_stands() {
             "registered",
             "payload",
             "threshold",
-            "custodians"
+            "custodians",
+            "erasure"
         ]
     );
     assert!(record["registered"].as_u64().unwrap() > 1_600_000_000_000);
@@ -291,13 +293,14 @@ fn custody_is_proved() {
     for route in [format!("records/{record}/custody"), format!("records/{record}/custody?version=1&wait=100")] {
         let custody = world.get(Some(&world.stranger), &route).json();
         let names: Vec<&String> = custody.as_object().unwrap().keys().collect();
-        assert_eq!(names, ["version", "state", "registration", "receipt", "acknowledgements"]);
+        assert_eq!(names, ["version", "state", "registration", "receipt", "reshared", "acknowledgements"]);
         assert_eq!((&custody["version"], &custody["state"]), (&json!(1), &json!("ACTIVE")));
         let receipt = |text: &Value| Receipt::parse(text.as_str().unwrap().as_bytes()).unwrap();
         let registration = STANDARD.decode(custody["registration"].as_str().unwrap()).unwrap();
         let proof = CustodyProof {
             registration: codec::decode(&registration, 65536).unwrap(),
             receipt: receipt(&custody["receipt"]),
+            reshared: None,
             acknowledgements: custody["acknowledgements"].as_array().unwrap().iter().map(receipt).collect(),
         };
         let config = world.genesis().epoch_config(Epoch::new(0));

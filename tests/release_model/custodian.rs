@@ -142,7 +142,9 @@ impl Custodian {
         clock: i8,
     ) -> Result<Answer, Clauses> {
         let Decryption { reader, record, grant } = terms.decryptions[usize::from(decryption)];
-        let newest = EPOCHS.into_iter().rfind(|epoch| self.holds(record, *epoch));
+        // The share of the ledger's epoch; without one, what is held is of another.
+        let current = Some(world.epoch(record)).filter(|epoch| self.holds(record, *epoch));
+        let held = current.or_else(|| EPOCHS.into_iter().rfind(|epoch| self.holds(record, *epoch)));
         if plant == Plant::TrustsStoredAnswer {
             let stored = EPOCHS.into_iter().rfind(|epoch| self.entries & piece(decryption, *epoch) != 0);
             if let Some(epoch) = stored {
@@ -167,7 +169,7 @@ impl Custodian {
         broken.check(8, member);
         broken.check(9, !world.is_erased(record));
         // To somebody who is no custodian, the ledger names no epoch.
-        broken.check(10, newest == Some(world.epoch(record)) || (!member && newest.is_some()));
+        broken.check(10, current.is_some() || (!member && held.is_some()));
         let tip = i8::try_from(world.tip).unwrap();
         broken.check(14, clock >= tip - terms.limits.clock_bound);
         broken.check(15, clock <= tip + terms.limits.staleness);
@@ -175,7 +177,7 @@ impl Custodian {
         if let Plant::Without(clause) = plant {
             broken.0 &= !(1 << clause);
         }
-        let Some(epoch) = newest.filter(|_| broken == Clauses::default()) else { return Err(broken) };
+        let Some(epoch) = held.filter(|_| broken == Clauses::default()) else { return Err(broken) };
         let first = (0..8).find(|custodian| world.lists(decryption, *custodian));
         let key = if plant == Plant::TakesFirstKey { first.unwrap_or(me) } else { me };
         let stored = self.entries & piece(decryption, epoch) != 0 && plant != Plant::SealsAnew;

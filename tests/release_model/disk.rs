@@ -62,6 +62,10 @@ impl Kv for Disk {
 }
 
 impl KeyStore for Disk {
+    fn generation(&self) -> u64 {
+        self.secrets.borrow().generation()
+    }
+
     fn get(&self, name: KeyName) -> Result<Option<Secret32>, StoreError> {
         self.secrets.borrow().get(name)
     }

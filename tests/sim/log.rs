@@ -61,7 +61,9 @@ impl Log {
             // Whom it names, the rows of its epoch say.
             (Action::Evidence, _) if self.has_liar => {}
             (Action::Evidence, _) => panic!("a node that follows the rules is accused: {event:?}"),
-            (Action::Complain, _) => panic!("a dealer that follows the rules is accused: {event:?}"),
+            (Action::Complain | Action::ComplainPart, _) => {
+                panic!("a dealer that follows the rules is accused: {event:?}")
+            }
             (Action::Release, verdict) => {
                 let decryption = event.refers_to.expect("a release is of a decryption");
                 assert!(self.allowed.contains(&decryption), "a release of {decryption} is marked without ALLOW");

@@ -277,6 +277,20 @@ pub enum ReasonCode {
     ProposalUnfit,
     /// Too few custodians acknowledged a version in time.
     RegistrationExpired,
+    /// There is no such reshare under way.
+    UnknownReshare,
+    /// With this, enough custodians acknowledged the shares of a new epoch: it began.
+    EpochBegan,
+    /// With this, too many custodians miss their shares of a part: another takes its place.
+    PartPassedOver,
+    /// A custodian released something else than its share.
+    CustodianFault,
+    /// What is shown of a release does not prove that.
+    AccusationRefuted,
+    /// The record is not erased, or the share epoch has not ended.
+    NotEnded,
+    /// Nothing is left that opens a share: the rule says from which generation of the key store on.
+    SharesDestroyed,
 }
 
 impl ReasonCode {

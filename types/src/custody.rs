@@ -11,8 +11,8 @@ use crate::{
     context::{DataContext, ShareContext},
     hash,
     id::{
-        ChannelId, DealingId, GrantId, Height, NetworkId, NodeId, RecordId, RecordVersion, ShareEpoch, ShareSetId,
-        TransactionId, UnixMillis, UseNumber,
+        ChannelId, DealingId, GrantId, Height, NetworkId, NodeId, RecordId, RecordVersion, ShareEpoch, ShareIndex,
+        ShareSetId, TransactionId, UnixMillis, UseNumber,
     },
     label,
     sign::{Domain, Meaning, PublicKey, Signature, SigningKey},
@@ -103,13 +103,17 @@ impl ShareSet {
     }
 }
 
-impl Dealing {
-    /// Names the shares of this dealing of a record version.
-    #[must_use]
-    pub fn share_set(&self, data: &DataContext) -> ShareSet {
-        let dealing = DealingId::derive(data, self.epoch, &self.commitments);
-        ShareSet::of(dealing, self.epoch, self.min_acks, self.shares.iter().map(|share| share.key.custodian))
-    }
+/// The dealing whose key custodians hand on.
+#[derive(Clone, Copy, Debug)]
+pub struct Reshared<'a> {
+    /// The record version.
+    pub data: DataContext,
+    /// Its current share epoch.
+    pub epoch: ShareEpoch,
+    /// The commitments of that epoch.
+    pub commitments: &'a [[u8; 32]],
+    /// How many shares there are.
+    pub shares: u8,
 }
 
 /// A custodian's task after a registration was executed.
@@ -127,6 +131,93 @@ pub struct Assignment {
     pub height: Height,
 }
 
+/// A reshare that is under way, as this node's own ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReshareTask {
+    /// The call that began it.
+    pub transaction: TransactionId,
+    /// The record version.
+    pub data: DataContext,
+    /// The share epoch that ends with it.
+    pub epoch: ShareEpoch,
+    /// The commitments of that epoch.
+    pub commitments: Vec<[u8; 32]>,
+    /// The next custodians, in the order of their indices.
+    pub custodians: Vec<NodeId>,
+    /// How many of their shares open the version.
+    pub threshold: u8,
+    /// How many of their acknowledgements begin the next epoch.
+    pub min_acks: u8,
+    /// The custodians of the epoch that ends, in the order of their indices.
+    pub holders: Vec<NodeId>,
+    /// Who has dealt a part, whatever became of it.
+    pub dealers: Vec<NodeId>,
+    /// The parts against which nothing is known, in the ledger's order.
+    pub parts: Vec<TaskPart>,
+    /// Who has acknowledged what the chosen parts add up to.
+    pub acks: Vec<NodeId>,
+    /// The dealing that they add up to; none while there are too few parts.
+    pub merged: Option<DealingId>,
+}
+
+/// The index of the share of one of the custodians, who stand in the order of their indices.
+#[must_use]
+pub fn index_of(custodians: &[NodeId], custodian: NodeId) -> Option<ShareIndex> {
+    let position = custodians.iter().position(|known| *known == custodian)?;
+    Some(ShareIndex::new(u8::try_from(position + 1).ok()?))
+}
+
+/// A part against which nothing is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskPart {
+    /// Whose it is.
+    pub dealer: NodeId,
+    /// The index of the share that it deals.
+    pub from: ShareIndex,
+    /// Its commitments.
+    pub commitments: Vec<[u8; 32]>,
+    /// Whether it is one of those that are added up.
+    pub is_chosen: bool,
+    /// Which of the next custodians get nothing of it, for want of a key.
+    pub keyless: Vec<NodeId>,
+    /// Who has said that its share does not come, and has had no answer.
+    pub missing: Vec<NodeId>,
+}
+
+impl ReshareTask {
+    /// The dealing whose key is handed on.
+    #[must_use]
+    pub fn reshared(&self) -> Reshared<'_> {
+        let shares = u8::try_from(self.holders.len()).unwrap_or(u8::MAX);
+        Reshared { data: self.data, epoch: self.epoch, commitments: &self.commitments, shares }
+    }
+
+    /// Those parts that are added up.
+    pub fn chosen(&self) -> impl Iterator<Item = &TaskPart> {
+        self.parts.iter().filter(|part| part.is_chosen)
+    }
+
+    /// The index that one of the next custodians will have.
+    #[must_use]
+    pub fn next_index_of(&self, custodian: NodeId) -> Option<ShareIndex> {
+        index_of(&self.custodians, custodian)
+    }
+}
+
+impl DealtShare {
+    /// What stands in a part for a next custodian that gave no key: it gets no share of that part.
+    #[must_use]
+    pub const fn none_for(custodian: NodeId) -> Self {
+        Self { key: DealingKey { custodian, key: [0; 32], signature: Signature::new([0; 64]) }, digest: [0; 32] }
+    }
+
+    /// Whether its custodian gets no share.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::none_for(self.key.custodian)
+    }
+}
+
 /// What a final block means for the custodian of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CustodyEvent {
@@ -138,6 +229,10 @@ pub enum CustodyEvent {
     RecordErased(RecordId),
     /// A share epoch ended: its shares and releases must go.
     EpochEnded(RecordId, RecordVersion, ShareEpoch),
+    /// A share epoch began with the shares of this dealing: of that epoch, all others must go.
+    EpochBegan(RecordId, RecordVersion, ShareEpoch, DealingId),
+    /// Something changed in the reshare of a version that a transaction began: any other one is over.
+    Resharing(RecordId, RecordVersion, TransactionId),
 }
 
 /// A grant as the release rule sees it.

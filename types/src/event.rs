@@ -110,6 +110,20 @@ pub enum Action {
     ApproveProposal,
     /// A proposal was taken back.
     WithdrawProposal,
+    /// The custodians of a version were asked to hand its key on.
+    Reshare,
+    /// A custodian dealt its share to the next custodians.
+    DealPart,
+    /// A next custodian complained of its share of a part.
+    ComplainPart,
+    /// A next custodian misses its share of a part.
+    MissPart,
+    /// A dealer showed a share of its part that a next custodian misses.
+    ShowPart,
+    /// A custodian destroyed what it had of shares.
+    Destroy,
+    /// A requester showed what a custodian had released.
+    Accuse,
 }
 
 /// One leaf of the audit tree.

@@ -203,6 +203,40 @@ pub enum Access {
         /// The record.
         record: RecordId,
     },
+    /// Has the custodians of a version hand its key on, without anybody rebuilding it.
+    Reshare(Box<Reshare>),
+    /// Shows that a custodian released something else than its share.
+    Accuse(Box<Accusation>),
+}
+
+/// Whose the key of a version is to be kept by from the next share epoch on.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Reshare {
+    /// The record.
+    pub record: RecordId,
+    /// Its version.
+    pub version: RecordVersion,
+    /// The custodians, in the order of their indices.
+    pub custodians: Vec<NodeId>,
+    /// How many shares open the version.
+    pub threshold: u8,
+    /// How many acknowledgements begin the epoch.
+    pub min_acks: u8,
+}
+
+/// What a custodian released for a decryption, and the one-time secret that opens it: of that one seal, and of no other.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Accusation {
+    /// The decryption.
+    pub decryption: TransactionId,
+    /// The custodian.
+    pub custodian: NodeId,
+    /// The share epoch that it released in.
+    pub epoch: ShareEpoch,
+    /// The released share as it came, in the format of the share spec.
+    pub released: SealedBytes,
+    /// The secret of the one-time key that the decryption lists for the custodian.
+    pub opening_secret: [u8; 32],
 }
 
 /// What a node tells the ledger by itself.
@@ -247,4 +281,69 @@ pub enum SystemItem {
     },
     /// A provable fault of another node.
     Evidence(Box<Evidence>),
+    /// A custodian's part in a reshare: its share, dealt to the next custodians.
+    Part {
+        /// The call that began the reshare.
+        plan: TransactionId,
+        /// The record.
+        record: RecordId,
+        /// Its version.
+        version: RecordVersion,
+        /// The dealing of the custodian's share, for the epoch that begins.
+        dealing: Box<Dealing>,
+    },
+    /// A next custodian's proof that what it got of a part does not verify.
+    PartComplaint {
+        /// The call that began the reshare.
+        plan: TransactionId,
+        /// The record.
+        record: RecordId,
+        /// Its version.
+        version: RecordVersion,
+        /// The epoch that the part leads to.
+        epoch: ShareEpoch,
+        /// Whose part.
+        dealer: NodeId,
+        /// The share as it came.
+        sealed: SealedBytes,
+        /// The secret of the one-time dealing key that it was sealed to, so that all can judge.
+        dealing_secret: [u8; 32],
+    },
+    /// A next custodian's word that its share of a part does not come.
+    PartMissing {
+        /// The call that began the reshare.
+        plan: TransactionId,
+        /// The record.
+        record: RecordId,
+        /// Its version.
+        version: RecordVersion,
+        /// The epoch that the part leads to.
+        epoch: ShareEpoch,
+        /// Whose part.
+        dealer: NodeId,
+    },
+    /// A dealer's answer to that: the share as it was sealed, for its custodian to take from the ledger.
+    PartShown {
+        /// The call that began the reshare.
+        plan: TransactionId,
+        /// The record.
+        record: RecordId,
+        /// Its version.
+        version: RecordVersion,
+        /// The epoch that the part leads to.
+        epoch: ShareEpoch,
+        /// Whose share it is.
+        custodian: NodeId,
+        /// The share, sealed to its one-time dealing key.
+        sealed: SealedBytes,
+    },
+    /// A custodian's word that nothing is left with it that opens a share.
+    Destroyed {
+        /// The record.
+        record: RecordId,
+        /// Of which version, up to which share epoch, when that has ended; of all of it, when the record is erased.
+        of: Option<(RecordVersion, ShareEpoch)>,
+        /// The generation of its key store since which that is so: copies of earlier ones may still open something.
+        generation: u64,
+    },
 }

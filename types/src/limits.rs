@@ -56,6 +56,10 @@ pub const REMARK_READERS: usize = 128;
 pub const TITLE_BYTES: usize = 256;
 /// How long after its registration a version may become active, in milliseconds of block time.
 pub const REGISTRATION_MS: u64 = 24 * 60 * 60 * 1000;
+/// Most custodians that a key is handed on to.
+pub const RESHARE_CUSTODIANS: usize = 64;
+/// How long a dealer may take to show a share of its part that a custodian misses, in milliseconds of block time.
+pub const PART_ANSWER_MS: u64 = 10_000;
 /// How far ahead of the tip a transaction may set its expiry, in blocks.
 pub const EXPIRY_BLOCKS: u64 = 10_000;
 

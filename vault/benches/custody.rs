@@ -1,20 +1,24 @@
-//! What custody costs: dealing and combining shares, deciding about a release, and releasing.
+//! What custody costs: dealing and combining shares, deciding about a release, releasing, and handing keys on.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "what is measured is valid")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dmdl_types::{
     context::DataContext,
-    custody::{AllowedDecryption, Assignment, GrantView, ReleaseView, ShareView},
-    id::{
-        ChannelId, GrantId, Height, NetworkId, NodeId, RecordId, RecordVersion, ShareEpoch, ShareIndex, TransactionId,
-        UnixMillis, UseNumber,
+    custody::{
+        AllowedDecryption, Assignment, Dealing, DealingKey, GrantView, ReleaseView, ReshareTask, SealedBytes,
+        ShareView, TaskPart,
     },
+    id::{
+        ChannelId, DealingId, GrantId, Height, NetworkId, NodeId, RecordId, RecordVersion, ShareEpoch, ShareIndex,
+        TransactionId, UnixMillis, UseNumber,
+    },
+    invocation::SystemItem,
     secret::Secret32,
     sign::{Domain, SigningKey},
 };
 use dmdl_vault::{
-    custodian::{Arrival, Custodian, MemoryKeys, MemoryKv, ReleaseLimits},
+    custodian::{Arrival, Custodian, MemoryKeys, MemoryKv, Next, ReleaseLimits, is_part, merge},
     keys::x25519_public,
     seal::{digest, seal_to_custodian},
     share::{CheckedDealing, Dealt, Share, Threshold, combine, deal},
@@ -129,5 +133,152 @@ fn releases(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, shares, releases);
+/// The numbers of custodians that a record goes from and to, and how many open it.
+const N: u8 = 7;
+const K: u8 = 3;
+
+/// The custodians of a record that goes to the same ones, with the parts that K of them have dealt, and what the first is to
+/// get of each.
+struct HandingOn {
+    custodians: Vec<InMemory>,
+    task: ReshareTask,
+    parts: Vec<Dealing>,
+    arrivals: Vec<(NodeId, Assignment, SealedBytes)>,
+}
+
+fn signer(number: u8) -> Arc<SigningKey> {
+    Arc::new(SigningKey::from_seed(Secret32::new([number; 32])))
+}
+
+fn indices() -> impl Iterator<Item = ShareIndex> {
+    (1..=N).map(ShareIndex::new)
+}
+
+/// Custodians that hold their shares, before anybody has dealt a part.
+fn holders() -> HandingOn {
+    let (dealt, dealing) = dealt(K, N);
+    let limits = ReleaseLimits::of_channel(2_000, 4_000, 1);
+    let mut custodians = Vec::new();
+    for index in indices() {
+        let (kv, keys) = (MemoryKv::default(), MemoryKeys::default());
+        let mut custodian = Custodian::open(&mut rng(), domain(), signer(index.get()), limits, kv, keys).unwrap();
+        let key = custodian.mint(&mut rng(), signer(99).public(), 1, NOW).unwrap()[0];
+        let context = dealing.context(custodian.rule().me, index);
+        let share = &dealt.shares()[usize::from(index.get()) - 1];
+        let sealed = seal_to_custodian(&mut rng(), share, &context, &key.key).unwrap().to_bytes();
+        let assignment = Assignment {
+            share: context,
+            commitments: dealt.commitments().as_bytes().to_vec(),
+            dealing_key: key.key,
+            sealed_digest: digest(&sealed),
+            height: Height::new(5),
+        };
+        let arrival = [Arrival { assignment: &assignment, sealed: &sealed }];
+        custodian.accept(&mut rng(), &arrival).unwrap().remove(0).unwrap();
+        custodians.push(custodian);
+    }
+    let ids: Vec<NodeId> = custodians.iter().map(|custodian| custodian.rule().me).collect();
+    let task = ReshareTask {
+        transaction: ASKED,
+        data: data(),
+        epoch: ShareEpoch::new(0),
+        commitments: dealt.commitments().as_bytes().to_vec(),
+        custodians: ids.clone(),
+        threshold: K,
+        min_acks: 2 * K - 1,
+        holders: ids,
+        dealers: Vec::new(),
+        parts: Vec::new(),
+        acks: Vec::new(),
+        merged: None,
+    };
+    HandingOn { custodians, task, parts: Vec::new(), arrivals: Vec::new() }
+}
+
+/// Each next custodian's key for a dealer.
+fn keys_for(dealer: u8, custodians: &mut [InMemory]) -> Vec<Option<DealingKey>> {
+    let mut rng = ChaCha20Rng::seed_from_u64(u64::from(dealer));
+    let mint = |custodian: &mut InMemory| custodian.mint(&mut rng, signer(dealer).public(), 1, NOW).unwrap()[0];
+    custodians.iter_mut().map(mint).map(Some).collect()
+}
+
+/// The same when enough parts are on the ledger.
+fn parts_dealt() -> HandingOn {
+    let mut handing = holders();
+    for dealer in 1..=K {
+        let keys = keys_for(dealer, &mut handing.custodians);
+        let dealing_custodian = &mut handing.custodians[usize::from(dealer) - 1];
+        let mut rng = ChaCha20Rng::seed_from_u64(100 + u64::from(dealer));
+        let item = dealing_custodian.deal_part(&mut rng, &handing.task, &keys).unwrap();
+        let SystemItem::Part { dealing, .. } = item else { unreachable!("it dealt a part") };
+        let sealed = dealing_custodian.part_for(&handing.task, ShareIndex::new(1)).unwrap().unwrap();
+        let context = CheckedDealing::of_dealing(&dealing, data()).unwrap();
+        let assignment = Assignment {
+            share: context.context(handing.task.custodians[0], ShareIndex::new(1)),
+            commitments: dealing.commitments.clone(),
+            dealing_key: dealing.shares[0].key.key,
+            sealed_digest: dealing.shares[0].digest,
+            height: Height::new(7),
+        };
+        let dealer_id = handing.task.custodians[usize::from(dealer) - 1];
+        handing.task.parts.push(TaskPart {
+            dealer: dealer_id,
+            from: ShareIndex::new(dealer),
+            commitments: dealing.commitments.clone(),
+            is_chosen: true,
+            keyless: Vec::new(),
+            missing: Vec::new(),
+        });
+        handing.arrivals.push((dealer_id, assignment, sealed));
+        handing.parts.push(*dealing);
+    }
+    let commitments = merge(&handing.task.reshared(), &numbered(&handing.parts)).unwrap();
+    handing.task.merged = Some(DealingId::derive(&data(), ShareEpoch::new(1), &commitments));
+    handing
+}
+
+fn numbered(parts: &[Dealing]) -> Vec<(ShareIndex, &Dealing)> {
+    indices().zip(parts).collect()
+}
+
+/// One custodian's work for one record: as a dealer, as one of the next, and as everybody who executes the ledger.
+fn handing_on(c: &mut Criterion) {
+    let mut group = c.benchmark_group(format!("reshare/{K} of {N}"));
+    let with_keys = || {
+        let mut handing = holders();
+        let keys = keys_for(1, &mut handing.custodians);
+        (handing, keys)
+    };
+    group.bench_function("deal a part", |b| {
+        b.iter_batched_ref(
+            with_keys,
+            |(handing, keys)| handing.custodians[0].deal_part(&mut rng(), &handing.task, keys).unwrap(),
+            BatchSize::SmallInput,
+        );
+    });
+    group.bench_function("take in and add up", |b| {
+        b.iter_batched_ref(
+            parts_dealt,
+            |HandingOn { custodians, task, arrivals, .. }| {
+                for (dealer, assignment, sealed) in arrivals {
+                    let arrival = Arrival { assignment, sealed };
+                    custodians[0].accept_part(&mut rng(), (ASKED, *dealer), &arrival).unwrap().unwrap();
+                }
+                assert!(matches!(custodians[0].merge(&mut rng(), task).unwrap(), Next::Acknowledge(_)));
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    let HandingOn { task, parts, .. } = parts_dealt();
+    group.bench_function("check the parts and their sum", |b| {
+        b.iter(|| {
+            let old = task.reshared();
+            assert!(numbered(&parts).iter().all(|(from, part)| is_part(&old, *from, part)));
+            merge(&old, black_box(&numbered(&parts))).unwrap()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, shares, releases, handing_on);
 criterion_main!(benches);

@@ -14,6 +14,7 @@ mod pace;
 mod pruning;
 mod rehearse;
 mod rejoin;
+mod reshares;
 mod turns;
 mod view;
 
@@ -24,13 +25,14 @@ pub use lists::{
 pub use pace::Pace;
 pub(crate) use pruning::{keep_signed, signed_after};
 pub use rejoin::{Place, Standing, note_first_votes, note_votes_lost};
+pub use reshares::UnderWay;
 pub use turns::Moment;
 pub use view::{RecordView, ViewError};
 
 use crate::{
     audit::ExportError,
     clock::WallClock,
-    contract::{Judge, Policies},
+    contract::{CustodyMath, Policies},
     execute::{Anchor, ExecuteError, Executed, Executor, Tip},
     log::{RecentNodes, ThroughRecent},
     mdca::Floor,
@@ -123,7 +125,7 @@ struct Shared<E, S: Store> {
     founding: Founding,
     pace: Pace,
     checked: Checked,
-    judge: Judge,
+    math: CustodyMath,
     policies: Arc<Policies>,
     log_nodes: RecentNodes,
     configs: Mutex<BTreeMap<Epoch, Arc<EpochConfig>>>,
@@ -174,10 +176,10 @@ impl<E, S: Store> Channel<E, S> {
         store: S,
         founding: Founding,
         (me, standing): (NodeId, Standing),
-        judge: Judge,
+        math: CustodyMath,
         pace: Pace,
     ) -> Result<(Self, mpsc::Receiver<Notice>), ExecuteError> {
-        let executor = Executor::open(store.clone(), founding.clone(), judge)?;
+        let executor = Executor::open(store.clone(), founding.clone(), math)?;
         let newest = executor.newest_checkpoint()?;
         let floor = snapshot::floor(&store)?;
         let shelf = Shelf::open(&store)?;
@@ -199,7 +201,7 @@ impl<E, S: Store> Channel<E, S> {
             founding,
             pace,
             checked: Checked::default(),
-            judge,
+            math,
             policies: executor.policies(),
             log_nodes: RecentNodes::default(),
             configs: Mutex::default(),

@@ -68,7 +68,7 @@ impl<E, S: Store> Channel<E, S> {
         }
         let Ok(config) = self.config() else { return };
         if self.ahead().hear(voter, &config) {
-            tracing::error!(
+            tracing::warn!(
                 %own, others = %epoch,
                 "the others are so far ahead that they may have let go of the blocks in between: unless this node \
                  catches up, stop it, remove its data folder, and start it again, so that it joins by a snapshot",

@@ -25,7 +25,7 @@ impl<E, S: Store> Channel<E, S> {
             height: tip.height.next(),
             time: tip.time,
             transaction: transaction.body.id(),
-            judge: self.shared.judge,
+            math: self.shared.math,
             policies: &self.shared.policies,
         };
         let mut world = World::new(self.shared.store.clone());

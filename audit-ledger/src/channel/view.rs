@@ -213,7 +213,7 @@ impl<E, S: Store> Channel<E, S> {
         Ok(view)
     }
 
-    fn data_context(&self, record: RecordId, version: RecordVersion) -> DataContext {
+    pub(super) fn data_context(&self, record: RecordId, version: RecordVersion) -> DataContext {
         let domain = self.domain();
         DataContext { network: domain.network, channel: domain.channel, record, version }
     }

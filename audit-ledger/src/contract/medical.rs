@@ -1,7 +1,7 @@
 //! `medical`: the catalogue of medical data, its owners and its history, with the functions that the
 //! source paper names.
 
-use super::{Call, Stop};
+use super::{Call, Stop, erasure};
 use crate::{
     store::Reader,
     world::{BigEndian, HistoryKind, HistoryRow, Owned, PersonRow, RecordRow, RecordState},
@@ -79,6 +79,7 @@ pub(super) fn delete<R: Reader>(call: &mut Call<'_, R>, author: &PersonRow, id: 
     let mut row = owned_record(call, author, id)?;
     row.state = RecordState::Erased;
     record_history(call, id, &mut row, HistoryKind::Deletion);
+    erasure::begin(call, id, &row)?;
     call.world.put(id, &row);
     call.custody.push(CustodyEvent::RecordErased(*id));
     Ok(Outcome::applied())

@@ -10,15 +10,18 @@
 
 mod access;
 mod custody;
+mod erasure;
 mod evidence;
 mod governance;
 mod medical;
 mod membership;
 mod policies;
+mod reshare;
 
 pub use access::{assignment, decides, may_read, share_context};
 pub use evidence::admit as admit_evidence;
 pub use policies::Policies;
+pub use reshare::part_context;
 
 use crate::{
     store::{Reader, StoreError},
@@ -26,21 +29,37 @@ use crate::{
 };
 use dmdl_types::{
     access::{Purpose, Reason, ReasonCode},
-    context::ShareContext,
-    custody::{CustodyEvent, Dealing, SealedBytes, ShareSet},
+    context::{ReleaseContext, ShareContext},
+    custody::{CustodyEvent, Dealing, Reshared, SealedBytes, ShareSet},
     event::{Action, Outcome, Verdict},
     genesis::{EpochConfig, Role},
     governance::Governance,
-    id::{Height, NodeId, PolicyId, RecordId, RecordVersion, SubjectId, TransactionId, UnixMillis},
+    id::{Height, NodeId, PolicyId, RecordId, RecordVersion, ShareIndex, SubjectId, TransactionId, UnixMillis},
     invocation::{Access, Invocation, Medical, Membership, SystemItem},
     sign::{Domain, PublicKey},
 };
 
-/// How a complaint is judged: whether the share that came, opened with the revealed secret, matches
-/// the commitments.
-///
-/// The vault knows; the ledger only asks. The judge must be a pure function.
-pub type Judge = fn(&ShareContext, &Dealing, &SealedBytes, &[u8; 32]) -> Judgement;
+/// What [`CustodyMath::lied`] is: of a release's context, the dealing's commitments, the release and the revealed secret.
+pub type Lied = fn(&ReleaseContext, &[[u8; 32]], &SealedBytes, &[u8; 32]) -> bool;
+/// What [`CustodyMath::merge`] is: of the dealing that is handed on, and the parts.
+pub type Merge = fn(&Reshared<'_>, &[(ShareIndex, &Dealing)]) -> Option<Vec<[u8; 32]>>;
+
+/// The arithmetic of shares: the vault knows it, the ledger only asks. All of these are pure functions.
+#[derive(Clone, Copy, Debug)]
+pub struct CustodyMath {
+    /// Judges a complaint: whether the share that came, opened with the revealed secret, matches the commitments.
+    pub judge: fn(&ShareContext, &Dealing, &SealedBytes, &[u8; 32]) -> Judgement,
+    /// Whether these are the bytes that were registered as a sealed share.
+    pub is_sealed: fn(&SealedBytes, &[u8; 32]) -> bool,
+    /// Whether a part deals exactly the share at an index of the dealing that it takes on.
+    pub is_part: fn(&Reshared<'_>, ShareIndex, &Dealing) -> bool,
+    /// Whether a release, opened with the revealed secret of its one-time key, is signed by its custodian and not the share
+    /// that these commitments commit to.
+    pub lied: Lied,
+    /// The commitments that parts add up to, each with the index of the share that it deals; none if they do not belong
+    /// together.
+    pub merge: Merge,
+}
 
 /// What a judge finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +85,8 @@ pub struct Context<'a> {
     pub time: UnixMillis,
     /// The transaction.
     pub transaction: TransactionId,
-    /// Judges complaints.
-    pub judge: Judge,
+    /// The arithmetic of shares.
+    pub math: CustodyMath,
     /// Policies that were parsed before.
     pub policies: &'a Policies,
 }
@@ -158,6 +177,8 @@ pub const fn action_of(invocation: &Invocation) -> Action {
             Access::Decrypt { .. } => Action::Decrypt,
             Access::Rekey { .. } => Action::Rekey,
             Access::Erase { .. } => Action::Erase,
+            Access::Reshare(_) => Action::Reshare,
+            Access::Accuse(_) => Action::Accuse,
         },
         Invocation::Governance(call) => match call {
             Governance::Propose { .. } => Action::Propose,
@@ -175,6 +196,11 @@ pub const fn system_action_of(item: &SystemItem) -> Action {
         SystemItem::Complaint { .. } => Action::Complain,
         SystemItem::Release { .. } => Action::Release,
         SystemItem::Evidence(_) => Action::Evidence,
+        SystemItem::Part { .. } => Action::DealPart,
+        SystemItem::PartComplaint { .. } => Action::ComplainPart,
+        SystemItem::PartMissing { .. } => Action::MissPart,
+        SystemItem::PartShown { .. } => Action::ShowPart,
+        SystemItem::Destroyed { .. } => Action::Destroy,
     }
 }
 
@@ -207,6 +233,7 @@ fn subject_of(invocation: &Invocation) -> About {
         ) => (Some(*record), None),
         Invocation::Access(Access::Register(registration)) => (Some(registration.record), Some(registration.version)),
         Invocation::Access(Access::Decrypt { record, version, .. }) => (Some(*record), Some(*version)),
+        Invocation::Access(Access::Reshare(plan)) => (Some(plan.record), Some(plan.version)),
         _ => (None, None),
     };
     About { record, version, ..About::default() }

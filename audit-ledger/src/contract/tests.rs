@@ -1,5 +1,6 @@
 //! Contracts, through the executor that runs them.
 
+mod accusations;
 mod custody;
 mod decryptions;
 mod governance;
@@ -7,3 +8,4 @@ mod medical;
 mod membership;
 mod register;
 mod requests;
+mod reshare;

@@ -18,7 +18,7 @@ pub use tip::{Anchor, Tip};
 
 use crate::{
     commitment::{index::Index, state::StateHash},
-    contract::{Judge, Policies},
+    contract::{CustodyMath, Policies},
     finalized::Finalized,
     log,
     store::{History, HistoryView, Reader, Store, StoreError},
@@ -101,7 +101,7 @@ pub struct Executor<S: Store> {
     store: S,
     founding: Founding,
     domain: Domain,
-    judge: Judge,
+    math: CustodyMath,
     tip: Tip,
     frontier: Frontier,
     index: Index,
@@ -115,7 +115,7 @@ impl<S: Store> Executor<S> {
     ///
     /// # Errors
     /// [`ExecuteError`] when the store holds another ledger or cannot be read.
-    pub fn open(store: S, founding: Founding, judge: Judge) -> Result<Self, ExecuteError> {
+    pub fn open(store: S, founding: Founding, math: CustodyMath) -> Result<Self, ExecuteError> {
         founding.check()?;
         let wanted = founding.channel.policy_engine;
         if wanted != dmdl_policies::POLICY_ENGINE {
@@ -133,7 +133,7 @@ impl<S: Store> Executor<S> {
             store,
             founding,
             domain,
-            judge,
+            math,
             tip,
             frontier,
             index: Index::default(),

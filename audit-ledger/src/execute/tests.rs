@@ -43,7 +43,7 @@ fn lived_in() -> Ledger {
 fn the_same_blocks_give_the_same_bytes_everywhere() {
     let first = lived_in();
     let store = MemoryStore::new();
-    let mut second = Executor::open(store.clone(), genesis().founding(), judge).unwrap();
+    let mut second = Executor::open(store.clone(), genesis().founding(), MATH).unwrap();
     let mut third = Ledger::new();
     for block in &first.blocks[1..] {
         let done = second.execute(&Finalized::delivered(block.clone())).unwrap();
@@ -227,16 +227,16 @@ fn a_store_belongs_to_one_ledger() {
     let ledger = lived_in();
     let mut other = genesis();
     other.seed = [8; 32];
-    assert!(matches!(Executor::open(ledger.store, other.founding(), judge), Err(ExecuteError::OtherLedger)));
+    assert!(matches!(Executor::open(ledger.store, other.founding(), MATH), Err(ExecuteError::OtherLedger)));
     let mut newer = genesis();
     newer.channel.policy_engine += 1;
     assert!(matches!(
-        Executor::open(MemoryStore::new(), newer.founding(), judge),
+        Executor::open(MemoryStore::new(), newer.founding(), MATH),
         Err(ExecuteError::PolicyEngine { .. })
     ));
     let mut bad = genesis();
     bad.version = 2;
-    assert!(matches!(Executor::open(MemoryStore::new(), bad.founding(), judge), Err(ExecuteError::Genesis(_))));
+    assert!(matches!(Executor::open(MemoryStore::new(), bad.founding(), MATH), Err(ExecuteError::Genesis(_))));
 }
 
 #[test]

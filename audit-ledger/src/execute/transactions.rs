@@ -42,7 +42,7 @@ pub(super) fn run<S: Store>(
         height: block.header.height,
         time: block.header.time,
         transaction: TransactionId::new([0; 32]),
-        judge: executor.judge,
+        math: executor.math,
         policies: &executor.policies,
     };
     let mut done = Done::default();

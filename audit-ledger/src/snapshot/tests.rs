@@ -52,9 +52,9 @@ fn assert_same(left: &impl Reader, right: &impl Reader, at: impl std::fmt::Displ
 /// Opens a joined ledger and lets it execute what comes after, beside one that executed everything.
 fn assert_goes_on<S: Store>(store: S, blocks: &[Block]) {
     let founding = begin().founding();
-    let mut joined = Executor::open(store.clone(), founding.clone(), judge).unwrap();
+    let mut joined = Executor::open(store.clone(), founding.clone(), MATH).unwrap();
     let reference = MemoryStore::new();
-    let mut whole = Executor::open(reference.clone(), founding, judge).unwrap();
+    let mut whole = Executor::open(reference.clone(), founding, MATH).unwrap();
     let mut went_on = 0;
     for block in &blocks[1..] {
         let done = whole.execute(&Finalized::delivered(block.clone())).unwrap();
@@ -87,7 +87,7 @@ fn a_joined_ledger_is_equal_before_it_executes_anything() {
     let whole = Source::follow(MemoryStore::new(), &ledger.blocks[..=usize::try_from(height.get()).unwrap()]);
     let store = join(&source, offer, MemoryStore::new(), |part| part).unwrap().into_store();
     assert_same(&store, &whole.store, height);
-    let joined = Executor::open(store, begin().founding(), judge).unwrap();
+    let joined = Executor::open(store, begin().founding(), MATH).unwrap();
     assert_eq!(joined.tip(), whole.executor.tip());
     assert_eq!(joined.newest_checkpoint().unwrap(), whole.executor.newest_checkpoint().unwrap());
 }

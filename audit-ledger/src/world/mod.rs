@@ -8,9 +8,11 @@
 //! docs/spec/state.md
 
 mod conduct;
+mod reshare;
 mod rows;
 
 pub use conduct::*;
+pub use reshare::*;
 pub use rows::*;
 
 use crate::store::{Changes, Overlay, Reader, Space, StoreError};

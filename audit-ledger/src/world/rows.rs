@@ -1,12 +1,15 @@
 //! The tables of world state.
 
-use super::{FaultSeen, FaultsRow, ReportsRow, Row, StandingRow, TurnCounters, VoiceRow};
+use super::{
+    ErasureRow, FalseRelease, FalseReleases, FaultSeen, FaultsRow, Holders, PartRow, PlannedRow, ReportsRow,
+    ReshareRow, Row, Sharing, StandingRow, TurnCounters, VoiceRow,
+};
 use crate::execute::Anchor;
 use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     access::{PolicyDocument, Terms},
     checkpoint::Checkpoint,
-    custody::{DealtShare, ShareSet},
+    custody::ShareSet,
     genesis::{ChannelConfig, EpochConfig, Member, Person},
     governance::Change,
     id::{
@@ -52,6 +55,13 @@ tables! {
     24 Checkpoint, by Height;
     25 Anchor, by ();
     26 PrunesBlocks, by ();
+    27 Sharing, by (RecordId, RecordVersion, ShareEpoch);
+    28 ReshareRow, by (RecordId, RecordVersion);
+    29 PartRow, by (RecordId, RecordVersion, NodeId);
+    30 FalseRelease, by (TransactionId, NodeId);
+    31 FalseReleases, by NodeId;
+    32 ErasureRow, by RecordId;
+    33 PlannedRow, by RecordId;
 }
 
 /// A number in keys that are read in order: most significant byte first.
@@ -156,8 +166,8 @@ pub struct VersionRow {
     pub dealing: DealingId,
     /// Its commitments; their number is k.
     pub commitments: Vec<[u8; 32]>,
-    /// Its shares; their number is n.
-    pub shares: Vec<DealtShare>,
+    /// Its custodians; their number is n.
+    pub holders: Holders,
     /// How many acknowledgements make it active.
     pub min_acks: u8,
     /// Until when they may: a version that is not active by then never is.
@@ -177,10 +187,23 @@ impl VersionRow {
         self.state == VersionState::Pending && now > self.expires
     }
 
+    /// How its key is shared now.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        Sharing {
+            epoch: self.epoch,
+            dealing: self.dealing,
+            commitments: self.commitments.clone(),
+            custodians: self.holders.nodes(),
+            min_acks: self.min_acks,
+            destroyed: Vec::new(),
+        }
+    }
+
     /// Names the shares of the current epoch.
     #[must_use]
     pub fn share_set(&self) -> ShareSet {
-        ShareSet::of(self.dealing, self.epoch, self.min_acks, self.shares.iter().map(|share| share.key.custodian))
+        ShareSet::of(self.dealing, self.epoch, self.min_acks, self.holders.nodes().into_iter())
     }
 }
 

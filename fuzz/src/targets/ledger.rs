@@ -16,7 +16,8 @@ use dmdl_types::{
         ShareEpoch, SubjectId, TransactionId, UnixMillis, UseNumber, View,
     },
     invocation::{
-        Access, Authority, Invocation, Medical, Membership, Metadata, OpeningKey, PayloadInfo, Registration, SystemItem,
+        Access, Accusation, Authority, Invocation, Medical, Membership, Metadata, OpeningKey, PayloadInfo,
+        Registration, Reshare, SystemItem,
     },
     sign::{Domain, PublicKey, SigningKey},
     transaction::{EndorsedTransaction, Endorsement, SystemBody, SystemTransaction, Transaction, TransactionBody},
@@ -86,6 +87,20 @@ fn invocations() -> Vec<Invocation> {
         Access::Decrypt { record, version: VERSION, authority: Authority::Grant(grant), keys: keys.clone() },
         Access::Rekey { decryption: request, keys },
         Access::Erase { record },
+        Access::Reshare(Box::new(Reshare {
+            record,
+            version: VERSION,
+            custodians: NETWORK.genesis.members.iter().map(|member| member.node).collect(),
+            threshold: 2,
+            min_acks: 3,
+        })),
+        Access::Accuse(Box::new(Accusation {
+            decryption: request,
+            custodian: NETWORK.genesis.members[0].node,
+            epoch: ShareEpoch::new(0),
+            released: SealedBytes(vec![1; 178]),
+            opening_secret: [3; 32],
+        })),
     ];
     let member = NETWORK.genesis.members[0].clone();
     let (node, org) = (member.node, member.org.clone());
@@ -113,11 +128,26 @@ fn invocations() -> Vec<Invocation> {
 
 fn items() -> Vec<SystemItem> {
     let (record, version, epoch) = (RECORD, VERSION, ShareEpoch::new(0));
+    let (plan, node) = (TransactionId::new([8; 32]), NodeId::of_key(NETWORK.node(1).public()));
     vec![
         SystemItem::Acknowledge { record, version, epoch, dealing: DealingId::new([2; 32]) },
         SystemItem::Complaint { record, version, epoch, sealed: SealedBytes(vec![1; 114]), dealing_secret: [3; 32] },
         SystemItem::Release { decryption: TransactionId::new([4; 32]), record, version, epoch, share: [5; 32] },
         SystemItem::Evidence(Box::new(Evidence::Votes { proof: NETWORK.fault(2) })),
+        SystemItem::Part { plan, record, version, dealing: Box::new(dealing(&[[7; 32]; 2])) },
+        SystemItem::PartComplaint {
+            plan,
+            record,
+            version,
+            epoch,
+            dealer: node,
+            sealed: SealedBytes(vec![1; 114]),
+            dealing_secret: [3; 32],
+        },
+        SystemItem::PartMissing { plan, record, version, epoch, dealer: node },
+        SystemItem::PartShown { plan, record, version, epoch, custodian: node, sealed: SealedBytes(vec![1; 114]) },
+        SystemItem::Destroyed { record, of: None, generation: 9 },
+        SystemItem::Destroyed { record, of: Some((version, epoch)), generation: 9 },
     ]
 }
 

@@ -32,12 +32,13 @@ use dmdl_types::{
     title::Title,
     transaction::Transaction,
 };
-use dmdl_vault::remark::Remark;
+use dmdl_vault::{remark::Remark, seal::ReleasedShare};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
     io::{Read, Seek, SeekFrom},
+    ops::Range,
     sync::PoisonError,
     time::Duration,
 };
@@ -46,8 +47,6 @@ use std::{
 const PART_BYTES: usize = 4 << 20;
 /// How long a height that an answer named is as good as a new one: expiries are many blocks away.
 const HEIGHT_KEPT: Duration = Duration::from_secs(1);
-/// Longest released share, in the format of the share spec.
-const RELEASED_BYTES: usize = 4096;
 
 impl Gateway for HttpGateway {
     async fn height(&self) -> Result<Height, AskGatewayError> {
@@ -162,6 +161,7 @@ impl Gateway for HttpGateway {
             state: String,
             registration: String,
             receipt: String,
+            reshared: Option<String>,
             acknowledgements: Vec<String>,
         }
         let mut left = patience;
@@ -178,7 +178,8 @@ impl Gateway for HttpGateway {
         };
         let registration = decode(&blob(&shown.registration)?, limits::TRANSACTION_BYTES)?;
         let acknowledgements = shown.acknowledgements.iter().map(|text| receipt(text)).collect::<Result<_, _>>()?;
-        Ok(Some(CustodyProof { registration, receipt: receipt(&shown.receipt)?, acknowledgements }))
+        let reshared = shown.reshared.map(|text| decode(&blob(&text)?, limits::TRANSACTION_BYTES)).transpose()?;
+        Ok(Some(CustodyProof { registration, receipt: receipt(&shown.receipt)?, reshared, acknowledgements }))
     }
 
     async fn dealing_keys(
@@ -227,7 +228,7 @@ impl Gateway for HttpGateway {
             self.get_as(&format!("releases/{decryption}?custodian={custodian}"), Duration::ZERO).await?;
         if let Some(share) = answer.shares.iter().find(|share| share.custodian == custodian) {
             let bytes = blob(&share.share)?;
-            return if bytes.len() <= RELEASED_BYTES {
+            return if bytes.len() <= ReleasedShare::LEN {
                 Ok(bytes)
             } else {
                 Err(AskGatewayError::Nonsense("a share is too long".to_owned()))
@@ -279,6 +280,18 @@ impl Gateway for HttpGateway {
         let path = format!("/v1/payloads/{digest}");
         let response = self.send(Method::GET, &path, HeaderMap::new(), None, Duration::ZERO).await?;
         Ok(streamed(expect(response).await?))
+    }
+
+    async fn download_range(&self, digest: PayloadDigest, range: Range<u64>) -> Result<Ciphertext, AskGatewayError> {
+        let path = format!("/v1/payloads/{digest}");
+        let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        let value = HeaderValue::from_str(&bytes).map_err(|error| AskGatewayError::Nonsense(error.to_string()))?;
+        let headers = HeaderMap::from_iter([(header::RANGE, value)]);
+        let response = expect(self.send(Method::GET, &path, headers, None, Duration::ZERO).await?).await?;
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            return Err(AskGatewayError::Nonsense("a range was asked for, and something else came".to_owned()));
+        }
+        Ok(streamed(response))
     }
 
     async fn parties(&self, record: RecordId) -> Result<Parties, AskGatewayError> {

@@ -14,7 +14,7 @@ use axum::{Router, routing::get};
 use dmdl_audit_ledger::{
     channel::{Reading, RecordFilter},
     store::RocksStore,
-    world::{HistoryKind, HistoryRow, RecordRow, RecordState, VersionRow, VersionState},
+    world::{ErasureRow, HistoryKind, HistoryRow, RecordRow, RecordState, VersionRow, VersionState},
 };
 use dmdl_types::{
     access::{DuoCode, PolicyDocument},
@@ -96,6 +96,46 @@ pub(super) struct Record {
     /// Who keeps its shares.
     #[schema(value_type = Vec<Hex>)]
     custodians: Vec<NodeId>,
+    /// Who has said that nothing of them is left, once it is erased; null before, and for one that never was in custody.
+    erasure: Option<Erasure>,
+}
+
+/// What custodians say of an erased record.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Erasure {
+    /// The call that erased it.
+    #[schema(value_type = Hex)]
+    transaction: TransactionId,
+    /// Who says that nothing is left that opens it.
+    destroyed: Vec<DestroyedShown>,
+    /// Who may have had something, and has not said so yet.
+    #[schema(value_type = Vec<Hex>)]
+    waiting: Vec<NodeId>,
+}
+
+/// A custodian's word that it has nothing left.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DestroyedShown {
+    /// The custodian.
+    #[schema(value_type = Hex)]
+    node: NodeId,
+    /// The generation of its key store since which that is so: copies of earlier ones may still open something.
+    generation: u64,
+}
+
+impl Erasure {
+    fn of(row: ErasureRow) -> Self {
+        let has_said = |node: &NodeId| row.destroyed.iter().any(|word| word.custodian == *node);
+        Self {
+            transaction: row.transaction,
+            waiting: row.keepers.iter().copied().filter(|node| !has_said(node)).collect(),
+            destroyed: row
+                .destroyed
+                .iter()
+                .map(|word| DestroyedShown { node: word.custodian, generation: word.generation })
+                .collect(),
+        }
+    }
 }
 
 /// A title, signed by the record's owner.
@@ -132,7 +172,7 @@ pub(super) fn shown(
     let current = if row.active_version > RecordVersion::new(0) { row.active_version } else { row.last_version };
     let version: Option<VersionRow> = reading.row(&(id, current))?;
     let permission = reading.permission(&row)?.map(Into::into);
-    let custodians = version.iter().flat_map(|version| &version.shares).map(|share| share.key.custodian).collect();
+    let custodians = version.as_ref().map(|version| version.holders.nodes()).unwrap_or_default();
     Ok(Record {
         record: id,
         owner: row.owner,
@@ -162,6 +202,7 @@ pub(super) fn shown(
             ciphertext_len_bytes: version.payload.ciphertext_len_bytes,
         }),
         custodians,
+        erasure: reading.row::<ErasureRow>(&id)?.map(Erasure::of),
     })
 }
 
@@ -402,7 +443,10 @@ pub(super) struct Custody {
     /// Proof of its outcome.
     #[schema(value_type = ReceiptText)]
     receipt: String,
-    /// Proof of its custodians' acknowledgements.
+    /// Who keeps its key now, in its canonical encoding; null while its first custodians do.
+    #[schema(value_type = Option<Base64>)]
+    reshared: Option<String>,
+    /// Proof of its present custodians' acknowledgements.
     #[schema(value_type = Vec<ReceiptText>)]
     acknowledgements: Vec<String>,
 }
@@ -439,6 +483,7 @@ pub(super) async fn custody(
         state: state.unwrap_or(CustodyState::Pending),
         registration: base64(&codec::encode(&proof.registration)),
         receipt: proof.receipt.to_text(),
+        reshared: proof.reshared.map(|kept| base64(&codec::encode(&kept))),
         acknowledgements: proof.acknowledgements.iter().map(|receipt| receipt.to_text()).collect(),
     };
     Ok(At { height, body })

@@ -144,7 +144,7 @@ async fn allowed(node: &RealNode, key: PublicKey, id: TransactionId) -> Result<V
         let denied = || ApiError::new(403, "denied", "the decryption was denied");
         let row: DecryptionRow = reading.row(&id)?.ok_or_else(denied)?;
         let version: Option<VersionRow> = reading.row(&(row.record, row.version))?;
-        Ok(version.iter().flat_map(|version| &version.shares).map(|share| share.key.custodian).collect())
+        Ok(version.map(|version| version.holders.nodes()).unwrap_or_default())
     });
     Ok(custodians.await?.body)
 }

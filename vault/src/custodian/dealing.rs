@@ -6,7 +6,7 @@
 use super::{
     Custodian, SEALED_BYTES_MAX,
     keystore::{KeyName, KeyStore},
-    rows::{ComplaintRow, Key, KeyRow, ShareRow},
+    rows::{ComplaintRow, Key, KeyRow, KeyState, ShareRow},
     store::{Batch, Kv, Slot, StoreError},
 };
 use crate::{
@@ -94,7 +94,7 @@ pub struct Arrival<'a> {
 }
 
 /// What is to be done about an arrival.
-enum Finding {
+pub(super) enum Finding {
     /// It matches its commitments.
     Keep(VerifiedShare),
     /// It does not, and the secret proves it.
@@ -117,7 +117,7 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
         count: usize,
         own_clock: UnixMillis,
     ) -> Result<Vec<DealingKey>, MintError> {
-        let waiting = self.store.dealing_keys()?.len();
+        let waiting = self.store.dealing_keys()?.iter().filter(|(_, row)| row.state == KeyState::Waits).count();
         if waiting.saturating_add(count) > DEALING_KEYS_MAX {
             return Err(MintError::TooMany { waiting, wanted: count });
         }
@@ -125,7 +125,7 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
         let publics: Vec<_> = secrets.iter().map(x25519_public).collect();
         let mut batch = Batch::default();
         for public in &publics {
-            batch.put(&Key::Minted(*public), &KeyRow { minted: own_clock, spent: false });
+            batch.put(&Key::Minted(*public), &KeyRow { minted: own_clock, state: KeyState::Waits });
         }
         // Rows first: a row without a secret is retired in time, a secret without a row never.
         self.store.commit(batch)?;
@@ -144,7 +144,8 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
     /// # Errors
     /// [`StoreError`].
     pub fn retire(&mut self, rng: &mut impl CryptoRng, before: UnixMillis) -> Result<usize, StoreError> {
-        let old = self.store.dealing_keys()?.into_iter().filter(|(_, row)| row.minted < before);
+        let old = self.store.dealing_keys()?.into_iter();
+        let old = old.filter(|(_, row)| row.minted < before && row.state != KeyState::Opens);
         let old: Vec<_> = old.map(|(key, _)| key).collect();
         self.destroy_dealing_keys(rng, &old)?;
         Ok(old.len())
@@ -185,22 +186,11 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
 
     fn examine(&self, arrival: &Arrival<'_>, staged: &Staged) -> Result<Result<Finding, AcceptError>, StoreError> {
         let Arrival { assignment, sealed } = *arrival;
-        let (context, slot) = (&assignment.share, Slot::of(&assignment.share));
-        let pinned = self.rule.pinned;
-        if context.custodian != self.rule.me
-            || (context.data.network, context.data.channel) != (pinned.network, pinned.channel)
-        {
-            return Ok(Err(AcceptError::NotMine));
-        }
-        if sealed.0.len() > SEALED_BYTES_MAX {
-            return Ok(Err(AcceptError::TooLong { len: sealed.0.len() }));
-        }
-        if digest(sealed) != assignment.sealed_digest {
-            return Ok(Err(AcceptError::OtherBytes));
-        }
-        if self.store.is_over(slot)? {
-            return Ok(Err(AcceptError::Over { record: slot.record }));
-        }
+        let context = &assignment.share;
+        let slot = match self.check_arrival(arrival)? {
+            Ok(slot) => slot,
+            Err(error) => return Ok(Err(error)),
+        };
         if let Some((kept, item)) = staged.answers.get(&slot) {
             return Ok(same(kept, context, item.clone()));
         }
@@ -214,11 +204,37 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
             let item = row.acknowledgement();
             return Ok(same(&row.context, context, item));
         }
-        let waits = self.store.dealing_key(&assignment.dealing_key)?.is_some_and(|row| !row.spent)
-            && !staged.spent.contains(&assignment.dealing_key);
-        let secret = if waits { self.keys.get(KeyName::of_dealing_key(&assignment.dealing_key))? } else { None };
+        let secret = match staged.spent.contains(&assignment.dealing_key) {
+            false => self.waiting_secret(&assignment.dealing_key)?,
+            true => None,
+        };
         let Some(secret) = secret else { return Ok(Err(AcceptError::UnknownKey)) };
         Ok(open(assignment, sealed, secret))
+    }
+
+    /// Whether these are the registered bytes of a share for this custodian, whose epoch is not over; says where it belongs.
+    pub(super) fn check_arrival(&self, arrival: &Arrival<'_>) -> Result<Result<Slot, AcceptError>, StoreError> {
+        let Arrival { assignment, sealed } = *arrival;
+        let (context, pinned) = (&assignment.share, self.rule.pinned);
+        if context.custodian != self.rule.me
+            || (context.data.network, context.data.channel) != (pinned.network, pinned.channel)
+        {
+            return Ok(Err(AcceptError::NotMine));
+        }
+        if sealed.0.len() > SEALED_BYTES_MAX {
+            return Ok(Err(AcceptError::TooLong { len: sealed.0.len() }));
+        }
+        if digest(sealed) != assignment.sealed_digest {
+            return Ok(Err(AcceptError::OtherBytes));
+        }
+        let slot = Slot::of(context);
+        Ok(if self.store.is_over(slot)? { Err(AcceptError::Over { record: slot.record }) } else { Ok(slot) })
+    }
+
+    /// The secret of a dealing key that waits for its share.
+    pub(super) fn waiting_secret(&self, key: &[u8; 32]) -> Result<Option<Secret32>, StoreError> {
+        let waits = self.store.dealing_key(key)?.is_some_and(|row| row.state == KeyState::Waits);
+        if waits { self.keys.get(KeyName::of_dealing_key(key)) } else { Ok(None) }
     }
 
     /// Destroys the secrets of dealing keys, then forgets the keys.
@@ -238,7 +254,7 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
 }
 
 /// Opens a share and compares it with its commitments.
-fn open(assignment: &Assignment, sealed: &SealedBytes, secret: Secret32) -> Result<Finding, AcceptError> {
+pub(super) fn open(assignment: &Assignment, sealed: &SealedBytes, secret: Secret32) -> Result<Finding, AcceptError> {
     let dealing = match CheckedDealing::of_context(&assignment.share, &assignment.commitments) {
         Ok(dealing) => dealing,
         Err(DealingError::OtherDealing) => return Err(AcceptError::OtherDealing),
@@ -297,7 +313,7 @@ impl Staged {
 
     /// The item becomes durable together with the word that its dealing key is spent.
     fn answer(&mut self, assignment: &Assignment, item: SystemItem) -> SystemItem {
-        let spent = KeyRow { minted: UnixMillis::default(), spent: true };
+        let spent = KeyRow { minted: UnixMillis::default(), state: KeyState::Spent };
         self.batch.put(&Key::Minted(assignment.dealing_key), &spent);
         self.batch.put_pending(&item);
         self.spent.insert(assignment.dealing_key);

@@ -6,11 +6,12 @@
 use super::SEALED_BYTES_MAX;
 use crate::{
     keys::x25519_public,
-    seal::{Registered, Verdict, digest, judge_dealt},
+    seal::{Registered, ReleasedShare, Verdict, digest, judge_dealt, judge_released},
     share::{CheckedDealing, DealingError},
 };
 use dmdl_types::{
-    context::ShareContext,
+    codec,
+    context::{ReleaseContext, ShareContext},
     custody::{Dealing, SealedBytes},
     secret::Secret32,
 };
@@ -48,4 +49,24 @@ pub fn judge(context: &ShareContext, dealing: &Dealing, sealed: &SealedBytes, se
             digest(sealed) == dealt.digest && x25519_public(&secret) == dealt.key.key
         }
     }
+}
+
+/// Whether these are the bytes of a sealed share that were registered.
+#[must_use]
+pub fn is_sealed(sealed: &SealedBytes, registered: &[u8; 32]) -> bool {
+    sealed.0.len() <= SEALED_BYTES_MAX && digest(sealed) == *registered
+}
+
+/// Whether a custodian released something else than its share: it signed this for that decryption, and it is not the
+/// committed one.
+///
+/// `context` and `commitments` are the ledger's. What the custodian did not sign, or another secret opens, proves nothing.
+///
+/// # Security
+/// Pure and total, as [`judge`].
+#[must_use]
+pub fn lied(context: &ReleaseContext, commitments: &[[u8; 32]], released: &SealedBytes, secret: &[u8; 32]) -> bool {
+    let Ok(released) = codec::decode::<ReleasedShare>(&released.0, ReleasedShare::LEN) else { return false };
+    let Ok(dealing) = CheckedDealing::of_context(&context.share, commitments) else { return false };
+    judge_released(&dealing, context, &released, &Secret32::new(*secret)) == Ok(Verdict::CustodianLied)
 }

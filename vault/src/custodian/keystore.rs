@@ -111,6 +111,9 @@ pub trait KeyStore {
     /// [`StoreError`] when they cannot be read back as they were written.
     fn names(&self) -> Result<Vec<KeyName>, StoreError>;
 
+    /// How often it has changed: a copy of an earlier generation may open what was destroyed since.
+    fn generation(&self) -> u64;
+
     /// Destroys secrets and adds others, all or nothing, and returns when it is on disk.
     ///
     /// A name that is put again has the new secret; destroying an unknown one changes nothing.
@@ -131,15 +134,22 @@ pub trait KeyStore {
 
 /// A key store in memory, for the simulator and for tests.
 #[derive(Debug, Default)]
-pub struct MemoryKeys(BTreeMap<KeyName, Secret32>);
+pub struct MemoryKeys {
+    secrets: BTreeMap<KeyName, Secret32>,
+    generation: u64,
+}
 
 impl KeyStore for MemoryKeys {
     fn get(&self, name: KeyName) -> Result<Option<Secret32>, StoreError> {
-        Ok(self.0.get(&name).map(copy))
+        Ok(self.secrets.get(&name).map(copy))
     }
 
     fn names(&self) -> Result<Vec<KeyName>, StoreError> {
-        Ok(self.0.keys().copied().collect())
+        Ok(self.secrets.keys().copied().collect())
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
     }
 
     fn change(
@@ -149,9 +159,10 @@ impl KeyStore for MemoryKeys {
         destroy: &[KeyName],
     ) -> Result<(), StoreError> {
         for name in destroy {
-            self.0.remove(name);
+            self.secrets.remove(name);
         }
-        self.0.extend(put.iter().map(|(name, secret)| (*name, copy(secret))));
+        self.generation += 1;
+        self.secrets.extend(put.iter().map(|(name, secret)| (*name, copy(secret))));
         Ok(())
     }
 }
@@ -159,7 +170,8 @@ impl KeyStore for MemoryKeys {
 impl Clone for MemoryKeys {
     /// The disk at this moment, for a simulated crash.
     fn clone(&self) -> Self {
-        Self(self.0.iter().map(|(name, secret)| (*name, copy(secret))).collect())
+        let secrets = self.secrets.iter().map(|(name, secret)| (*name, copy(secret))).collect();
+        Self { secrets, generation: self.generation }
     }
 }
 

@@ -18,19 +18,24 @@ mod entry;
 mod forget;
 mod judge;
 mod keystore;
+mod parts;
 mod release;
+mod reshare;
 mod rows;
 mod store;
 
 pub use dealing::{AcceptError, Arrival, DEALING_KEYS_MAX, MintError};
 pub use entry::{Durable, ReleaseEntry};
-pub use judge::judge;
+pub use forget::Gone;
+pub use judge::{is_sealed, judge, lied};
 #[cfg(unix)]
 pub use keystore::FileKeys;
 pub use keystore::{KeyName, KeyStore, MemoryKeys};
+pub use parts::{is_part, merge};
 pub use release::{
     CLOCK_BOUND_MS, RELEASE_WINDOW_MS, ReleaseError, ReleaseLimits, ReleasePermit, ReleaseRule, STALENESS_MIN_MS,
 };
+pub use reshare::{DealPartError, Next};
 pub use store::{Change, Entry, Kv, MemoryKv, StoreError};
 
 use crate::share::Share;
@@ -43,7 +48,7 @@ use dmdl_types::{
 };
 use keystore::Owner;
 use rand_core::CryptoRng;
-use rows::ShareRow;
+use rows::{Key, KeyState, ShareRow};
 use std::{fmt, sync::Arc};
 use store::{Batch, ReleaseKey, ShareStore, Slot};
 
@@ -108,7 +113,7 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
     ) -> Result<Self, StoreError> {
         let rule = ReleaseRule { pinned, me: NodeId::of_key(signer.public()), limits };
         let mut custodian = Self { rule, signer, store: ShareStore::new(kv), keys };
-        let rows = custodian.store.dealing_keys()?.into_iter().filter(|(_, row)| row.spent);
+        let rows = custodian.store.dealing_keys()?.into_iter().filter(|(_, row)| row.state == KeyState::Spent);
         let spent: Vec<_> = rows.map(|(key, _)| key).collect();
         custodian.destroy_dealing_keys(rng, &spent)?;
         custodian.destroy_what_has_no_row(rng)?;
@@ -143,10 +148,7 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
         view: &ReleaseView,
         own_clock: UnixMillis,
     ) -> Result<Durable<ReleaseEntry>, AskError> {
-        let held = match &view.share {
-            Some(share) => self.store.newest_share(share.share.data.record, share.share.data.version)?,
-            None => None,
-        };
+        let held = view.share.as_ref().map(|share| self.held_for(&share.share)).transpose()?.flatten();
         let permit = self.rule.check(asked, view, held.as_ref().map(|row| &row.context), own_clock)?;
         let slot = Slot::of(&permit.context().share);
         if let Some(answered) = self.store.release(&ReleaseKey { slot, transaction: asked })? {
@@ -158,6 +160,16 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
         let entry = permit.seal(rng, share, &self.signer)?;
         // 19. The release entry is durable before the share leaves.
         Ok(self.store.put_release(entry)?)
+    }
+
+    /// The held share of the epoch that a context speaks of; without one, that of the newest epoch.
+    ///
+    /// Besides the share of the current epoch, one may wait for the next epoch to begin.
+    fn held_for(&self, context: &ShareContext) -> Result<Option<ShareRow>, StoreError> {
+        match self.store.share(Slot::of(context))? {
+            Some(row) => Ok(Some(row)),
+            None => self.store.newest_share(context.data.record, context.data.version),
+        }
     }
 
     /// What the ledger has yet to be told: acknowledgements, complaints and release marks, at most
@@ -192,6 +204,20 @@ impl<K: Kv, S: KeyStore> Custodian<K, S> {
     pub fn held(&self, after: Option<&ShareContext>, limit: usize) -> Result<Vec<ShareContext>, StoreError> {
         let rows = self.store.shares_after(after.map(Slot::of), limit)?;
         Ok(rows.into_iter().map(|row| row.context).collect())
+    }
+
+    /// The contexts of shares of parts that are kept, in a fixed order, at most `limit` after `after`: as for
+    /// [`Custodian::held`], the node asks its ledger about each after a start.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn parts_held(
+        &self,
+        after: Option<&(ShareContext, TransactionId)>,
+        limit: usize,
+    ) -> Result<Vec<(ShareContext, TransactionId)>, StoreError> {
+        let after = after.map(|(context, plan)| Key::PartShare(Slot::of(context), *plan, context.dealing));
+        Ok(self.store.part_shares_after(after, limit)?.into_iter().map(|row| (row.context, row.plan)).collect())
     }
 
     /// Destroys secrets that no row names: those of a share that a crash kept from being accepted, and those of rows that a

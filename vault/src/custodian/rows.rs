@@ -11,7 +11,8 @@ use crate::share::WrappedShare;
 use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
     context::ShareContext,
-    id::{GrantId, RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis},
+    custody::SealedBytes,
+    id::{DealingId, GrantId, RecordId, RecordVersion, ShareEpoch, TransactionId, UnixMillis},
     invocation::SystemItem,
 };
 
@@ -20,8 +21,45 @@ use dmdl_types::{
 pub(super) struct KeyRow {
     /// When, by this node's clock.
     pub(super) minted: UnixMillis,
+    pub(super) state: KeyState,
+}
+
+/// What a dealing key is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(super) enum KeyState {
+    /// It waits for its share.
+    Waits,
     /// Its share has arrived: the secret must go, or is gone.
-    pub(super) spent: bool,
+    Spent,
+    /// It opens a share of a part, which is kept as it came until parts are added up.
+    Opens,
+}
+
+/// This custodian's part in a reshare.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(super) struct OwnPartRow {
+    /// The part, as the ledger is told of it.
+    pub(super) item: SystemItem,
+    /// The next custodians' shares of it, in the order of their indices.
+    pub(super) sealed: Vec<SealedBytes>,
+}
+
+impl OwnPartRow {
+    /// The reshare that it is a part of, and the epoch that this leads to.
+    pub(super) fn leads_to(&self) -> Option<(TransactionId, ShareEpoch)> {
+        let SystemItem::Part { plan, dealing, .. } = &self.item else { return None };
+        Some((*plan, dealing.epoch))
+    }
+}
+
+/// This custodian's share of somebody's part, as it came.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(super) struct PartShareRow {
+    /// The transaction that began the reshare.
+    pub(super) plan: TransactionId,
+    pub(super) context: ShareContext,
+    pub(super) dealing_key: [u8; 32],
+    pub(super) sealed: SealedBytes,
 }
 
 /// A share that this custodian acknowledges.
@@ -58,6 +96,10 @@ pub(super) enum Key {
     Erased(RecordId),
     /// No share of this epoch or an earlier one is accepted any more.
     Ended(RecordId, RecordVersion),
+    /// This custodian's own part in the reshare to this epoch that a transaction began.
+    OwnPart(Slot, TransactionId),
+    /// This custodian's share of the part of that dealing, in the reshare that a transaction began.
+    PartShare(Slot, TransactionId, DealingId),
 }
 
 const DEALING_KEY: u8 = b'k';
@@ -68,6 +110,10 @@ const GRANT: u8 = b'g';
 const PENDING: u8 = b'p';
 const ERASED: u8 = b'x';
 const ENDED: u8 = b'e';
+const OWN_PART: u8 = b'q';
+const PART_SHARE: u8 = b'd';
+const PART_MISSING: u8 = b'm';
+const PART_SHOWN: u8 = b'w';
 
 impl Key {
     pub(super) fn bytes(&self) -> Vec<u8> {
@@ -79,6 +125,10 @@ impl Key {
             Self::ReleaseOfGrant(grant, key) => of(GRANT, &[grant.as_bytes(), &release_bytes(key)]),
             Self::Erased(record) => of(ERASED, &[record.as_bytes()]),
             Self::Ended(record, version) => of(ENDED, &[&version_bytes(*record, Some(*version))]),
+            Self::OwnPart(slot, plan) => of(OWN_PART, &[&slot_bytes(slot), plan.as_bytes()]),
+            Self::PartShare(slot, plan, dealing) => {
+                of(PART_SHARE, &[&slot_bytes(slot), plan.as_bytes(), dealing.as_bytes()])
+            }
         }
     }
 
@@ -98,6 +148,18 @@ impl Key {
         of(COMPLAINT, &[&version_bytes(record, version)])
     }
 
+    pub(super) fn own_parts_of(record: RecordId, version: Option<RecordVersion>) -> Vec<u8> {
+        of(OWN_PART, &[&version_bytes(record, version)])
+    }
+
+    pub(super) fn part_shares_of(record: RecordId, version: Option<RecordVersion>) -> Vec<u8> {
+        of(PART_SHARE, &[&version_bytes(record, version)])
+    }
+
+    pub(super) fn all_part_shares() -> Vec<u8> {
+        of(PART_SHARE, &[])
+    }
+
     pub(super) fn all_releases() -> Vec<u8> {
         of(RELEASE, &[])
     }
@@ -112,6 +174,14 @@ impl Key {
 
     pub(super) fn releases_under(grant: GrantId) -> Vec<u8> {
         of(GRANT, &[grant.as_bytes()])
+    }
+
+    pub(super) fn all_erased() -> Vec<u8> {
+        of(ERASED, &[])
+    }
+
+    pub(super) fn all_ended() -> Vec<u8> {
+        of(ENDED, &[])
     }
 
     pub(super) fn all_pending() -> Vec<u8> {
@@ -156,6 +226,22 @@ pub(super) fn pending_key(item: &SystemItem) -> Option<Vec<u8>> {
         }
         SystemItem::Release { decryption, record, version, epoch, .. } => {
             Some(of(PENDING, &[&[RELEASE], &slot(record, version, epoch), decryption.as_bytes()]))
+        }
+        SystemItem::Part { plan, record, version, dealing } => {
+            Some(of(PENDING, &[&[OWN_PART], &slot(record, version, &dealing.epoch), plan.as_bytes()]))
+        }
+        SystemItem::PartComplaint { plan, record, version, epoch, dealer, .. } => {
+            Some(of(PENDING, &[&[PART_SHARE], &slot(record, version, epoch), plan.as_bytes(), dealer.as_bytes()]))
+        }
+        SystemItem::PartMissing { plan, record, version, epoch, dealer } => {
+            Some(of(PENDING, &[&[PART_MISSING], &slot(record, version, epoch), plan.as_bytes(), dealer.as_bytes()]))
+        }
+        SystemItem::PartShown { plan, record, version, epoch, custodian, .. } => {
+            Some(of(PENDING, &[&[PART_SHOWN], &slot(record, version, epoch), plan.as_bytes(), custodian.as_bytes()]))
+        }
+        SystemItem::Destroyed { record, of: None, .. } => Some(of(PENDING, &[&[ERASED], record.as_bytes()])),
+        SystemItem::Destroyed { record, of: Some((version, epoch)), .. } => {
+            Some(of(PENDING, &[&[ENDED], &slot(record, version, epoch)]))
         }
         SystemItem::Evidence(_) => None,
     }

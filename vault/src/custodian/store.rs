@@ -9,7 +9,8 @@
 
 use super::{
     entry::{Durable, ReleaseEntry, ReleaseRow},
-    rows::{ComplaintRow, Key, KeyRow, ShareRow, pending_key},
+    forget::Gone,
+    rows::{ComplaintRow, Key, KeyRow, OwnPartRow, PartShareRow, ShareRow, pending_key},
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use dmdl_types::{
@@ -175,6 +176,36 @@ impl<K: Kv> ShareStore<K> {
         page.iter().map(|(_, value)| decode(value)).collect()
     }
 
+    pub(super) fn own_part(&self, key: &Key) -> Result<Option<OwnPartRow>, StoreError> {
+        self.read(key)
+    }
+
+    /// The keys of this custodian's own parts of a record.
+    pub(super) fn own_parts_of(
+        &self,
+        record: RecordId,
+        version: Option<RecordVersion>,
+    ) -> Result<Vec<(Vec<u8>, OwnPartRow)>, StoreError> {
+        self.rows(&Key::own_parts_of(record, version))
+    }
+
+    pub(super) fn part_share(&self, key: &Key) -> Result<Option<PartShareRow>, StoreError> {
+        self.read(key)
+    }
+
+    pub(super) fn part_shares_of(
+        &self,
+        record: RecordId,
+        version: Option<RecordVersion>,
+    ) -> Result<Vec<PartShareRow>, StoreError> {
+        Ok(self.rows(&Key::part_shares_of(record, version))?.into_iter().map(|(_, row)| row).collect())
+    }
+
+    pub(super) fn part_shares_after(&self, after: Option<Key>, limit: usize) -> Result<Vec<PartShareRow>, StoreError> {
+        let page = self.kv.scan(&Key::all_part_shares(), after.map(|key| key.bytes()).as_deref(), limit)?;
+        page.iter().map(|(_, value)| decode(value)).collect()
+    }
+
     pub(super) fn complaints_of(
         &self,
         record: RecordId,
@@ -187,9 +218,30 @@ impl<K: Kv> ShareStore<K> {
         self.read(&Key::Complaint(slot))
     }
 
+    pub(super) fn is_erased(&self, record: RecordId) -> Result<bool, StoreError> {
+        Ok(self.read::<()>(&Key::Erased(record))?.is_some())
+    }
+
+    /// What has gone for good.
+    pub(super) fn gone(&self) -> Result<Vec<Gone>, StoreError> {
+        let corrupt = || StoreError::Corrupt { what: "a key of what has gone" };
+        let mut gone = Vec::new();
+        for (key, ()) in self.rows(&Key::all_erased())? {
+            let record = key.get(1..).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or_else(corrupt)?;
+            gone.push((RecordId::new(record), None));
+        }
+        for (key, epoch) in self.rows::<ShareEpoch>(&Key::all_ended())? {
+            let fields = key.get(1..).and_then(|bytes| bytes.split_first_chunk::<32>());
+            let fields = fields.and_then(|(record, rest)| Some((*record, <[u8; 4]>::try_from(rest).ok()?)));
+            let (record, version) = fields.ok_or_else(corrupt)?;
+            gone.push((RecordId::new(record), Some((RecordVersion::new(u32::from_be_bytes(version)), epoch))));
+        }
+        Ok(gone)
+    }
+
     /// Whether the record is erased, or this epoch of its shares ended.
     pub(super) fn is_over(&self, slot: Slot) -> Result<bool, StoreError> {
-        if self.read::<()>(&Key::Erased(slot.record))?.is_some() {
+        if self.is_erased(slot.record)? {
             return Ok(true);
         }
         let ended: Option<ShareEpoch> = self.read(&Key::Ended(slot.record, slot.version))?;
@@ -339,6 +391,10 @@ pub(super) struct Batch(Vec<Change>);
 impl Batch {
     pub(super) fn put<T: BorshSerialize>(&mut self, key: &Key, row: &T) {
         self.0.push((key.bytes(), Some(codec::encode(row))));
+    }
+
+    pub(super) fn delete_bytes(&mut self, key: Vec<u8>) {
+        self.0.push((key, None));
     }
 
     pub(super) fn delete(&mut self, key: &Key) {

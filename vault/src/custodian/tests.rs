@@ -2,6 +2,7 @@
 
 mod dealing;
 mod life;
+mod reshare;
 
 use super::*;
 use crate::{
@@ -124,6 +125,10 @@ pub(super) struct FaultyKeys {
 }
 
 impl KeyStore for FaultyKeys {
+    fn generation(&self) -> u64 {
+        self.inner.generation()
+    }
+
     fn get(&self, name: KeyName) -> Result<Option<Secret32>, StoreError> {
         self.inner.get(name)
     }
@@ -249,6 +254,11 @@ fn opening_secret() -> Secret32 {
 
 /// What the ledger says when every clause holds.
 fn view(sent: &Sent) -> ReleaseView {
+    view_of(sent.assignment.share, sent.assignment.commitments.clone())
+}
+
+/// The same, of a share.
+fn view_of(share: ShareContext, commitments: Vec<[u8; 32]>) -> ReleaseView {
     let grant = GrantView { grant: GRANT, uses_max: 3, ends: NOW.plus_ms(60_000), revoked: false };
     let decryption = AllowedDecryption {
         transaction: ASKED,
@@ -265,11 +275,7 @@ fn view(sent: &Sent) -> ReleaseView {
         tip_time: NOW,
         conflict_seen: false,
         decryption: Some(decryption),
-        share: Some(ShareView {
-            share: sent.assignment.share,
-            commitments: sent.assignment.commitments.clone(),
-            erased: false,
-        }),
+        share: Some(ShareView { share, commitments, erased: false }),
         key_active: true,
         suspended: false,
     }

@@ -144,6 +144,9 @@ pub struct ReleasedShare {
 }
 
 impl ReleasedShare {
+    /// Length of the encoding.
+    pub const LEN: usize = SealedShare::LEN + 64;
+
     /// Signs a sealed share as released in this context.
     #[must_use]
     pub fn sign(sealed: SealedShare, context: &ReleaseContext, custodian: &SigningKey) -> Self {

@@ -129,6 +129,12 @@ impl CheckedDealing {
         &self.commitments
     }
 
+    /// The share epoch.
+    #[must_use]
+    pub const fn epoch(&self) -> ShareEpoch {
+        self.origin.epoch
+    }
+
     /// The record version whose key is shared.
     #[must_use]
     pub const fn data(&self) -> &DataContext {
@@ -188,6 +194,12 @@ impl VerifiedShare {
     #[must_use]
     pub const fn dealing(&self) -> DealingId {
         self.origin.id
+    }
+
+    /// What this share is bound to, as the one of a custodian.
+    #[must_use]
+    pub const fn context(&self, custodian: NodeId) -> ShareContext {
+        self.origin.context(custodian, self.index())
     }
 
     /// Whether this is the share that a context speaks of.

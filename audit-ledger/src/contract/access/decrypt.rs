@@ -7,13 +7,16 @@ use super::{
 };
 use crate::{
     store::Reader,
-    world::{CohortRow, DecryptionRow, GrantRow, OpenedBy, PersonRow, RecordRow, VersionRow, VersionState},
+    world::{
+        CohortRow, DecryptionRow, GrantRow, OpenedBy, PersonRow, RecordRow, ReshareRow, Sharing, VersionRow,
+        VersionState,
+    },
 };
 use dmdl_policies::{Action, GrantFacts};
 use dmdl_types::{
     access::{Decision, Reason, ReasonCode, Ruling},
     event::{Outcome, Verdict},
-    id::{GrantId, NodeId, RecordId, RecordVersion, TransactionId, UseNumber},
+    id::{GrantId, NodeId, RecordId, RecordVersion, ShareEpoch, TransactionId, UseNumber},
     invocation::{Authority, OpeningKey},
     planted,
 };
@@ -38,7 +41,7 @@ pub(super) fn decrypt<R: Reader>(
     if version_row.state != VersionState::Active {
         return Err(ReasonCode::RecordPending.into());
     }
-    check_keys(&version_row, keys, &[])?;
+    check_keys(call, &version_row, (*record, version), keys, &[])?;
     let (verdict, reasons, grant, use_number) = match authority {
         Authority::Owner if row.owner == author.person.key => {
             (Verdict::Allow, vec![Reason::code(ReasonCode::Owner)], None, Some(UseNumber::new(1)))
@@ -163,21 +166,41 @@ pub(super) fn rekey<R: Reader>(
     let slot = (decryption.record, decryption.version);
     let version: VersionRow = call.world.get(&slot)?.ok_or(ReasonCode::BadVersion)?;
     call.about.shares = Some(version.share_set());
-    check_keys(&version, keys, &decryption.keys)?;
+    check_keys(call, &version, slot, keys, &decryption.keys)?;
     decryption.keys.extend_from_slice(keys);
     decryption.keys.sort_by_key(|key| key.custodian);
     call.world.put(&id, &decryption);
     Ok(Outcome::applied())
 }
 
-/// One key a custodian, sorted, none of them weak, for custodians of this version that have none yet.
-fn check_keys(version: &VersionRow, keys: &[OpeningKey], known: &[OpeningKey]) -> Result<(), Stop> {
-    let custodian = |node: NodeId| version.shares.iter().any(|share| share.key.custodian == node);
+/// One key a custodian, sorted, none of them weak, for custodians of this version that have none yet: also for those of the
+/// share epoch before, and for those of the next one, since an epoch may have begun, or begin, while this is on its way.
+fn check_keys<R: Reader>(
+    call: &Call<'_, R>,
+    row: &VersionRow,
+    (record, version): (RecordId, RecordVersion),
+    keys: &[OpeningKey],
+    known: &[OpeningKey],
+) -> Result<(), Stop> {
     let fits = !keys.is_empty()
         && keys.is_sorted_by(|a, b| a.custodian < b.custodian)
-        && keys.iter().all(|key| custodian(key.custodian) && !is_weak(&key.key))
+        && keys.iter().all(|key| !is_weak(&key.key))
         && keys.iter().all(|key| known.iter().all(|k| k.custodian != key.custodian));
-    if fits { Ok(()) } else { Err(ReasonCode::BadOpeningKey.into()) }
+    let strangers: Vec<NodeId> =
+        keys.iter().map(|key| key.custodian).filter(|node| row.holders.index_of(*node).is_none()).collect();
+    if fits && strangers.is_empty() {
+        return Ok(());
+    }
+    let before = match row.epoch.get().checked_sub(1) {
+        Some(before) => call.world.get::<Sharing>(&(record, version, ShareEpoch::new(before)))?,
+        None => None,
+    };
+    let next: Option<ReshareRow> = call.world.get(&(record, version))?;
+    let near = |node: &NodeId| {
+        before.as_ref().is_some_and(|before| before.custodians.contains(node))
+            || next.as_ref().is_some_and(|next| next.custodians.contains(node))
+    };
+    if fits && strangers.iter().all(near) { Ok(()) } else { Err(ReasonCode::BadOpeningKey.into()) }
 }
 
 /// Whether an X25519 key has small order: everybody could compute what is sealed to it.

@@ -1,12 +1,14 @@
 //! `access`: custody, policies, requests, grants and decryptions.
 
+mod accuse;
 mod decrypt;
 mod register;
 mod request;
 
 pub use register::{assignment, share_context};
+pub(super) use register::{check_custodians, check_threshold};
 
-use super::{Call, Stop, medical};
+use super::{Call, Stop, medical, reshare};
 use crate::{
     store::Reader,
     world::{PersonRow, RecordRow, RecordState},
@@ -39,6 +41,8 @@ pub(super) fn invoke<R: Reader>(
         }
         Access::Rekey { decryption, keys } => decrypt::rekey(call, author, *decryption, keys),
         Access::Erase { record } => medical::delete(call, author, record),
+        Access::Reshare(plan) => reshare::begin(call, author, plan),
+        Access::Accuse(accusation) => accuse::accuse(call, author, accusation),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     store::Reader,
-    world::{DealingKeyUsed, HistoryKind, Owned, PersonRow, RecordRow, RecordState, VersionRow, VersionState},
+    world::{DealingKeyUsed, HistoryKind, Holders, Owned, PersonRow, RecordRow, RecordState, VersionRow, VersionState},
 };
 use dmdl_types::{
     access::ReasonCode,
@@ -14,7 +14,7 @@ use dmdl_types::{
     custody::{Assignment, CustodyEvent, Dealing},
     event::Outcome,
     genesis::Role,
-    id::{DealingId, NodeId, OrgId, RecordId, RecordVersion, ShareEpoch, ShareIndex, UnixMillis},
+    id::{DealingId, NodeId, OrgId, RecordId, RecordVersion, ShareEpoch, UnixMillis},
     invocation::{PayloadInfo, Registration},
     limits,
 };
@@ -87,17 +87,12 @@ fn check_payload(payload: &PayloadInfo) -> Result<(), Stop> {
 
 /// Checks all of a dealing that can be seen without a share.
 fn check_dealing<R: Reader>(call: &mut Call<'_, R>, author: &PersonRow, dealing: &Dealing) -> Result<(), Stop> {
-    let (k, n) = (dealing.commitments.len(), dealing.shares.len());
-    let least_acks = (2 * k).saturating_sub(1);
-    let acks = usize::from(dealing.min_acks);
-    let least_k = usize::from(call.ctx.config.channel.custody_threshold).max(2);
-    if k < least_k || n > 255 || acks < least_acks || acks > n {
-        return Err(ReasonCode::BadThreshold.into());
-    }
+    let k = dealing.commitments.len();
+    check_threshold(call, k, dealing.shares.len(), dealing.min_acks)?;
     if dealing.suite != SHARE_SUITE || dealing.epoch != ShareEpoch::new(0) {
         return Err(ReasonCode::BadDealing.into());
     }
-    check_custodians(call, dealing, k)?;
+    check_custodians(call, dealing.shares.iter().map(|share| share.key.custodian), k)?;
     for share in &dealing.shares {
         let slot = (share.key.custodian, share.key.key);
         if !share.key.verify(&call.ctx.domain, author.person.key) || call.world.has::<DealingKeyUsed>(&slot)? {
@@ -108,12 +103,24 @@ fn check_dealing<R: Reader>(call: &mut Call<'_, R>, author: &PersonRow, dealing:
     Ok(())
 }
 
+/// Enough custodians for the threshold, a threshold that the channel allows, and enough acknowledgements for both.
+pub(crate) fn check_threshold<R>(call: &Call<'_, R>, k: usize, n: usize, min_acks: u8) -> Result<(), Stop> {
+    let (least_acks, acks) = ((2 * k).saturating_sub(1), usize::from(min_acks));
+    let least_k = usize::from(call.ctx.config.channel.custody_threshold).max(2);
+    let fits = k >= least_k && n <= 255 && acks >= least_acks && acks <= n;
+    if fits { Ok(()) } else { Err(ReasonCode::BadThreshold.into()) }
+}
+
 /// Every custodian is one, once, and no organisation holds a threshold of them.
-fn check_custodians<R: Reader>(call: &Call<'_, R>, dealing: &Dealing, k: usize) -> Result<(), Stop> {
+pub(crate) fn check_custodians<R: Reader>(
+    call: &Call<'_, R>,
+    custodians: impl Iterator<Item = NodeId>,
+    k: usize,
+) -> Result<(), Stop> {
     let mut seen: BTreeSet<NodeId> = BTreeSet::new();
     let mut by_org: BTreeMap<&OrgId, usize> = BTreeMap::new();
-    for share in &dealing.shares {
-        let member = call.ctx.config.member(share.key.custodian).filter(|m| m.roles.custodian);
+    for custodian in custodians {
+        let member = call.ctx.config.member(custodian).filter(|m| m.roles.custodian);
         let member = member.ok_or(ReasonCode::BadThreshold)?;
         let held = by_org.entry(&member.org).or_default();
         *held += 1;
@@ -139,7 +146,7 @@ fn assign<R: Reader>(call: &mut Call<'_, R>, registration: &Registration) {
         epoch: dealing.epoch,
         dealing: DealingId::derive(&data, dealing.epoch, &dealing.commitments),
         commitments: dealing.commitments.clone(),
-        shares: dealing.shares.clone(),
+        holders: Holders::Dealt(dealing.shares.clone()),
         min_acks: dealing.min_acks,
         expires: UnixMillis::new(call.ctx.time.get().saturating_add(limits::REGISTRATION_MS)),
         acks: Vec::new(),
@@ -158,23 +165,15 @@ fn assign<R: Reader>(call: &mut Call<'_, R>, registration: &Registration) {
 /// What a custodian of a version keeps, recomputed from the ledger.
 #[must_use]
 pub fn share_context(data: &DataContext, version: &VersionRow, custodian: NodeId) -> Option<ShareContext> {
-    let position = version.shares.iter().position(|share| share.key.custodian == custodian)?;
-    Some(ShareContext {
-        data: *data,
-        epoch: version.epoch,
-        custodian,
-        index: ShareIndex::new(u8::try_from(position + 1).ok()?),
-        k: u8::try_from(version.commitments.len()).ok()?,
-        n: u8::try_from(version.shares.len()).ok()?,
-        dealing: version.dealing,
-    })
+    version.sharing().context(data, custodian)
 }
 
-/// A custodian's task for a version, recomputed from the ledger.
+/// A custodian's task for a version that its owner dealt, recomputed from the ledger; none once others handed it on.
 #[must_use]
 pub fn assignment(data: &DataContext, version: &VersionRow, custodian: NodeId) -> Option<Assignment> {
+    let Holders::Dealt(shares) = &version.holders else { return None };
     let share = share_context(data, version, custodian)?;
-    let dealt = version.shares.get(usize::from(share.index.get()).checked_sub(1)?)?;
+    let dealt = shares.get(usize::from(share.index.get()).checked_sub(1)?)?;
     Some(Assignment {
         share,
         commitments: version.commitments.clone(),

@@ -151,7 +151,7 @@ fn no_organisation_holds_a_threshold_of_custodians_unless_genesis_says_so() {
             height: ledger.height(),
             time: ledger.time,
             transaction: TransactionId::new([1; 32]),
-            judge,
+            math: MATH,
             policies: &Policies::default(),
         };
         let mut world = World::new(ledger.store.clone());

@@ -122,7 +122,7 @@ pub(super) struct Source<S: Store> {
 
 impl<S: Store> Source<S> {
     pub(super) fn follow(store: S, blocks: &[Block]) -> Self {
-        let executor = Executor::open(store.clone(), begin().founding(), judge).unwrap();
+        let executor = Executor::open(store.clone(), begin().founding(), MATH).unwrap();
         let mut source = Self { store, executor, shelf: Shelf::default(), blocks: blocks[..1].to_vec() };
         source.catch_up(blocks);
         source

@@ -274,6 +274,10 @@ impl FileKeys {
 }
 
 impl KeyStore for FileKeys {
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
     fn get(&self, name: KeyName) -> Result<Option<Secret32>, StoreError> {
         if self.closed {
             return Err(StoreError::Closed);

@@ -184,7 +184,7 @@ fn answers_expire_with_their_window() {
 }
 
 #[test]
-fn the_newest_held_epoch_is_compared_with_the_ledgers() {
+fn a_share_of_another_epoch_than_the_ledgers_is_not_released() {
     let (mut custodian, sent) = holding(3);
     let mut reshared = view(&sent);
     reshared.share.as_mut().unwrap().share.epoch = ShareEpoch::new(1);
