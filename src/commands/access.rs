@@ -85,6 +85,7 @@ pub(super) enum Command {
     #[command(after_help = "Examples:
   dmdl access open RECORD --out scan.dcm
   dmdl access open REQUEST --out - | dcmdump -
+  dmdl access open RECORD --range 0-1048575 --out first-mebibyte
   dmdl access open RECORD --transaction TX --out scan.dcm    # resume; counts no second use")]
     Open(Box<open::Open>),
 }

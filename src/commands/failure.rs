@@ -116,6 +116,7 @@ pub(super) fn open(error: &OpenError) -> Failure {
         OpenError::TooFewShares { .. } => (Exit::Unavailable, "custodians_unavailable"),
         OpenError::BadShares { .. } => (Exit::Integrity, "bad_shares"),
         OpenError::Payload(payload::OpenError::Write(_)) => (Exit::Storage, "storage"),
+        OpenError::Payload(payload::OpenError::NoSuchRange { .. }) => (Exit::Usage, "range"),
         OpenError::PayloadLost { .. } => (Exit::Integrity, "blob_lost"),
         OpenError::PayloadDamaged { .. } => (Exit::Integrity, "blob_corrupt"),
         _ => (Exit::Integrity, "integrity"),

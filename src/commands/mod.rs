@@ -7,6 +7,7 @@ mod bench;
 mod channel;
 mod completions;
 mod contract;
+mod crypt4gh;
 mod custodian;
 mod demo;
 mod ends;

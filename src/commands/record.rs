@@ -4,7 +4,7 @@ mod erase;
 mod title;
 
 use super::{
-    Report, failure, policy,
+    Report, crypt4gh, failure, policy,
     progress::Bar,
     session::{Globals, Remote, Session},
     text,
@@ -20,12 +20,14 @@ use dmdl_types::{
     event::Verdict,
     id::{NodeId, PayloadDigest, RecordId, RecordVersion},
     invocation::{Invocation, Medical, Metadata},
+    secret::Secret32,
     sign::PublicKey,
 };
+use dmdl_vault::crypt4gh::MAGIC;
 use serde_json::{Value, json};
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -38,6 +40,7 @@ pub(super) enum Command {
     #[command(after_help = "Examples:
   dmdl record register scan.dcm --policy research-auto --duo HMB --title 'CT of the chest'
   dmdl record register *.json --policy rules.cedar --subject P-1734 --type application/fhir+json
+  dmdl record register reads.bam.c4gh --crypt4gh-key archive.sec
   dmdl record register scan-corrected.dcm --replaces RECORD")]
     Register(Box<Register>),
     /// Lists the records of the channel that one may see.
@@ -130,6 +133,13 @@ pub(super) struct Register {
     /// Hide them from members who may not open them.
     #[arg(long)]
     unlisted: bool,
+    /// The files are encrypted with Crypt4GH for this secret key: they are decrypted while they are sealed, and nothing in
+    /// clear is written anywhere.
+    #[arg(long, value_name = "FILE")]
+    crypt4gh_key: Option<PathBuf>,
+    /// Read the passphrase of the Crypt4GH key from this file descriptor.
+    #[arg(long, value_name = "N", requires = "crypt4gh_key")]
+    crypt4gh_passphrase_fd: Option<u32>,
     /// Register a new version of this record.
     #[arg(long, value_name = "ID")]
     replaces: Option<RecordId>,
@@ -182,10 +192,12 @@ pub(super) fn run(command: &Command, globals: &Globals) -> Result<Report, Failur
 fn register(args: &Register, globals: &Globals) -> Result<Report, Failure> {
     args.title.as_deref().map(title::check).transpose()?;
     let policy = args.policy.as_deref().map(|name| policy::document(name, args.duo, &args.disease)).transpose()?;
+    let key = args.crypt4gh_key.as_deref();
+    let key = key.map(|path| crypt4gh::secret_key(path, args.crypt4gh_passphrase_fd, globals)).transpose()?;
     let session = globals.connect()?;
     let (mut lines, mut results, mut first) = (Vec::new(), Vec::new(), None);
     for file in &args.files {
-        match one(args, file, policy.clone(), &session, globals) {
+        match one(args, (file, key.as_ref()), policy.clone(), &session, globals) {
             Ok((line, result)) => {
                 lines.push(line);
                 results.push(result);
@@ -210,12 +222,12 @@ fn register(args: &Register, globals: &Globals) -> Result<Report, Failure> {
 
 fn one(
     args: &Register,
-    path: &Path,
+    (path, key): (&Path, Option<&Secret32>),
     policy: Option<PolicyDocument>,
     session: &Session,
     globals: &Globals,
 ) -> Result<(String, Value), Failure> {
-    let (file, len) = input(path)?;
+    let (file, len) = plaintext(args, path, key)?;
     let media_type = match &args.media_type {
         Some(given) => given.clone(),
         None => guessed(path).to_owned(),
@@ -273,25 +285,47 @@ fn one(
     Ok((record.to_string(), json))
 }
 
-/// A file to register. A pipe or a device has no end that anyone could wait for.
-fn input(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>), Failure> {
-    let unreadable = |error: io::Error| {
-        let (exit, code) = match error.kind() {
-            io::ErrorKind::NotFound => (Exit::NotFound, "not_found"),
-            _ => (Exit::Usage, "unreadable"),
-        };
-        Failure::new(exit, code, format!("cannot read `{}`: {error}", path.display()))
+/// What is sealed of a file, and how long it is if that is known: of one in Crypt4GH, what it holds.
+fn plaintext(args: &Register, path: &Path, key: Option<&Secret32>) -> Result<(Input, Option<u64>), Failure> {
+    let (file, len) = input(path)?;
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    if let Some(key) = key {
+        return Ok((Box::new(crypt4gh::decrypted(path, file, key)?), None));
+    }
+    let is_crypt4gh = file.fill_buf().map_err(|error| unreadable(path, &error))?.starts_with(&MAGIC);
+    if is_crypt4gh && args.media_type.is_none() {
+        let detail = format!(
+            "`{}` is encrypted with Crypt4GH: give the key that it is for with --crypt4gh-key, or say what it is with \
+             --type to register it as it is",
+            path.display()
+        );
+        return Err(Failure::new(Exit::Usage, "crypt4gh", detail));
+    }
+    Ok((Box::new(file), len))
+}
+
+type Input = Box<dyn Read + Send>;
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let (exit, code) = match error.kind() {
+        io::ErrorKind::NotFound => (Exit::NotFound, "not_found"),
+        _ => (Exit::Usage, "unreadable"),
     };
+    Failure::new(exit, code, format!("cannot read `{}`: {error}", path.display()))
+}
+
+/// A file to register. A pipe or a device has no end that anyone could wait for.
+fn input(path: &Path) -> Result<(Input, Option<u64>), Failure> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), None));
     }
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if !metadata.is_file() {
         let detail = format!("`{}` is not a regular file; use `-` for standard input", path.display());
         return Err(Failure::new(Exit::Usage, "not_a_file", detail));
     }
-    let file = File::open(path).map_err(unreadable)?;
-    Ok((Box::new(io::BufReader::with_capacity(1 << 20, file)), Some(metadata.len())))
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    Ok((Box::new(file), Some(metadata.len())))
 }
 
 fn next_version(session: &Session, record: RecordId) -> Result<(RecordId, RecordVersion), Failure> {
@@ -435,6 +469,7 @@ async fn digest_of(client: &Remote, digest: PayloadDigest) -> Result<(PayloadDig
 /// The media type that a file's name suggests.
 fn guessed(path: &Path) -> &'static str {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let name = name.strip_suffix(".c4gh").unwrap_or(&name);
     const TYPES: [(&str, &str); 22] = [
         (".nii.gz", "application/gzip"),
         (".vcf.gz", "application/gzip"),

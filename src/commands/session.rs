@@ -318,12 +318,17 @@ impl Globals {
         locked.unlock(passphrase).map_err(|error| failure::key_file(&error))
     }
 
-    /// A passphrase, from the file descriptor or the terminal; never from an argument.
+    /// The passphrase of whoever acts.
     pub(super) fn passphrase(&self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
+        self.passphrase_from(self.passphrase_fd, prompt)
+    }
+
+    /// A passphrase, from a file descriptor or the terminal; never from an argument.
+    pub(super) fn passphrase_from(&self, fd: Option<u32>, prompt: &str) -> Result<Zeroizing<String>, Failure> {
         let failed = |error: std::io::Error| {
             Failure::new(Exit::Configuration, "passphrase", format!("the passphrase cannot be read: {error}"))
         };
-        if let Some(number) = self.passphrase_fd {
+        if let Some(number) = fd {
             let file = File::open(format!("/dev/fd/{number}")).map_err(failed)?;
             let mut line = Zeroizing::new(String::with_capacity(256));
             BufReader::new(file.take(PASSPHRASE_BYTES)).read_line(&mut line).map_err(failed)?;
@@ -332,7 +337,7 @@ impl Globals {
             return Ok(line);
         }
         if !std::io::stdin().is_terminal() {
-            let hint = "the key file has a passphrase: give it with --passphrase-fd, or at a terminal";
+            let hint = "the key file has a passphrase: give it with --passphrase-fd or --crypt4gh-passphrase-fd, or at a terminal";
             return Err(Failure::new(Exit::Configuration, "passphrase", hint));
         }
         rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(failed)

@@ -1,6 +1,6 @@
 //! Every kind of record that hospitals have: registered by one person, opened by another.
 
-use super::harness::{Up, json, str};
+use super::harness::{Up, code, json, str};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -8,7 +8,7 @@ use std::{
 
 /// The sample files, in the folder that `DMDL_SAMPLES_SHARED` names, or in `shared/samples` beside the repository; a test that
 /// has none says so, and fails in CI.
-fn samples() -> Vec<PathBuf> {
+pub(crate) fn samples() -> Vec<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/samples");
     let folder = env::var_os("DMDL_SAMPLES_SHARED").map_or(beside, PathBuf::from);
     let mut files = Vec::new();
@@ -71,4 +71,24 @@ fn lengths_around_the_chunks_of_the_format_come_back_whole() {
         let record = up.register("owner", &file, &[]);
         assert!(up.open("owner", &record, &[]) == bytes, "{len} bytes");
     }
+}
+
+#[test]
+fn a_range_of_a_record_is_these_bytes_of_it_and_no_others() {
+    let up = Up::shared();
+    let bytes: Vec<u8> = (0..3 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let file = up.folder().join("for-ranges");
+    fs::write(&file, &bytes).unwrap();
+    let record = up.register("owner", &file, &[]);
+    let last = bytes.len() - 1;
+    for (from, to) in [(0, 0), (16_380, 16_390), (1_048_570, 2_097_160), (last, last), (5, last + 1000), (0, last)] {
+        let range = format!("{from}-{to}");
+        let part = up.open("owner", &record, &["--range", &range]);
+        assert!(part == bytes[from..=to.min(last)], "{range}: {} bytes", part.len());
+    }
+    assert!(up.open("owner", &record, &["--range", "3145720-"]) == bytes[3_145_720..]);
+    let out = up.folder().join("past-the-end");
+    let output = up.run("owner", &["access", "open", &record, "--range", "9999999-", "--out", str(&out), "--json"]);
+    assert_eq!((code(&output), json(&output)["error"]["code"].as_str()), (2, Some("range")), "{}", json(&output));
+    assert!(!out.exists());
 }

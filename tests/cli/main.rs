@@ -13,6 +13,7 @@ mod bad_input;
 mod bench;
 mod channels;
 mod clerks;
+mod crypt4gh;
 mod custodians;
 mod decisions;
 mod demo;

@@ -1,7 +1,7 @@
 //! `dmdl access open`: an ordered decryption, verified shares, the plaintext.
 
 use super::super::{
-    Report, failure,
+    Report, crypt4gh, failure,
     output::{self, NewFile},
     record,
     session::{Globals, Session, short_echo},
@@ -11,8 +11,9 @@ use crate::{
     client::{OpenError, Opened, Opening, Prepared},
     exit::{Exit, Failure},
     keyfile,
+    local::os_rng,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use dmdl_types::{
     codec,
     event::Action,
@@ -20,9 +21,15 @@ use dmdl_types::{
     invocation::Authority,
     limits,
 };
+use dmdl_vault::{
+    crypt4gh::{Encryptor, StartError},
+    payload,
+};
 use serde_json::{Value, json};
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
+    ops::Range,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -42,12 +49,55 @@ pub(in crate::commands) struct Open {
     /// Which version; the newest otherwise.
     #[arg(long, value_name = "N")]
     version: Option<u32>,
+    /// What to write: the plaintext, or a Crypt4GH file for somebody.
+    #[arg(long, value_name = "FORMAT", default_value = "raw")]
+    format: Format,
+    /// Whose Crypt4GH public key the file is for; may be repeated.
+    #[arg(long, value_name = "FILE", required_if_eq("format", "crypt4gh"))]
+    recipient: Vec<PathBuf>,
+    /// Only these bytes of the record, counted from 0, both ends included; `A-` goes to the end. No others are fetched.
+    #[arg(long, value_name = "A-B", value_parser = byte_range)]
+    range: Option<ByteRange>,
     /// Resume this opening: asks the custodians again, and takes no second use.
     #[arg(long, value_name = "TX")]
     transaction: Option<TransactionId>,
 }
 
+/// Bytes of a record, from one to before another.
+type ByteRange = Range<u64>;
+
+fn byte_range(text: &str) -> Result<ByteRange, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|_| "give A-B or A-, in bytes".to_owned());
+    let (first, last) = text.split_once('-').ok_or("give A-B or A-, in bytes")?;
+    let first = number(first)?;
+    let until = if last.is_empty() { u64::MAX } else { number(last)?.saturating_add(1) };
+    if first < until { Ok(first..until) } else { Err("the range runs backwards".to_owned()) }
+}
+
+/// In what form a record is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// As it was registered.
+    Raw,
+    /// Encrypted with Crypt4GH: nothing in clear is written anywhere.
+    Crypt4gh,
+}
+
+impl Format {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Crypt4gh => "crypt4gh",
+        }
+    }
+}
+
 pub(super) fn run(args: &Open, globals: &Globals) -> Result<Report, Failure> {
+    if args.format == Format::Raw && !args.recipient.is_empty() {
+        let detail = "--recipient says whom a Crypt4GH file is for: give --format crypt4gh with it";
+        return Err(Failure::new(Exit::Usage, "usage", detail));
+    }
+    let readers = args.recipient.iter().map(|path| crypt4gh::public_key(path)).collect::<Result<Vec<_>, _>>()?;
     let streams = args.out == Path::new("-");
     // What would only fail in the end fails before it costs a use.
     let file = if streams { None } else { Some(NewFile::create(&args.out)?) };
@@ -64,7 +114,9 @@ pub(super) fn run(args: &Open, globals: &Globals) -> Result<Report, Failure> {
     if !globals.quiet && !globals.json {
         text::warn(&format!("decryption {}", prepared.id()));
     }
-    let opened = session.run(session.client.order(&prepared)).and_then(|opening| write(&session, opening, file));
+    let opened = session
+        .run(session.client.order(&prepared))
+        .and_then(|opening| write(&session, opening, file, (&args.range, &readers)));
     let (height, opened, file) = match opened {
         Ok(done) => done,
         Err(error) => {
@@ -83,6 +135,7 @@ pub(super) fn run(args: &Open, globals: &Globals) -> Result<Report, Failure> {
         "transaction": opened.transaction,
         "height": height,
         "bytes": opened.plaintext_len_bytes,
+        "format": args.format.name(),
         "custodians": opened.custodians,
         "altered": opened.altered,
         "culprits": opened.culprits,
@@ -95,14 +148,49 @@ pub(super) fn run(args: &Open, globals: &Globals) -> Result<Report, Failure> {
 
 type Written = (dmdl_types::id::Height, Opened, Option<NewFile>);
 
-fn write(session: &Session, opening: Opening, file: Option<NewFile>) -> Result<Written, OpenError> {
+fn write(session: &Session, opening: Opening, file: Option<NewFile>, wanted: Wanted<'_>) -> Result<Written, OpenError> {
     let height = opening.done.event.height;
     match file {
         Some(mut file) => {
-            let opened = session.run(session.client.open(&opening, &mut file))?;
+            let opened = written(session, &opening, &mut file, wanted)?;
             Ok((height, opened, Some(file)))
         }
-        None => Ok((height, session.run(session.client.open(&opening, io::stdout()))?, None)),
+        None => Ok((height, written(session, &opening, io::stdout(), wanted)?, None)),
+    }
+}
+
+/// Which bytes of the plaintext, and whom they are encrypted for: nobody, or these readers.
+type Wanted<'a> = (&'a Option<ByteRange>, &'a [[u8; 32]]);
+
+/// Writes what is wanted of the plaintext.
+fn written(
+    session: &Session,
+    opening: &Opening,
+    to: impl Write + Send,
+    (range, readers): Wanted<'_>,
+) -> Result<Opened, OpenError> {
+    if readers.is_empty() {
+        return plaintext(session, opening, range, to);
+    }
+    let failed = |error| OpenError::Payload(payload::OpenError::Write(error));
+    let mut file = Encryptor::start(to, os_rng(), readers).map_err(|error| match error {
+        StartError::Write(error) => failed(error),
+        error => failed(io::Error::other(error)),
+    })?;
+    let opened = plaintext(session, opening, range, &mut file)?;
+    file.finish().map_err(failed)?;
+    Ok(opened)
+}
+
+fn plaintext(
+    session: &Session,
+    opening: &Opening,
+    range: &Option<ByteRange>,
+    to: impl Write + Send,
+) -> Result<Opened, OpenError> {
+    match range {
+        None => session.run(session.client.open(opening, to)),
+        Some(range) => session.run(session.client.open_range(opening, range.clone(), to)),
     }
 }
 
@@ -213,5 +301,20 @@ impl Openings {
         let (transaction, seed) = self.paths(id);
         let _ = fs::remove_file(seed);
         let _ = fs::remove_file(transaction);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_has_both_its_ends_in_it_or_goes_to_the_end() {
+        assert_eq!(byte_range("0-0"), Ok(0..1));
+        assert_eq!(byte_range("100-199"), Ok(100..200));
+        assert_eq!(byte_range("7-"), Ok(7..u64::MAX));
+        for bad in ["", "-", "-5", "5", "5-4", "a-b", "1-2-3", "0x1-2", "18446744073709551616-"] {
+            assert!(byte_range(bad).is_err(), "{bad}");
+        }
     }
 }
