@@ -46,13 +46,26 @@ impl Reference {
     }
 }
 
+/// The samples, or those that `make samples` makes where there are no others.
+fn some_samples() -> Vec<PathBuf> {
+    let (mut files, made) = (samples(), env::var_os("DMDL_SAMPLES").map(PathBuf::from));
+    if let (true, Some(made)) = (files.is_empty(), made) {
+        files = fs::read_dir(made).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        files.sort();
+    }
+    files
+}
+
 #[test]
 fn every_sample_comes_as_crypt4gh_and_leaves_as_crypt4gh() {
     let Some(reference) = Reference::find() else { return };
     let up = Up::shared();
     let folder = tempfile::tempdir().unwrap();
     let (archive, theirs) = (reference.keys(folder.path(), "archive"), reference.keys(folder.path(), "theirs"));
-    let files = samples();
+    let files = some_samples();
+    if files.is_empty() {
+        return;
+    }
     let encrypted: Vec<PathBuf> = (0..files.len()).map(|number| folder.path().join(format!("{number}.c4gh"))).collect();
     for (plain, sealed) in files.iter().zip(&encrypted) {
         reference.run(&["encrypt", "--sk", str(&theirs.0), "--recipient_pk", str(&archive.1)], plain, sealed);
@@ -94,7 +107,7 @@ fn a_file_for_another_key_is_refused_and_one_without_a_key_is_not_taken_for_a_re
     for (more, exit, problem) in [
         (&[][..], 2, "crypt4gh"),
         (&["--crypt4gh-key", str(&ours.0)], 3, "crypt4gh"),
-        (&["--crypt4gh-key", str(&ours.1)], 6, "key_file"),
+        (&["--crypt4gh-key", str(&ours.1)], 7, "key_permissions"),
     ] {
         let output = register(more);
         assert_eq!(
