@@ -2,8 +2,8 @@
 
 use super::network::{EPOCH_BLOCKS, Network};
 use crate::common::{
-    PATIENCE, Person, allowed, granted, open, register_open, research_policy,
-    start::{reaches, register_among_enough},
+    PATIENCE, Person, allowed, granted, open, research_policy,
+    start::{reaches, register_among_all, register_among_enough},
     terms,
 };
 use dmdl::{
@@ -59,7 +59,7 @@ pub(crate) async fn tell(network: &Network) -> Story {
     let gateway = network.node(0);
     let (owner, researcher) = (network.at(0, &network.owner), network.at(2, &network.researcher));
 
-    let first = register_open(&owner, b"the first version").await;
+    let first = register_everywhere(network, &owner, b"the first version").await;
     let early = gateway.receipt(&first.done, PATIENCE).await.unwrap().checkpoint;
     let custody = custody(network, &first).await;
     let requested = researcher.request(first.record, terms(DuoCode::Hmb, 1), "hypertension study").await.unwrap();
@@ -69,7 +69,7 @@ pub(crate) async fn tell(network: &Network) -> Story {
     let key = Some(HeadKey::Record(first.record));
     let about_early = gateway.export(key, gateway.log_size(), PATIENCE).await.unwrap();
 
-    let second = register_open(&owner, b"another record").await;
+    let second = register_everywhere(network, &owner, b"another record").await;
     let grant = granted(&researcher, second.record, 2).await;
     assert_eq!(open(&researcher, &second, Authority::Grant(grant)).await, b"another record");
     let outlived = allowed(&researcher, &second, Authority::Grant(grant)).await;
@@ -116,6 +116,16 @@ async fn denied(network: &Network, person: &Person, registered: &Registered, aut
     let done = network.node(0).wait_final(prepared.id(), PATIENCE).await.unwrap();
     assert_eq!(done.event.outcome.verdict, Verdict::Deny);
     done
+}
+
+/// Registers a record that biomedical research may open, and that every custodian has a share of.
+async fn register_everywhere(network: &Network, owner: &Person, bytes: &[u8]) -> Registered {
+    let metadata = Metadata { media_type: "application/octet-stream".to_owned(), subject: None, listed: true };
+    let draft = Draft::new(metadata, Some(research_policy()));
+    let register = async || owner.register(bytes, Cursor::new(Vec::new()), draft.clone(), &|_| ()).await;
+    let registered = register_among_all(&network.nodes, register).await;
+    assert!(owner.wait_active(registered.record, registered.version, PATIENCE).await.unwrap());
+    registered
 }
 
 async fn replace(owner: &Person, registered: &Registered, bytes: &[u8]) -> Registered {
