@@ -163,7 +163,7 @@ async fn own_records(session: &Session) -> Result<Vec<RecordId>, Failure> {
                 records.push(id.ok_or_else(nonsense)?);
             }
         }
-        let next = page.get("next").and_then(Value::as_str).map(str::to_owned);
+        let next = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
         if next.is_none() || next == cursor {
             return Ok(records);
         }
