@@ -412,10 +412,7 @@ impl<G: Gateway, R: CryptoRng + Send> Client<G, R> {
     ) -> Result<u64, OpenError> {
         let mut parts = self.gateway.download(entry.digest).await?;
         let mut head = Vec::new();
-        while head.len() < HEADER_LEN {
-            let Some(part) = parts.try_next().await? else { break };
-            head.extend_from_slice(&part);
-        }
+        take(&mut parts, &mut head, HEADER_LEN).await?;
         let cut = || payload::OpenError::Truncated {
             expected_bytes: entry.ciphertext_len_bytes,
             got_bytes: head.len() as u64,

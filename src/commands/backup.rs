@@ -2,7 +2,7 @@
 
 use super::{
     Report,
-    output::{self, storage},
+    output::{self, storage, unreadable},
     progress::Bar,
     session::Globals,
     text,
@@ -18,7 +18,7 @@ use dmdl_types::{backup::BackupError, id::NodeId};
 use serde_json::{Value, json};
 use std::{
     fs::{DirBuilder, File},
-    io::{self, BufReader, BufWriter, ErrorKind},
+    io::{self, BufReader, BufWriter},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
@@ -115,14 +115,6 @@ pub(super) fn open(path: &Path) -> Result<(BufReader<File>, u64), Failure> {
         return Err(Failure::new(Exit::Usage, "not_a_file", detail));
     }
     Ok((BufReader::new(file), metadata.len()))
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    let (exit, code) = match error.kind() {
-        ErrorKind::NotFound => (Exit::NotFound, "not_found"),
-        _ => (Exit::Usage, "unreadable"),
-    };
-    Failure::new(exit, code, format!("cannot read `{}`: {error}", path.display()))
 }
 
 fn id(node: &NodeConfig) -> NodeId {

@@ -127,32 +127,41 @@ pub(super) fn storage(path: &Path, error: &io::Error) -> Failure {
 
 /// Reads a file of at most so many bytes; `-` is the standard input.
 pub(super) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
-    let unreadable = |error: io::Error| {
-        let (exit, code) = match error.kind() {
-            ErrorKind::NotFound => (Exit::NotFound, "not_found"),
-            _ => (Exit::Usage, "unreadable"),
-        };
-        Failure::new(exit, code, format!("cannot read `{}`: {error}", path.display()))
-    };
     let mut bytes = Vec::new();
     // One byte more tells a file that is too long.
     let limit = (bytes_max as u64).saturating_add(1);
     let read = if path == Path::new("-") {
         io::stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
-        // A pipe or a device has no end that anyone could wait for.
-        if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            let detail = format!("`{}` is not a regular file; use `-` for standard input", path.display());
-            return Err(Failure::new(Exit::Usage, "not_a_file", detail));
-        }
-        File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        let (file, _) = open(path)?;
+        file.take(limit).read_to_end(&mut bytes)
     };
-    read.map_err(unreadable)?;
+    read.map_err(|error| unreadable(path, &error))?;
     if bytes.len() > bytes_max {
         let detail = format!("`{}` is longer than {bytes_max} bytes", path.display());
         return Err(Failure::new(Exit::Usage, "too_long", detail));
     }
     Ok(bytes)
+}
+
+/// Opens a file to read, and says how long it is. A pipe or a device has no end that anyone could wait for.
+pub(super) fn open(path: &Path) -> Result<(File, u64), Failure> {
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    if !metadata.is_file() {
+        let detail = format!("`{}` is not a regular file; use `-` for standard input", path.display());
+        return Err(Failure::new(Exit::Usage, "not_a_file", detail));
+    }
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    Ok((file, metadata.len()))
+}
+
+/// A file that cannot be read.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let (exit, code) = match error.kind() {
+        ErrorKind::NotFound => (Exit::NotFound, "not_found"),
+        _ => (Exit::Usage, "unreadable"),
+    };
+    Failure::new(exit, code, format!("cannot read `{}`: {error}", path.display()))
 }
 
 fn folder(path: &Path) -> &Path {

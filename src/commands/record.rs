@@ -4,7 +4,7 @@ mod erase;
 mod title;
 
 use super::{
-    Report, crypt4gh, failure, policy,
+    Report, crypt4gh, failure, output, policy,
     progress::Bar,
     session::{Globals, Remote, Session},
     text,
@@ -26,7 +26,6 @@ use dmdl_types::{
 use dmdl_vault::crypt4gh::MAGIC;
 use serde_json::{Value, json};
 use std::{
-    fs::File,
     io::{self, BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
 };
@@ -292,7 +291,7 @@ fn plaintext(args: &Register, path: &Path, key: Option<&Secret32>) -> Result<(In
     if let Some(key) = key {
         return Ok((Box::new(crypt4gh::decrypted(path, file, key)?), None));
     }
-    let is_crypt4gh = file.fill_buf().map_err(|error| unreadable(path, &error))?.starts_with(&MAGIC);
+    let is_crypt4gh = file.fill_buf().map_err(|error| output::unreadable(path, &error))?.starts_with(&MAGIC);
     if is_crypt4gh && args.media_type.is_none() {
         let detail = format!(
             "`{}` is encrypted with Crypt4GH: give the key that it is for with --crypt4gh-key, or say what it is with \
@@ -306,26 +305,13 @@ fn plaintext(args: &Register, path: &Path, key: Option<&Secret32>) -> Result<(In
 
 type Input = Box<dyn Read + Send>;
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    let (exit, code) = match error.kind() {
-        io::ErrorKind::NotFound => (Exit::NotFound, "not_found"),
-        _ => (Exit::Usage, "unreadable"),
-    };
-    Failure::new(exit, code, format!("cannot read `{}`: {error}", path.display()))
-}
-
-/// A file to register. A pipe or a device has no end that anyone could wait for.
+/// A file to register.
 fn input(path: &Path) -> Result<(Input, Option<u64>), Failure> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), None));
     }
-    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-    if !metadata.is_file() {
-        let detail = format!("`{}` is not a regular file; use `-` for standard input", path.display());
-        return Err(Failure::new(Exit::Usage, "not_a_file", detail));
-    }
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    Ok((Box::new(file), Some(metadata.len())))
+    let (file, len) = output::open(path)?;
+    Ok((Box::new(file), Some(len)))
 }
 
 fn next_version(session: &Session, record: RecordId) -> Result<(RecordId, RecordVersion), Failure> {
